@@ -1,0 +1,92 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every C module must see the same feature macros, or clang rejects the merge of `fd_set`.
+let posix: [CSetting] = [.define("_GNU_SOURCE")]
+
+let swift: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+// Float code: AVX2 and FMA, square root without errno; optimised in debug builds too, with
+// assertions alive there.
+let floats: [SwiftSetting] =
+  swift + [
+    .unsafeFlags(["-Xcc", "-march=x86-64-v3", "-Xcc", "-fno-math-errno"]),
+    .unsafeFlags(["-O", "-assert-config", "Debug"], .when(configuration: .debug)),
+  ]
+
+func module(
+  _ name: String, _ uses: [Target.Dependency] = [], _ settings: [SwiftSetting] = swift
+) -> Target {
+  .target(name: name, dependencies: uses, cSettings: posix, swiftSettings: settings)
+}
+func tests(
+  _ name: String, _ uses: [Target.Dependency], resources: [Resource] = []
+) -> Target {
+  .testTarget(
+    name: name, dependencies: uses, resources: resources, cSettings: posix, swiftSettings: swift)
+}
+
+let package = Package(
+  name: "pagoda",
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+  ],
+  targets: [
+    // C libraries, imported and nothing else.
+    .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+    .systemLibrary(name: "CNuma", providers: [.apt(["libnuma-dev"])]),
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .target(
+      name: "CSentencePiece",
+      linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("stdc++")]),
+
+    // The byte side: bytes, offsets, alignment; no arithmetic on floats.
+    module("Base"),
+    module("PinnedMemory", ["Base", "CNuma"]),
+    module("DirectIO", ["Base", "PinnedMemory", "CLiburing"]),
+    module("Storage", ["Base", "PinnedMemory", "DirectIO", "CXXHash", "CSQLite"]),
+    module("Paging", ["Base", "PinnedMemory", "DirectIO", "Storage"]),
+
+    // The float side: matrices and spans; no files.
+    module("Kernels", ["Base", "COpenBLAS"], floats),
+    module("Optimizers", ["Base", "Kernels"], floats),
+    module("Layers", ["Base", "Kernels", "Optimizers"], floats),
+    module("Models", ["Base", "Kernels", "Optimizers", "Layers", "Interchange"], floats),
+
+    // Text and formats.
+    module("Interchange", ["Base"]),
+    module("Corpus", ["Base", "CSentencePiece"]),
+
+    // Where the sides meet.
+    module(
+      "Training",
+      [
+        "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
+        "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
+      ], floats),
+    module("Planning", ["Base", "PinnedMemory", "DirectIO", "Kernels"]),
+    module("Surgery", ["Base", "PinnedMemory", "DirectIO", "Storage"]),
+    .executableTarget(
+      name: "pagoda",
+      dependencies: [
+        "Base", "Training", "Planning", "Surgery", "Corpus",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], cSettings: posix, swiftSettings: floats),
+
+    // A disk that misbehaves by seed: for tests and tools.
+    module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
+
+    tests("BaseTests", ["Base"]),
+  ]
+)

@@ -1,0 +1,14 @@
+#pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <liburing.h>
+#include <linux/memfd.h>
+#include <linux/mman.h>
+// IOSQE_* are `1U << enum constant`, which the importer cannot evaluate.
+enum : unsigned {
+  pagoda_sqe_fixed_file = IOSQE_FIXED_FILE,
+  pagoda_sqe_io_link = IOSQE_IO_LINK,
+  pagoda_sqe_io_drain = IOSQE_IO_DRAIN,
+  pagoda_sqe_async = IOSQE_ASYNC
+};

@@ -1,0 +1,77 @@
+package import PinnedMemory
+
+/// A file that a disk has opened: an index into the disk's table, valid until the disk is closed.
+package struct DiskFile: Hashable, Sendable {
+  package let index: Int
+  package init(index: Int) { self.index = index }
+}
+
+/// One read or write between pinned memory and a file, as long as the caller likes: the disk cuts it
+/// into requests of its own size and reports one completion.
+package struct Transfer: Sendable {
+  package enum Kind: Sendable { case read, write }
+  package let kind: Kind
+  package let file: DiskFile
+  /// Bytes from the start of the file, a multiple of the disk's alignment.
+  package let offset: Int
+  package let memory: PinnedSlice
+  /// Chosen by the caller and handed back in the completion.
+  package let tag: UInt64
+
+  package init(_ kind: Kind, _ file: DiskFile, offset: Int, memory: PinnedSlice, tag: UInt64) {
+    precondition(offset >= 0, "offsets count from the start of the file")
+    self.kind = kind
+    self.file = file
+    self.offset = offset
+    self.memory = memory
+    self.tag = tag
+  }
+}
+
+/// What became of one transfer. `failure` is nil only when every byte was moved.
+package struct Completion: Sendable {
+  package let tag: UInt64
+  package let failure: DiskError?
+  package init(tag: UInt64, failure: DiskError?) {
+    self.tag = tag
+    self.failure = failure
+  }
+}
+
+/// How a file is opened.
+package enum OpenMode: Sendable {
+  /// Made new with mode 0600 and preallocated to its byte count; an error when it exists.
+  case create
+  /// There already, for reading and writing.
+  case readWrite
+  /// There already, for reading.
+  case readOnly
+}
+
+/// The one seam of the byte side: io_uring, a thread pool where io_uring is refused, and the
+/// simulated disk are its citizens.
+///
+/// A disk belongs to one thread, which submits transfers and reaps completions; it is not Sendable.
+/// Short transfers are continued, EINTR and EAGAIN retried and EIO retried a bounded number of times
+/// inside; what comes out as a failure is final and names path, offset and length.
+package protocol Disk: AnyObject {
+  /// The engine's name in reports: `io_uring`, `threads`, `simulated`.
+  var engine: String { get }
+  /// Offsets, addresses and lengths of transfers are multiples of this many bytes.
+  var alignment: Int { get }
+  /// Transfers submitted and not yet reaped.
+  var inFlight: Int { get }
+
+  /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes at least so many.
+  func openFile(_ path: String, byteCount: Int, _ mode: OpenMode) throws(DiskError) -> DiskFile
+  /// Tells the engine of memory that transfers will use. Optional for correctness, once per pool.
+  func register(_ memory: PinnedSlice)
+  /// Queues a transfer; it is under way at the latest when `nextCompletion` is called.
+  func submit(_ transfer: Transfer)
+  /// The next finished transfer in any order; nil when none is finished and `wait` is false, or none is in flight.
+  func nextCompletion(wait: Bool) -> Completion?
+  /// Makes everything written to `file` by completed transfers durable.
+  func sync(_ file: DiskFile) throws(DiskError)
+  /// Closes all files. Transfers in flight are waited for.
+  func close()
+}
