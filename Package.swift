@@ -88,5 +88,6 @@ let package = Package(
     module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
 
     tests("BaseTests", ["Base"]),
+    tests("TrainingTests", ["Training"]),
   ]
 )

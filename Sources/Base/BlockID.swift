@@ -3,7 +3,10 @@
 /// An expert block is a slice of one expert of one MoE layer; layers count in forward order over the
 /// whole model, the encoder first. A dense block is a range of the flat vector of dense parameters.
 package struct BlockID: Hashable, Sendable {
-  package enum Kind: UInt8, Sendable { case dense = 0, expert = 1 }
+  package enum Kind: UInt8, Sendable {
+    case dense = 0
+    case expert = 1
+  }
 
   package let kind: Kind
   /// The MoE layer in forward order; 0 for a dense block.

@@ -35,7 +35,8 @@ extension ByteCount: CustomStringConvertible {
       value /= 1024
       unit += 1
     }
-    return "\(fixed(value, value == value.rounded() || value >= 100 ? 0 : value >= 10 ? 1 : 2)) \(names[unit])"
+    return
+      "\(fixed(value, value == value.rounded() || value >= 100 ? 0 : value >= 10 ? 1 : 2)) \(names[unit])"
   }
 }
 

@@ -22,7 +22,9 @@ func nonsenseIsNoSize(_ text: String) {
 }
 
 @Test func blockNamesSurviveTheManifest() {
-  for block in [BlockID.dense(0), .dense(77), .expert(layer: 3, 47), .expert(layer: 65_535, 2, slice: 9)] {
+  for block in [
+    BlockID.dense(0), .dense(77), .expert(layer: 3, 47), .expert(layer: 65_535, 2, slice: 9),
+  ] {
     #expect(BlockID(rawValue: block.rawValue) == block)
   }
   #expect(BlockID(rawValue: -1) == nil)

@@ -1,0 +1,118 @@
+import Foundation
+import Yams
+
+/// Reading: defaults, then the file, then `key.path=value` overrides, each key checked against the
+/// defaults, so that a misspelt key is an error and never silently ignored.
+extension RunConfig {
+  /// Reads the YAML file at `path` and applies `overrides` in order.
+  /// - Throws: `ConfigError` naming file, line and key.
+  package static func load(path: String, overrides: [String] = []) throws(ConfigError) -> RunConfig
+  {
+    let text: String
+    do {
+      text = try String(contentsOfFile: path, encoding: .utf8)
+    } catch {
+      throw ConfigError(
+        key: "", problem: "cannot read the configuration \(path)",
+        remedy: "check the path; tools/examples has configurations to start from")
+    }
+    return try parse(text, name: path, overrides: overrides)
+  }
+
+  /// The same from text; `name` stands in error messages.
+  package static func parse(
+    _ text: String, name: String, overrides: [String] = []
+  ) throws(ConfigError) -> RunConfig {
+    var merged = try RunConfig().node()
+    do {
+      if let file = try Yams.compose(yaml: text) {
+        merged = try merge(merged, file, path: "", place: name)
+      }
+      for override in overrides {
+        merged = try merge(merged, node(of: override), path: "", place: "")
+      }
+      let config = try YAMLDecoder().decode(RunConfig.self, from: merged)
+      try config.validate()
+      return config
+    } catch let error as ConfigError {
+      throw error
+    } catch {
+      throw reading(error, name)
+    }
+  }
+
+  /// The resolved configuration as YAML, for the run directory.
+  package func yaml() -> String {
+    do {
+      return try YAMLEncoder().encode(self)
+    } catch {
+      preconditionFailure("a configuration of numbers and strings always encodes: \(error)")
+    }
+  }
+
+  private func node() throws(ConfigError) -> Node {
+    do {
+      guard let node = try Yams.compose(yaml: yaml()) else { preconditionFailure("defaults exist") }
+      return node
+    } catch {
+      preconditionFailure("the defaults parse: \(error)")
+    }
+  }
+
+  /// `a.b.c=value` as nested mappings; the value is YAML.
+  private static func node(of override: String) throws -> Node {
+    guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
+      throw ConfigError(
+        key: override, problem: "is not an override", remedy: "write key.path=value")
+    }
+    let value = String(override[override.index(after: equals)...])
+    var node = try Yams.compose(yaml: value) ?? Node("")
+    for key in override[..<equals].split(separator: ".").reversed() {
+      node = Node.mapping(.init([(Node(String(key)), node)]))
+    }
+    return node
+  }
+
+  /// `upper` over `base`: mappings merge key by key, anything else replaces.
+  private static func merge(
+    _ base: Node, _ upper: Node, path: String, place: String
+  ) throws(ConfigError) -> Node {
+    guard var merged = base.mapping else { return upper }
+    let line = place.isEmpty || upper.mark == nil ? place : "\(place):\(upper.mark!.line)"
+    guard let mapping = upper.mapping else {
+      throw ConfigError(
+        key: path, problem: "has sections below it, not a value",
+        remedy: "give its keys, such as \(merged.keys.first?.string ?? "")", place: line)
+    }
+    for (key, value) in mapping {
+      let name = key.string ?? "?"
+      let full = path.isEmpty ? name : "\(path).\(name)"
+      guard let below = merged[name] else {
+        let known: [String] = merged.keys.compactMap(\.string)
+        let near = nearest(name, among: known).map { "did you mean `\($0)`?" }
+        throw ConfigError(
+          key: full, problem: "unknown key",
+          remedy: near ?? "known keys here: \(known.joined(separator: ", "))",
+          place: place.isEmpty ? "" : "\(place):\(key.mark?.line ?? 0)")
+      }
+      merged[name] = try merge(below, value, path: full, place: place)
+    }
+    return .mapping(merged)
+  }
+
+  private static func reading(_ error: any Error, _ name: String) -> ConfigError {
+    switch error {
+    case DecodingError.typeMismatch(let type, let context):
+      return ConfigError(
+        key: context.codingPath.map(\.stringValue).joined(separator: "."),
+        problem: "is not of type \(type)", remedy: "give a value of that type", place: name)
+    case DecodingError.dataCorrupted(let context), DecodingError.valueNotFound(_, let context):
+      return ConfigError(
+        key: context.codingPath.map(\.stringValue).joined(separator: "."),
+        problem: context.debugDescription, remedy: "correct the value", place: name)
+    default:
+      return ConfigError(
+        key: "", problem: "is not valid YAML: \(error)", remedy: "correct the file", place: name)
+    }
+  }
+}
