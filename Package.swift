@@ -88,6 +88,7 @@ let package = Package(
     module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
 
     tests("BaseTests", ["Base"]),
+    tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
     tests("TrainingTests", ["Training"]),
   ]
 )
