@@ -1,0 +1,54 @@
+/// The two halves of an fp32 weight. `hi` is the nearest bfloat16, halves up in magnitude:
+/// (bits + 0x8000) >> 16. `lo`, the low 16 bits read as a signed number, is what is missing.
+///
+/// Not round-to-even: at a tie it leaves the remainder +32768, which a signed 16-bit number does not
+/// hold; 10 % of the means of two bfloat16 weights are such ties.
+@inlinable
+package func splitMaster(_ weight: Float) -> (hi: UInt16, lo: UInt16) {
+  let bits = weight.bitPattern
+  return (
+    UInt16(truncatingIfNeeded: (bits &+ 0x8000) &>> 16), UInt16(truncatingIfNeeded: bits)
+  )
+}
+
+/// The weight that was split, bit for bit: (hi << 16) + lo with lo signed.
+@inlinable
+package func joinMaster(hi: UInt16, lo: UInt16) -> Float {
+  let low = UInt32(bitPattern: Int32(Int16(bitPattern: lo)))
+  return Float(bitPattern: UInt32(hi) &<< 16 &+ low)
+}
+
+/// A bfloat16 as the float it is.
+@inlinable
+package func widen(_ hi: UInt16) -> Float { Float(bitPattern: UInt32(hi) &<< 16) }
+
+/// Splits `weights` (row order) over two planes of as many elements.
+package func splitMaster(
+  _ weights: Matrix, hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>
+) {
+  precondition(hi.count == weights.rows * weights.columns, "one hi half per weight")
+  precondition(lo.count == hi.count, "one lo half per weight")
+  for i in 0..<weights.rows {
+    let (row, start) = (weights.row(i), i * weights.columns)
+    for j in 0..<row.count { (hi[start &+ j], lo[start &+ j]) = splitMaster(row[j]) }
+  }
+}
+
+/// Joins two planes into `weights` (row order).
+package func joinMaster(hi: Span<UInt16>, lo: Span<UInt16>, into weights: Matrix) {
+  precondition(hi.count == weights.rows * weights.columns, "one hi half per weight")
+  precondition(lo.count == hi.count, "one lo half per weight")
+  for i in 0..<weights.rows {
+    let (row, start) = (weights.row(i), i * weights.columns)
+    for j in 0..<row.count { row[j] = joinMaster(hi: hi[start &+ j], lo: lo[start &+ j]) }
+  }
+}
+
+/// Writes the bfloat16 plane `hi` as floats (row order).
+package func widen(_ hi: Span<UInt16>, into weights: Matrix) {
+  precondition(hi.count == weights.rows * weights.columns, "one half per weight")
+  for i in 0..<weights.rows {
+    let (row, start) = (weights.row(i), i * weights.columns)
+    for j in 0..<row.count { row[j] = widen(hi[start &+ j]) }
+  }
+}

@@ -1,0 +1,66 @@
+/// Loops over whole matrices, a constant number of rows per task. Memory-bound all of them.
+private let rowsPerTask = 32
+
+/// y += x.
+package func add(_ x: Matrix, to y: Matrix, on workers: Workers) {
+  addScaled(x, by: 1, to: y, on: workers)
+}
+
+/// y += scale * x, fused.
+package func addScaled(_ x: Matrix, by scale: Float, to y: Matrix, on workers: Workers) {
+  precondition(x.rows == y.rows, "as many rows")
+  precondition(x.columns == y.columns, "as many columns")
+  workers.forEachChunk(of: y.rows, size: rowsPerTask) { rows in
+    for i in rows { axpy(scale, x.row(i), y.row(i)) }
+  }
+}
+
+/// x *= factor.
+package func scale(_ x: Matrix, by factor: Float, on workers: Workers) {
+  workers.forEachChunk(of: x.rows, size: rowsPerTask) { rows in
+    for i in rows { scaleRow(factor, x.row(i)) }
+  }
+}
+
+/// Row i of x *= factors[i].
+package func scaleRows(_ x: Matrix, by factors: [Float], on workers: Workers) {
+  precondition(factors.count == x.rows, "one factor per row")
+  workers.forEachChunk(of: x.rows, size: rowsPerTask) { rows in
+    for i in rows { scaleRow(factors[i], x.row(i)) }
+  }
+}
+
+/// x = max(x, 0), in place; a NaN stays.
+package func reluForward(_ x: Matrix, on workers: Workers) {
+  workers.forEachChunk(of: x.rows, size: rowsPerTask) { rows in
+    for i in rows {
+      let row = x.row(i)
+      for j in 0..<row.count { row[j] = row[j] < 0 ? 0 : row[j] }
+    }
+  }
+}
+
+/// dx = dy where the output y was positive, 0 elsewhere, in place on `dy`.
+package func reluBackward(output y: Matrix, _ dy: Matrix, on workers: Workers) {
+  precondition(y.rows == dy.rows, "as many rows")
+  precondition(y.columns == dy.columns, "as many columns")
+  workers.forEachChunk(of: y.rows, size: rowsPerTask) { rows in
+    for i in rows {
+      let (value, gradient) = (y.row(i), dy.row(i))
+      for j in 0..<gradient.count { gradient[j] = value[j] > 0 ? gradient[j] : 0 }
+    }
+  }
+}
+
+/// y += scale * x over one row, fused.
+@inlinable
+package func axpy(_ scale: Float, _ x: borrowing Row, _ y: borrowing Row) {
+  precondition(x.count == y.count, "rows of one length")
+  for j in 0..<y.count { y[j] = y[j].addingProduct(scale, x[j]) }
+}
+
+/// x *= factor over one row.
+@inlinable
+package func scaleRow(_ factor: Float, _ x: borrowing Row) {
+  for j in 0..<x.count { x[j] *= factor }
+}

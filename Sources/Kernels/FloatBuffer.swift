@@ -1,0 +1,71 @@
+import Glibc
+
+/// Owned floats: zeroed, 64-byte aligned (page aligned, in fact), mapped by themselves so that the
+/// memory really goes back to the system when the last view is gone.
+///
+/// Costs whole pages: for a few large buffers allocated at start, not for many small ones. In debug
+/// builds a canary behind the last float is checked when the buffer dies.
+///
+/// @unchecked Sendable: the mapping never moves. Views may be handed to several threads; who writes
+/// which elements is the business of the caller, and each kernel says which it writes.
+@safe @usableFromInline package final class FloatBuffer: @unchecked Sendable {
+  @usableFromInline let base: UnsafeMutablePointer<Float>
+  package let count: Int
+  private let mappedByteCount: Int
+
+  private static let canary: Float = -0x1.5a5a5ap99
+  private static let canaryCount = 16
+
+  /// `count` zeros.
+  package init(count: Int) {
+    precondition(count >= 0, "a buffer of \(count) floats")
+    let byteCount = (count + Self.canaryCount) * MemoryLayout<Float>.stride
+    let address = unsafe mmap(
+      nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      preconditionFailure("no memory for \(byteCount) bytes of floats: errno \(errno)")
+    }
+    unsafe base = address.assumingMemoryBound(to: Float.self)
+    self.count = count
+    mappedByteCount = byteCount
+    assert(placeCanary())
+  }
+
+  deinit {
+    assert(canaryIsAlive, "something wrote past the end of a buffer of \(count) floats")
+    unsafe munmap(base, mappedByteCount)
+  }
+
+  private func placeCanary() -> Bool {
+    for i in count..<count + Self.canaryCount { unsafe base[i] = Self.canary }
+    return true
+  }
+
+  /// Whether nothing wrote past the end. Meaningful in debug builds only.
+  package var canaryIsAlive: Bool {
+    (count..<count + Self.canaryCount).allSatisfy { i in unsafe base[i] == Self.canary }
+  }
+
+  /// All floats, for reading. The caller sees to it that nobody writes meanwhile.
+  package var span: Span<Float> {
+    @_lifetime(borrow self) get {
+      let span = unsafe Span(_unsafeStart: base, count: count)
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// Calls `body` with the floats of `range`, for writing; nobody else may touch them meanwhile.
+  package func withMutableSpan<R>(
+    _ range: Range<Int>, _ body: (inout MutableSpan<Float>) -> R
+  ) -> R {
+    precondition(range.lowerBound >= 0, "range starts inside the buffer")
+    precondition(range.upperBound <= count, "range ends inside the buffer")
+    var span = unsafe MutableSpan(_unsafeStart: base + range.lowerBound, count: range.count)
+    return body(&span)
+  }
+
+  /// A row-major view of `rows` times `columns` floats from `offset` on.
+  package func matrix(rows: Int, columns: Int, offset: Int = 0) -> Matrix {
+    Matrix(buffer: self, offset: offset, rows: rows, columns: columns, stride: columns)
+  }
+}

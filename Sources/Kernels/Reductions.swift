@@ -1,0 +1,82 @@
+/// Sum of x[j] y[j] over one row: four accumulators of eight lanes, added in a fixed order.
+@inlinable
+package func dot(_ x: borrowing Row, _ y: borrowing Row) -> Float {
+  precondition(x.count == y.count, "rows of one length")
+  var (a, b, c, d) = (SIMD8<Float>(), SIMD8<Float>(), SIMD8<Float>(), SIMD8<Float>())
+  var j = 0
+  while j &+ 32 <= x.count {
+    a.addProduct(x.load8(j), y.load8(j))
+    b.addProduct(x.load8(j &+ 8), y.load8(j &+ 8))
+    c.addProduct(x.load8(j &+ 16), y.load8(j &+ 16))
+    d.addProduct(x.load8(j &+ 24), y.load8(j &+ 24))
+    j &+= 32
+  }
+  while j &+ 8 <= x.count {
+    a.addProduct(x.load8(j), y.load8(j))
+    j &+= 8
+  }
+  if j < x.count { b.addProduct(x.loadTail(j, filler: 0), y.loadTail(j, filler: 0)) }
+  return sumLanes((a + b) + (c + d))
+}
+
+/// Sum over one row, in the order of `dot`.
+@inlinable
+package func sum(_ x: borrowing Row) -> Float {
+  var (a, b) = (SIMD8<Float>(), SIMD8<Float>())
+  var j = 0
+  while j &+ 16 <= x.count {
+    a += x.load8(j)
+    b += x.load8(j &+ 8)
+    j &+= 16
+  }
+  while j &+ 8 <= x.count {
+    a += x.load8(j)
+    j &+= 8
+  }
+  if j < x.count { b += x.loadTail(j, filler: 0) }
+  return sumLanes(a + b)
+}
+
+/// Sum of (x[j] - centre)^2 over one row.
+@inlinable
+package func sumOfSquares(_ x: borrowing Row, around centre: Float) -> Float {
+  var (a, b) = (SIMD8<Float>(), SIMD8<Float>())
+  var j = 0
+  while j &+ 16 <= x.count {
+    let (first, second) = (x.load8(j) - centre, x.load8(j &+ 8) - centre)
+    a.addProduct(first, first)
+    b.addProduct(second, second)
+    j &+= 16
+  }
+  while j &+ 8 <= x.count {
+    let first = x.load8(j) - centre
+    a.addProduct(first, first)
+    j &+= 8
+  }
+  if j < x.count {
+    let last = x.loadTail(j, filler: centre) - centre
+    b.addProduct(last, last)
+  }
+  return sumLanes(a + b)
+}
+
+/// The eight lanes added as a tree.
+@inlinable
+package func sumLanes(_ v: SIMD8<Float>) -> Float {
+  let four = v.lowHalf + v.highHalf
+  let two = four.lowHalf + four.highHalf
+  return two.x + two.y
+}
+
+/// Sum of the squares of all elements, as the norm of a gradient needs it: rows by `dot` in pieces of
+/// 1024 columns, pieces added in Double, in row order.
+package func sumOfSquares(_ x: Matrix) -> Double {
+  var total = 0.0
+  var start = 0
+  while start < x.columns {
+    let piece = x.columns(start..<min(x.columns, start + 1024))
+    for i in 0..<piece.rows { total += Double(dot(piece.row(i), piece.row(i))) }
+    start += 1024
+  }
+  return total
+}

@@ -1,0 +1,55 @@
+/// A borrowed run of floats: what kernels loop over. It cannot outlive the matrix it was taken from,
+/// and every access is checked. Like the view it comes from, it writes through `let`.
+@safe @usableFromInline package struct Row: ~Escapable {
+  @usableFromInline let base: UnsafeMutablePointer<Float>
+  @usableFromInline package let count: Int
+
+  @inlinable
+  @_lifetime(immortal)
+  init(base: UnsafeMutablePointer<Float>, count: Int) {
+    unsafe self.base = base
+    self.count = count
+  }
+
+  @inlinable
+  package subscript(index: Int) -> Float {
+    get {
+      precondition(index >= 0 && index < count, "index inside the row")
+      return unsafe base[index]
+    }
+    nonmutating set {
+      precondition(index >= 0 && index < count, "index inside the row")
+      unsafe base[index] = newValue
+    }
+  }
+
+  /// Eight floats from `index` on.
+  @inlinable
+  package func load8(_ index: Int) -> SIMD8<Float> {
+    precondition(index >= 0 && index &+ 8 <= count, "eight floats inside the row")
+    return unsafe UnsafeRawPointer(base + index).loadUnaligned(as: SIMD8<Float>.self)
+  }
+
+  /// Eight floats written from `index` on.
+  @inlinable
+  package func store8(_ value: SIMD8<Float>, _ index: Int) {
+    precondition(index >= 0 && index &+ 8 <= count, "eight floats inside the row")
+    unsafe UnsafeMutableRawPointer(base + index).storeBytes(of: value, as: SIMD8<Float>.self)
+  }
+
+  /// The floats from `index` to the end, fewer than eight; the other lanes are `filler`.
+  @inlinable
+  package func loadTail(_ index: Int, filler: Float) -> SIMD8<Float> {
+    precondition(index >= 0 && count &- index < 8, "fewer than eight floats are left")
+    var value = SIMD8<Float>(repeating: filler)
+    for lane in 0..<max(0, count &- index) { value[lane] = unsafe base[index &+ lane] }
+    return value
+  }
+
+  /// The first lanes of `value` written from `index` to the end of the row.
+  @inlinable
+  package func storeTail(_ value: SIMD8<Float>, _ index: Int) {
+    precondition(index >= 0 && count &- index < 8, "fewer than eight floats are left")
+    for lane in 0..<max(0, count &- index) { unsafe base[index &+ lane] = value[lane] }
+  }
+}

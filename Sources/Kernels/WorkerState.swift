@@ -1,0 +1,176 @@
+import Glibc
+import Synchronization
+
+/// What the threads of a pool share. Kept alive by the threads themselves.
+///
+/// One word says everything about the current loop:
+///
+///     63          32 31      30           0
+///     | generation  | closed |  running   |
+///
+/// A thread joins a loop by adding one to `running` while the loop is open; the caller closes it when
+/// no index is left and waits until `running` is zero. `job` is written only while the loop is closed
+/// and nobody runs, and read only by threads that joined: that is why @unchecked Sendable holds.
+@safe final class WorkerState: @unchecked Sendable {
+  typealias Body = @Sendable (_ index: Int, _ worker: Int) -> Void
+
+  private let word = Atomic<UInt64>(1 << 31)
+  private let next = Atomic<Int>(0)
+  private let stopping = Atomic<Bool>(false)
+  private var job: (count: Int, body: Body)?
+  private var threads: [pthread_t] = []
+  /// Guards sleeping only; the two conditions are "a loop opened" and "the last thread left".
+  private let lock: UnsafeMutablePointer<pthread_mutex_t>
+  private let opened: UnsafeMutablePointer<pthread_cond_t>
+  private let finished: UnsafeMutablePointer<pthread_cond_t>
+  private let isBusy = Atomic<Bool>(false)
+
+  private static let closedBit: UInt64 = 1 << 31
+  private static let runningMask: UInt64 = (1 << 31) - 1
+  private static let spinNanoseconds: UInt64 = 20_000
+
+  init() {
+    unsafe lock = .allocate(capacity: 1)
+    unsafe opened = .allocate(capacity: 1)
+    unsafe finished = .allocate(capacity: 1)
+    unsafe pthread_mutex_init(lock, nil)
+    unsafe pthread_cond_init(opened, nil)
+    unsafe pthread_cond_init(finished, nil)
+  }
+
+  deinit {
+    unsafe pthread_cond_destroy(finished)
+    unsafe pthread_cond_destroy(opened)
+    unsafe pthread_mutex_destroy(lock)
+    unsafe finished.deallocate()
+    unsafe opened.deallocate()
+    unsafe lock.deallocate()
+  }
+
+  // MARK: The caller's side
+
+  func run(_ count: Int, _ body: @escaping Body) {
+    precondition(!isBusy.exchange(true, ordering: .acquiring), "forEach inside forEach")
+    job = (count, body)
+    next.store(0, ordering: .relaxed)
+    open()
+    drain(worker: 0)
+    closeAndWait()
+    job = nil
+    isBusy.store(false, ordering: .releasing)
+  }
+
+  private func open() {
+    let generation = (word.load(ordering: .relaxed) >> 32) &+ 1
+    word.store(generation << 32, ordering: .sequentiallyConsistent)
+    unsafe pthread_mutex_lock(lock)
+    unsafe pthread_cond_broadcast(opened)
+    unsafe pthread_mutex_unlock(lock)
+  }
+
+  private func closeAndWait() {
+    word.bitwiseOr(Self.closedBit, ordering: .acquiringAndReleasing)
+    if spin(until: { self.isIdle }) { return }
+    unsafe pthread_mutex_lock(lock)
+    while !isIdle { unsafe pthread_cond_wait(finished, lock) }
+    unsafe pthread_mutex_unlock(lock)
+  }
+
+  private var isIdle: Bool { word.load(ordering: .acquiring) & Self.runningMask == 0 }
+
+  // MARK: The threads' side
+
+  func start(_ worker: Int) {
+    let context = unsafe Unmanaged.passRetained(WorkerSeat(state: self, worker: worker)).toOpaque()
+    var thread = pthread_t()
+    let failure = unsafe pthread_create(&thread, nil, workerMain, context)
+    precondition(failure == 0, "no thread for worker \(worker): errno \(failure)")
+    threads.append(thread)
+  }
+
+  func stopAndJoin() {
+    stopping.store(true, ordering: .releasing)
+    open()
+    for thread in threads { pthread_join(thread, nil) }
+  }
+
+  /// The life of a thread: wait for a loop, join it, leave it.
+  func serve(_ worker: Int) {
+    var seen: UInt64 = 0
+    while true {
+      seen = waitForLoop(after: seen)
+      if stopping.load(ordering: .acquiring) { return }
+      guard join(generation: seen) else { continue }
+      drain(worker: worker)
+      leave()
+    }
+  }
+
+  private func drain(worker: Int) {
+    guard let job else { return }
+    while true {
+      let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+      if index >= job.count { return }
+      job.body(index, worker)
+    }
+  }
+
+  private func waitForLoop(after seen: UInt64) -> UInt64 {
+    if spin(until: { self.generation != seen }) { return generation }
+    unsafe pthread_mutex_lock(lock)
+    while generation == seen { unsafe pthread_cond_wait(opened, lock) }
+    unsafe pthread_mutex_unlock(lock)
+    return generation
+  }
+
+  private var generation: UInt64 { word.load(ordering: .acquiring) >> 32 }
+
+  /// Whether the loop was still open and is now joined.
+  private func join(generation: UInt64) -> Bool {
+    var current = word.load(ordering: .acquiring)
+    while current >> 32 == generation && current & Self.closedBit == 0 {
+      let (exchanged, original) = word.weakCompareExchange(
+        expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
+      if exchanged { return true }
+      current = original
+    }
+    return false
+  }
+
+  private func leave() {
+    let now = word.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+    guard now & Self.closedBit != 0, now & Self.runningMask == 0 else { return }
+    unsafe pthread_mutex_lock(lock)
+    unsafe pthread_cond_signal(finished)
+    unsafe pthread_mutex_unlock(lock)
+  }
+
+  /// Polls for a short while. Reading the clock is the pause between two looks.
+  private func spin(until isTrue: () -> Bool) -> Bool {
+    let start = nanoseconds()
+    repeat {
+      if isTrue() { return true }
+    } while nanoseconds() &- start < Self.spinNanoseconds
+    return false
+  }
+
+  private func nanoseconds() -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+  }
+}
+
+/// What a new thread is given: the pool and its own number.
+private final class WorkerSeat {
+  let state: WorkerState
+  let worker: Int
+  init(state: WorkerState, worker: Int) { (self.state, self.worker) = (state, worker) }
+}
+
+private func workerMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  guard let context = unsafe context else { return nil }
+  let seat = unsafe Unmanaged<WorkerSeat>.fromOpaque(context).takeRetainedValue()
+  seat.state.serve(seat.worker)
+  return nil
+}
