@@ -7,8 +7,7 @@ import COpenBLAS
 /// in the same order whatever the number of workers. Small products run on the caller, in the same
 /// tiles.
 package func matmul(
-  _ a: Matrix, transposed transposeA: Bool = false, _ b: Matrix,
-  transposed transposeB: Bool = false,
+  _ a: Matrix, _ b: Matrix, transposeA: Bool = false, transposeB: Bool = false,
   into c: Matrix, scale: Float = 1, accumulate: Bool = false, on workers: Workers
 ) {
   let (m, n, k) = (c.rows, c.columns, transposeA ? a.rows : a.columns)

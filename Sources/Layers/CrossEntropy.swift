@@ -1,0 +1,156 @@
+import Glibc
+package import Kernels
+
+/// The language-model head with a tied embedding, and its loss: logits = x Emb^T, cross entropy in
+/// nats with label smoothing. Logits exist for one tile of rows at a time.
+///
+/// Legend: N rows, D width, V vocabulary. With smoothing s the loss of a row is
+///
+///     (1 - s) * nll + s * mean over the vocabulary of -log p
+///
+/// Not for several threads at once: the tile is shared.
+package struct CrossEntropy: Sendable {
+  package let smoothing: Float
+  private let logits: Matrix
+  /// Per row of the tile: the smoothed loss and the plain negative log likelihood.
+  private let losses: Matrix
+
+  /// Sums over rows, added in Double in row order.
+  package struct Total: Sendable, Equatable {
+    package var loss = 0.0
+    package var negativeLogLikelihood = 0.0
+  }
+
+  /// - Parameter rowsPerTile: decides the order of sums in the embedding's gradient, so it is a
+  ///   constant of the run: never derive it from free memory. Scratch is rowsPerTile * V floats.
+  package init(vocabulary: Int, smoothing: Float, rowsPerTile: Int = 128) {
+    precondition(vocabulary > 0, "a vocabulary")
+    precondition(0 <= smoothing && smoothing < 1, "smoothing in 0..<1")
+    precondition(rowsPerTile > 0, "a tile has rows")
+    self.smoothing = smoothing
+    logits = Matrix(rows: rowsPerTile, columns: vocabulary)
+    losses = Matrix(rows: rowsPerTile, columns: 2)
+  }
+
+  /// The loss without gradients. `perRow` is called with each row's smoothed loss, in order.
+  package func forward(
+    _ x: Matrix, targets: [Int32], embedding: Matrix, on workers: Workers,
+    perRow: (_ row: Int, _ loss: Float, _ negativeLogLikelihood: Float) -> Void = { _, _, _ in }
+  ) -> Total {
+    check(x, embedding)
+    precondition(targets.count == x.rows, "a target per row")
+    var total = Total()
+    forEachTile(x, embedding, on: workers) { rows, logits in
+      workers.forEachChunk(of: rows.count, size: 8) { chunk in
+        for i in chunk { _ = lose(i, logits, target: Int(targets[rows.lowerBound + i])) }
+      }
+      add(rows, to: &total, perRow)
+    }
+    return total
+  }
+
+  /// The loss, dx_ND (overwritten) and dembedding_VD +=, both times `scale`: 1 / target tokens of the
+  /// whole batch.
+  package func forwardBackward(
+    _ x: Matrix, targets: [Int32], embedding: Matrix, scale: Float, dx: Matrix,
+    dembedding: Matrix, on workers: Workers
+  ) -> Total {
+    check(x, embedding)
+    precondition(targets.count == x.rows, "a target per row")
+    precondition(dx.rows == x.rows && dx.columns == x.columns, "dx is [N, D]")
+    precondition(dembedding.rows == embedding.rows, "dembedding is [V, D]")
+    var total = Total()
+    forEachTile(x, embedding, on: workers) { rows, logits in
+      workers.forEachChunk(of: rows.count, size: 8) { chunk in
+        for i in chunk {
+          let target = Int(targets[rows.lowerBound + i])
+          let sum = lose(i, logits, target: target)
+          logitGradient(logits.row(i), sum: sum, target: target, scale: scale)
+        }
+      }
+      add(rows, to: &total) { _, _, _ in }
+      matmul(logits, embedding, into: dx.rows(rows), on: workers)
+      matmul(
+        logits, x.rows(rows), transposeA: true, into: dembedding, accumulate: true, on: workers)
+    }
+    return total
+  }
+
+  /// The likeliest token of each row; the lowest among equals.
+  package func argMax(_ x: Matrix, embedding: Matrix, on workers: Workers) -> [Int32] {
+    check(x, embedding)
+    var best: [Int32] = []
+    best.reserveCapacity(x.rows)
+    forEachTile(x, embedding, on: workers) { rows, logits in
+      for i in 0..<rows.count { best.append(Int32(indexOfLargest(logits.row(i)))) }
+    }
+    return best
+  }
+
+  /// log softmax of each row, [N, V]: for beam search, whose batches are small.
+  package func logProbabilities(
+    _ x: Matrix, embedding: Matrix, into output: Matrix, on workers: Workers
+  ) {
+    check(x, embedding)
+    precondition(output.rows == x.rows && output.columns == embedding.rows, "output is [N, V]")
+    forEachTile(x, embedding, on: workers) { rows, logits in
+      for i in 0..<rows.count {
+        let target = output.row(rows.lowerBound + i)
+        let source = logits.row(i)
+        for j in 0..<target.count { target[j] = source[j] }
+        let maximum = largest(source)
+        let offset = maximum + logf(exponentiate(source, minus: maximum))
+        for j in 0..<target.count { target[j] -= offset }
+      }
+    }
+  }
+
+  private func check(_ x: Matrix, _ embedding: Matrix) {
+    precondition(embedding.columns == x.columns, "embedding is [V, D]")
+    precondition(embedding.rows == logits.columns, "the vocabulary given at init")
+  }
+
+  private func forEachTile(
+    _ x: Matrix, _ embedding: Matrix, on workers: Workers, _ body: (Range<Int>, Matrix) -> Void
+  ) {
+    for start in stride(from: 0, to: x.rows, by: logits.rows) {
+      let rows = start..<min(x.rows, start + logits.rows)
+      let tile = logits.rows(0..<rows.count)
+      matmul(x.rows(rows), embedding, transposeB: true, into: tile, on: workers)
+      body(rows, tile)
+    }
+  }
+
+  /// Row `index` of the tile becomes exp(logit - maximum), and its losses are noted. Returns the sum
+  /// of the row.
+  private func lose(_ index: Int, _ logits: Matrix, target: Int) -> Float {
+    let row = logits.row(index)
+    let (chosen, mean) = (row[target], sum(row) / Float(row.count))
+    let maximum = largest(row)
+    let total = exponentiate(row, minus: maximum)
+    let logSum = maximum + logf(total)
+    let likelihood = logSum - chosen
+    losses[index, 0] = (1 - smoothing) * likelihood + smoothing * (logSum - mean)
+    losses[index, 1] = likelihood
+    return total
+  }
+
+  /// scale * (p - (1 - s) onehot - s / V), in place on exp(logit - maximum).
+  private func logitGradient(
+    _ row: borrowing Row, sum: Float, target: Int, scale: Float
+  ) {
+    let (factor, uniform) = (scale / sum, scale * smoothing / Float(row.count))
+    for j in 0..<row.count { row[j] = row[j] * factor - uniform }
+    row[target] -= scale * (1 - smoothing)
+  }
+
+  private func add(
+    _ rows: Range<Int>, to total: inout Total, _ perRow: (Int, Float, Float) -> Void
+  ) {
+    for i in 0..<rows.count {
+      total.loss += Double(losses[i, 0])
+      total.negativeLogLikelihood += Double(losses[i, 1])
+      perRow(rows.lowerBound + i, losses[i, 0], losses[i, 1])
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import Glibc
+package import Kernels
+
+/// Token rows of a table times sqrt(D), plus sinusoidal positions.
+///
+/// Positions as fairseq and M2M-100 compute them: the first half of the columns sine, the second
+/// cosine, of position * exp(-ln 10000 * i / (D/2 - 1)); they restart in each sequence and the first
+/// is number 2 (their padding index 1, plus 1). Legend: N packed tokens, D width, V vocabulary.
+package struct Embedding: Sendable {
+  package let scale: Float
+  /// Row r holds position r of a sequence, [positionsMax, D].
+  private let positions: Matrix
+
+  /// - Parameter firstPosition: the number of a sequence's first position.
+  package init(width: Int, positionsMax: Int, firstPosition: Int = 2) {
+    precondition(width > 0 && width % 2 == 0, "an even width: half sine, half cosine")
+    scale = Float(width).squareRoot()
+    positions = Matrix(rows: positionsMax, columns: width)
+    let half = width / 2
+    for i in 0..<half {
+      let frequency = exp(-log(10_000) * Double(i) / Double(max(1, half - 1)))
+      for row in 0..<positionsMax {
+        let angle = Double(row + firstPosition) * frequency
+        (positions[row, i], positions[row, half + i]) = (Float(sin(angle)), Float(cos(angle)))
+      }
+    }
+  }
+
+  /// tokens_N -> x_ND. `sequences` are the runs of rows that are one sequence each; `start` is the
+  /// position of their first token, above 0 when decoding step by step. Rows of no sequence are left
+  /// alone.
+  package func forward(
+    _ tokens: [Int32], table: Matrix, sequences: [Range<Int>], start: Int = 0, into x: Matrix,
+    on workers: Workers
+  ) {
+    precondition(x.rows == tokens.count, "a row per token")
+    precondition(x.columns == positions.columns, "the width given at init")
+    precondition(table.columns == x.columns, "table is [V, D]")
+    workers.forEach(sequences.count) { sequence in
+      let rows = sequences[sequence]
+      precondition(start >= 0 && start + rows.count <= positions.rows, "within positionsMax")
+      for row in rows {
+        let (target, source) = (x.row(row), table.row(Int(tokens[row])))
+        let position = positions.row(start + row - rows.lowerBound)
+        for j in 0..<target.count { target[j] = position[j].addingProduct(scale, source[j]) }
+      }
+    }
+  }
+
+  /// dtable += scale * dx_ND, row by row in token order.
+  package func backward(
+    _ tokens: [Int32], dx: Matrix, dtable: Matrix, on workers: Workers
+  ) {
+    scatterAddRows(dx, tokens, scale: scale, to: dtable, on: workers)
+  }
+}
