@@ -1,0 +1,90 @@
+import Base
+import DirectIO
+import Glibc
+import PinnedMemory
+
+/// The data file of one path: a signature, then slots of equal size.
+///
+///     byte 0      magic "PAGODAPG"
+///          8      format, UInt32              12  number of the path, UInt32
+///         16      creation of the store, nanoseconds since 1970, UInt64
+///         24      bytes of a record, UInt64   32  slots, UInt64
+///         40      XXH3-64 of the identity     48  XXH3-64 of bytes 0..<48
+///         56      zero up to 4096
+///       4096      slot 0, slot 1, ...
+///
+/// Integers are little-endian. A file of zeros was preallocated and never signed: the store's
+/// creation was interrupted, and no record can be in it.
+struct DataFile {
+  static let name = "pages.bin"
+  static let headerBytes = 4096
+  private static let magic: [UInt8] = Array("PAGODAPG".utf8)
+
+  let file: DiskFile
+  let path: String
+
+  static func byteCount(slots: Int, geometry: RecordGeometry) -> Int {
+    headerBytes + slots * geometry.recordBytes
+  }
+
+  func offset(of slot: Slot, recordBytes: Int) -> Int {
+    Self.headerBytes + slot.index * recordBytes
+  }
+
+  /// What a file of this store says of itself in its first bytes.
+  static func signature(of path: Int, in store: StoreDescription) -> [UInt8] {
+    var bytes = magic
+    append(UInt32(Manifest.format), to: &bytes)
+    append(UInt32(path), to: &bytes)
+    append(UInt64(store.createdNanoseconds), to: &bytes)
+    append(UInt64(store.geometry.recordBytes), to: &bytes)
+    append(UInt64(store.slotsPerPath[path]), to: &bytes)
+    append(checksum(of: store.identity), to: &bytes)
+    append(checksum(of: bytes), to: &bytes)
+    return bytes
+  }
+
+  enum State: Equatable { case unsigned, signed, other }
+
+  /// Compares the header with what it should be.
+  func state(on disk: any Disk, expecting signature: [UInt8]) throws(StorageError) -> State {
+    let frame = try Self.headerFrame()
+    try transfer(.read, frame.memory, on: disk)
+    let found = unsafe Array(frame.memory.bytes)
+    if found.allSatisfy({ $0 == 0 }) { return .unsigned }
+    return found.starts(with: signature) ? .signed : .other
+  }
+
+  /// Writes the header and makes it durable.
+  func sign(_ signature: [UInt8], on disk: any Disk) throws(StorageError) {
+    let frame = try Self.headerFrame()
+    unsafe frame.memory.bytes.copyBytes(from: signature)
+    try transfer(.write, frame.memory, on: disk)
+    do { try disk.sync(file) } catch { throw .disk(error) }
+  }
+
+  /// Moves the header and waits; nothing else is in flight while a store opens.
+  private func transfer(
+    _ kind: Transfer.Kind, _ memory: PinnedSlice, on disk: any Disk
+  ) throws(StorageError) {
+    precondition(disk.inFlight == 0, "a store opens on an idle disk")
+    disk.submit(Transfer(kind, file, offset: 0, memory: memory, tag: 0))
+    guard let completion = disk.nextCompletion(wait: true) else {
+      preconditionFailure("a submitted transfer completes")
+    }
+    if let failure = completion.failure { throw .disk(failure) }
+  }
+
+  private static func headerFrame() throws(StorageError) -> PinnedRegion {
+    let ledger = MemoryLedger(ceiling: headerBytes)
+    do {
+      return try PinnedRegion(name: "data file header", byteCount: headerBytes, ledger: ledger)
+    } catch {
+      throw .memory(error)
+    }
+  }
+
+  private static func append<I: FixedWidthInteger>(_ value: I, to bytes: inout [UInt8]) {
+    unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
+  }
+}

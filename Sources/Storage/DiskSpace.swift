@@ -1,0 +1,47 @@
+import Base
+import Glibc
+
+/// Refuses a new store that would not fit, before anything of it exists.
+///
+/// Paths on one file system are added up: each may fit alone and both not.
+func requireSpace(for configuration: StoreConfiguration) throws(StorageError) {
+  var needs: [UInt: (path: String, needed: Int, free: Int)] = [:]
+  for (path, bytes) in zip(configuration.paths, configuration.bytesPerPath) {
+    let (device, free) = try fileSystem(under: path)
+    let before = needs[device] ?? (path, 0, free)
+    needs[device] = (before.path, before.needed + bytes, before.free)
+  }
+  for need in needs.values where need.needed > need.free {
+    throw .diskTooSmall(path: need.path, needed: need.needed, free: need.free)
+  }
+}
+
+/// The file system that `path` is on or, when it does not exist yet, its parent.
+private func fileSystem(under path: String) throws(StorageError) -> (device: UInt, free: Int) {
+  var place = path
+  var status = stat()
+  if unsafe stat(path, &status) != 0 {
+    guard errno == ENOENT else { throw .system(action: "examine", path: path, code: errno) }
+    place = parent(of: path)
+    guard unsafe stat(place, &status) == 0 else {
+      throw .missing(path: path, what: "the directory above it")
+    }
+  }
+  guard status.st_mode & S_IFMT == S_IFDIR else {
+    throw .foreign(path: place, reason: "not a directory")
+  }
+  var space = statvfs()
+  guard unsafe statvfs(place, &space) == 0 else {
+    throw .system(action: "measure the free space of", path: place, code: errno)
+  }
+  return (status.st_dev, Int(space.f_bavail) * Int(space.f_frsize))
+}
+
+/// The path without its last component.
+private func parent(of path: String) -> String {
+  var parts = path.split(separator: "/", omittingEmptySubsequences: true)
+  if !parts.isEmpty { parts.removeLast() }
+  let joined = parts.joined(separator: "/")
+  if path.hasPrefix("/") { return "/" + joined }
+  return joined.isEmpty ? "." : joined
+}

@@ -1,0 +1,105 @@
+package import Base
+package import DirectIO
+package import PinnedMemory
+
+/// Bytes of a record that are not the ones written.
+package struct Damage: Hashable, Sendable, CustomStringConvertible {
+  package let block: BlockID
+  package let plane: Plane
+  package let path: String
+  /// Bytes from the start of the file.
+  package let offset: Int
+  package let length: Int
+  package let found: UInt64
+  package let expected: UInt64
+
+  package var description: String {
+    "\(block), plane \(plane): \(path) at offset \(offset), \(length) bytes: checksum "
+      + "\(hex(found)) instead of \(hex(expected))"
+  }
+}
+
+/// Why a store cannot be opened, read or written. Each description says where and what to do.
+package enum StorageError: Error, Sendable {
+  /// A record whose bytes are not the ones that were written, twice.
+  case damaged(Damage)
+  /// A data file or manifest that contradicts itself or the other.
+  case inconsistent(path: String, reason: String)
+  /// Something at this path that Pagoda did not make, or a symbolic link.
+  case foreign(path: String, reason: String)
+  case otherFormat(path: String, found: Int, supported: Int)
+  /// A whole store, of another run.
+  case belongsToAnother(path: String, found: String, wanted: String)
+  case missing(path: String, what: String)
+  case diskTooSmall(path: String, needed: Int, free: Int)
+  case locked(path: String, pid: Int?)
+  /// A transfer, open or sync of a data file.
+  case disk(DiskError)
+  /// A failed system call on a directory, lock or manifest file.
+  case system(action: String, path: String, code: Int32)
+  /// SQLite's result code and message.
+  case manifest(path: String, action: String, code: Int32, message: String)
+  case memory(MemoryError)
+  /// A changed page was dropped by its holder without being written back.
+  case abandoned(BlockID)
+}
+
+extension StorageError: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .damaged(let damage):
+      return "\(damage). The disk returned wrong bytes twice: check the drive (smartctl), then "
+        + "restore this store from a copy, or start again with --fresh"
+    case .inconsistent(let path, let reason):
+      return "\(path): \(reason). Restore the store from a copy or start again with --fresh"
+    case .foreign(let path, let reason):
+      return "\(path): \(reason). Nothing was changed; name another directory with --store"
+    case .otherFormat(let path, let found, let supported):
+      let remedy =
+        found > supported
+        ? "use a newer pagoda" : "use the pagoda that made it, or start again with --fresh"
+      return "\(path): store format \(found), this pagoda reads \(supported): \(remedy)"
+    case .belongsToAnother(let path, let found, let wanted):
+      return "\(path) belongs to another run (\(found), wanted \(wanted)). Nothing was changed; "
+        + "name another directory with --store, or start again with --fresh"
+    case .missing(let path, let what):
+      return "\(path): \(what) is missing: check --store and that the drive is mounted"
+    case .diskTooSmall(let path, let needed, let free):
+      return "\(path): the store needs \(ByteCount(needed)), \(ByteCount(free)) are free "
+        + "(\(ByteCount(needed - free)) missing): free space or add a drive with --store"
+    case .locked(let path, let pid):
+      return "\(path) is in use" + (pid.map { " by process \($0)" } ?? "")
+        + ": wait until it ends or stop it"
+    case .disk(let error): return error.description
+    case .system(let action, let path, let code):
+      return "cannot \(action) \(path): errno \(code): check that the directory is writable"
+    case .manifest(let path, let action, let code, let message):
+      return "\(path): cannot \(action): \(message) (SQLite result \(code))"
+    case .memory(let error): return error.description
+    case .abandoned(let block):
+      return "\(block): its page was dropped while it was being changed; "
+        + "the last generation is whole, resume from it"
+    }
+  }
+
+  /// The sysexits code of a command that ends with this error.
+  package var exitCode: Int32 {
+    switch self {
+    case .damaged, .inconsistent, .foreign, .otherFormat, .belongsToAnother: 65
+    case .missing: 66
+    case .memory: 71
+    case .abandoned: 70
+    case .diskTooSmall: 73
+    case .disk(let error): error.action == .create ? 73 : 74
+    case .system: 74
+    case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74
+    case .locked: 75
+    }
+  }
+}
+
+/// Sixteen lower-case hexadecimal digits.
+private func hex(_ value: UInt64) -> String {
+  let digits = String(value, radix: 16)
+  return String(repeating: "0", count: 16 - digits.count) + digits
+}
