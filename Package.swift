@@ -90,5 +90,6 @@ let package = Package(
     tests("BaseTests", ["Base"]),
     tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
     tests("TrainingTests", ["Training"]),
+    tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO"]),
   ]
 )

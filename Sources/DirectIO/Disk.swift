@@ -61,14 +61,23 @@ package protocol Disk: AnyObject {
   var alignment: Int { get }
   /// Transfers submitted and not yet reaped.
   var inFlight: Int { get }
+  /// What the disk has done since it was made.
+  var counters: DiskCounters { get }
 
-  /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes at least so many.
+  /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes at
+  /// least so many.
   func openFile(_ path: String, byteCount: Int, _ mode: OpenMode) throws(DiskError) -> DiskFile
+  /// The path that `file` was opened with.
+  func path(of file: DiskFile) -> String
+  /// Whether transfers of `file` bypass the page cache. False where the file system refuses O_DIRECT:
+  /// everything works, but figures are not the disk's and memory is used beyond the pools.
+  func isDirect(_ file: DiskFile) -> Bool
   /// Tells the engine of memory that transfers will use. Optional for correctness, once per pool.
   func register(_ memory: PinnedSlice)
   /// Queues a transfer; it is under way at the latest when `nextCompletion` is called.
   func submit(_ transfer: Transfer)
-  /// The next finished transfer in any order; nil when none is finished and `wait` is false, or none is in flight.
+  /// The next finished transfer in any order; nil when none is finished and `wait` is false, or none
+  /// is in flight.
   func nextCompletion(wait: Bool) -> Completion?
   /// Makes everything written to `file` by completed transfers durable.
   func sync(_ file: DiskFile) throws(DiskError)

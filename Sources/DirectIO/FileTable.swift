@@ -1,0 +1,155 @@
+import Glibc
+
+/// A file of a disk: what requests and error messages need of it.
+package struct OpenFile: Sendable {
+  package let descriptor: Int32
+  package let path: String
+  package let isDirect: Bool
+
+  package init(descriptor: Int32, path: String, isDirect: Bool) {
+    self.descriptor = descriptor
+    self.path = path
+    self.isDirect = isDirect
+  }
+}
+
+/// The files that a disk has opened. Owns their descriptors.
+struct FileTable: ~Copyable {
+  /// Offsets, addresses and lengths of transfers are multiples of this. Larger than most devices ask,
+  /// and the unit of records, so that one constant serves all.
+  static let alignment = 4096
+
+  private var files: [OpenFile] = []
+
+  deinit { for file in files { _ = Glibc.close(file.descriptor) } }
+
+  subscript(file: DiskFile) -> OpenFile {
+    precondition(files.indices.contains(file.index), "the file was opened by this disk")
+    return files[file.index]
+  }
+
+  /// - Throws: `DiskError` when the system refuses, when a new file does not fit the device (it is
+  ///   removed again), or when a file that should be there is shorter than `byteCount`.
+  mutating func open(
+    _ path: String, byteCount: Int, _ mode: OpenMode
+  ) throws(DiskError) -> DiskFile {
+    precondition(byteCount >= 0, "a file has a size")
+    let descriptor = try Self.descriptor(path, mode)
+
+    do throws(DiskError) {
+      switch mode {
+      case .create: try Self.allocate(descriptor, path, byteCount)
+      case .readWrite, .readOnly: try Self.checkSize(descriptor, path, byteCount)
+      }
+    } catch {
+      _ = Glibc.close(descriptor)
+      if mode == .create { _ = unsafe unlink(path) }
+      throw error
+    }
+
+    files.append(
+      OpenFile(descriptor: descriptor, path: path, isDirect: Self.bypassCache(descriptor)))
+    return DiskFile(index: files.count - 1)
+  }
+
+  func sync(_ file: DiskFile) throws(DiskError) {
+    let file = self[file]
+    guard retrying({ fdatasync(file.descriptor) }) == 0 else {
+      throw DiskError(.sync, path: file.path, errno: errno)
+    }
+  }
+
+  mutating func closeAll() {
+    for file in files { _ = Glibc.close(file.descriptor) }
+    files = []
+  }
+}
+
+extension FileTable {
+  private static func descriptor(_ path: String, _ mode: OpenMode) throws(DiskError) -> Int32 {
+    let flags = O_CLOEXEC | O_NOFOLLOW
+    let descriptor = retrying {
+      switch mode {
+      case .create: unsafe Glibc.open(path, flags | O_RDWR | O_CREAT | O_EXCL, 0o600)
+      case .readWrite: unsafe Glibc.open(path, flags | O_RDWR)
+      case .readOnly: unsafe Glibc.open(path, flags | O_RDONLY)
+      }
+    }
+    guard descriptor >= 0 else {
+      throw DiskError(mode == .create ? .create : .open, path: path, errno: errno)
+    }
+    return descriptor
+  }
+
+  /// Gives a new file its blocks and makes it, and its name, durable: a crash later may tear what is
+  /// in the file but not lose the file.
+  private static func allocate(
+    _ descriptor: Int32, _ path: String, _ byteCount: Int
+  ) throws(DiskError) {
+    var code: Int32 = 0
+    if byteCount > 0 {
+      // Answers with the errno itself; EINTR is possible for large files.
+      repeat { code = posix_fallocate(descriptor, 0, byteCount) } while code == EINTR
+    }
+    if code == 0, retrying({ fsync(descriptor) }) != 0 { code = errno }
+    if code == 0 { code = syncDirectory(of: path) }
+    guard code == 0 else {
+      throw DiskError(.create, path: path, length: byteCount, errno: code)
+    }
+  }
+
+  /// - Returns: the errno of what failed, or 0.
+  private static func syncDirectory(of path: String) -> Int32 {
+    let slash = path.lastIndex(of: "/")
+    let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let descriptor = retrying {
+      unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    }
+    guard descriptor >= 0 else { return errno }
+    defer { _ = Glibc.close(descriptor) }
+    // Some file systems cannot sync directories and say EINVAL; their names are durable otherwise.
+    return retrying { fsync(descriptor) } == 0 || errno == EINVAL ? 0 : errno
+  }
+
+  private static func checkSize(
+    _ descriptor: Int32, _ path: String, _ byteCount: Int
+  ) throws(DiskError) {
+    var status = stat()
+    guard unsafe fstat(descriptor, &status) == 0 else {
+      throw DiskError(.open, path: path, errno: errno)
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw DiskError(.open, path: path, code: 0, remedy: "it is not a regular file; give a file")
+    }
+    guard status.st_size >= byteCount else {
+      throw DiskError(
+        .open, path: path, code: 0,
+        remedy: "the file has \(status.st_size) bytes where \(byteCount) are needed: it was cut or "
+          + "belongs to something else; restore it from a copy or start afresh")
+    }
+  }
+
+  /// Switches the page cache off where the file system can do that at this alignment.
+  ///
+  /// Done after opening: `open` with O_CREAT and O_DIRECT on a file system without O_DIRECT fails
+  /// and may leave the new file behind.
+  private static func bypassCache(_ descriptor: Int32) -> Bool {
+    var facts = statx()
+    let asked = unsafe statx(descriptor, "", AT_EMPTY_PATH, UInt32(STATX_DIOALIGN), &facts)
+    if asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 {
+      let needed = max(facts.stx_dio_mem_align, facts.stx_dio_offset_align)
+      // Zero says that this file is never direct, whatever its flags claim.
+      guard needed > 0, Int(needed) <= alignment else { return false }
+    }
+    let flags = fcntl(descriptor, F_GETFL)
+    return flags >= 0 && fcntl(descriptor, F_SETFL, flags | O_DIRECT) == 0
+  }
+}
+
+/// Calls until the answer is not EINTR. For calls on descriptors; requests have `Request.verdict`.
+private func retrying(_ call: () -> Int32) -> Int32 {
+  while true {
+    let result = call()
+    if result >= 0 || errno != EINTR { return result }
+  }
+}

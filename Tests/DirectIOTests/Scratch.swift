@@ -1,0 +1,97 @@
+import Base
+import DirectIO
+import Glibc
+import PinnedMemory
+
+/// A directory of one test, removed with everything in it.
+final class Scratch {
+  let path: String
+
+  init() {
+    let base = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+    var template = Array("\(base)/pagoda-XXXXXX".utf8CString)
+    unsafe template.withUnsafeMutableBufferPointer { unsafe _ = mkdtemp($0.baseAddress!) }
+    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  deinit {
+    for name in names { unsafe _ = unlink(file(name)) }
+    unsafe rmdir(path)
+  }
+
+  func file(_ name: String) -> String { "\(path)/\(name)" }
+
+  var names: [String] {
+    guard let directory = unsafe opendir(path) else { return [] }
+    defer { unsafe _ = closedir(directory) }
+    var names: [String] = []
+    while let entry = unsafe readdir(directory) {
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+        unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names
+  }
+}
+
+/// Aligned memory of one test. The tests of the disk need no page locks.
+@safe final class Memory {
+  let slice: PinnedSlice
+
+  init(pages: Int) {
+    let byteCount = pages * 4096
+    slice = unsafe PinnedSlice(
+      address: .allocate(byteCount: byteCount, alignment: 4096), byteCount: byteCount)
+    unsafe slice.bytes.initializeMemory(as: UInt8.self, repeating: 0)
+  }
+  deinit { unsafe slice.address.deallocate() }
+
+  func pages(_ range: Range<Int>) -> PinnedSlice {
+    precondition(range.upperBound * 4096 <= slice.byteCount)
+    return unsafe PinnedSlice(
+      address: slice.address + range.lowerBound * 4096, byteCount: range.count * 4096)
+  }
+
+  /// Numbers that name their page and version, so that a page in the wrong place is seen.
+  func fill(version: UInt32) {
+    let byteCount = slice.byteCount
+    let random = Philox(seed: UInt64(version), purpose: .test)
+    unsafe slice.bytes.withMemoryRebound(to: SIMD4<UInt32>.self) { words in
+      for index in 0..<byteCount / 16 {
+        unsafe words[index] = random.words(UInt32(index), 0, 0)
+      }
+    }
+  }
+  func clear() { unsafe _ = memset(slice.address, 0, slice.byteCount) }
+
+  func equals(_ other: Memory) -> Bool {
+    unsafe slice.byteCount == other.slice.byteCount
+      && memcmp(slice.address, other.slice.address, slice.byteCount) == 0
+  }
+}
+
+/// The engines of this machine.
+enum Engine: String, CaseIterable, Sendable {
+  case ring, threads
+
+  static let present: [Engine] = allCases.filter {
+    openDisk(preferring: $0.preference).disk.engine == $0.engineName
+  }
+  var preference: EnginePreference { self == .ring ? .ring : .threads }
+  var engineName: String { self == .ring ? "io_uring" : "threads" }
+
+  func disk(depth: Int = 8, requestPages: Int = 256) -> any Disk {
+    openDisk(preferring: preference, queueDepth: depth, requestBytes: requestPages * 4096).disk
+  }
+}
+
+extension Disk {
+  /// Submits one transfer and waits for it.
+  func perform(
+    _ kind: Transfer.Kind, _ file: DiskFile, offset: Int, _ memory: PinnedSlice
+  ) -> DiskError? {
+    submit(Transfer(kind, file, offset: offset, memory: memory, tag: 1))
+    return nextCompletion(wait: true)?.failure
+  }
+}
