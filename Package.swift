@@ -49,7 +49,10 @@ let package = Package(
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .target(
       name: "CSentencePiece",
-      linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("stdc++")]),
+      linkerSettings: [
+        .linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train"),
+        .linkedLibrary("stdc++"),
+      ]),
 
     // The byte side: bytes, offsets, alignment; no arithmetic on floats.
     module("Base"),
@@ -91,5 +94,6 @@ let package = Package(
     tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
     tests("TrainingTests", ["Training"]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO"]),
+    tests("CorpusTests", ["Base", "Corpus"], resources: [.copy("Resources")]),
   ]
 )

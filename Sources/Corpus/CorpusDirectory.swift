@@ -1,0 +1,98 @@
+import Foundation
+
+/// The output directory in the making: everything goes to `DIR.partial`, which takes the name `DIR`
+/// when it is complete.
+struct CorpusDirectory {
+  private let final: String
+  private let partial: String
+  private static let licences = "licences"
+
+  /// Starts afresh; what an interrupted preparation left is removed.
+  init(_ path: String) throws(CorpusError) {
+    final = path
+    partial = path + ".partial"
+    try Self.attempt(partial) { [partial] in
+      if FileManager.default.fileExists(atPath: partial) {
+        try FileManager.default.removeItem(atPath: partial)
+      }
+      try FileManager.default.createDirectory(
+        atPath: "\(partial)/\(Self.licences)", withIntermediateDirectories: true)
+    }
+  }
+
+  /// Refuses to replace anything but a corpus or an empty directory.
+  static func checkReplaceable(_ path: String) throws(CorpusError) {
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    guard DirectoryWalk.isDirectory(path) else { throw .notACorpus(path: path) }
+    let held = try DirectoryWalk.children(of: path)
+    guard held.isEmpty || held.contains(CorpusFile.manifest) else { throw .notACorpus(path: path) }
+  }
+
+  func path(_ name: String) -> String { "\(partial)/\(name)" }
+
+  func write(_ data: Data, _ name: String) throws(CorpusError) {
+    try Self.attempt(path(name)) { try data.write(to: URL(fileURLWithPath: path(name))) }
+  }
+
+  func write(_ manifest: CorpusManifest) throws(CorpusError) {
+    try Self.attempt(path(CorpusFile.manifest)) {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+      try encoder.encode(manifest).write(to: URL(fileURLWithPath: path(CorpusFile.manifest)))
+    }
+  }
+
+  func describeFiles() throws(CorpusError) -> [String: CorpusManifest.File] {
+    var files: [String: CorpusManifest.File] = [:]
+    for name in CorpusFile.checked {
+      files[name] = CorpusManifest.File(try DirectoryWalk.read(path(name)))
+    }
+    return files
+  }
+
+  /// Keeps the copyright notice of every input beside the text taken from it.
+  func copyLicences(of inputs: [String]) throws(CorpusError) {
+    for input in inputs {
+      guard let notice = try Self.copyright(of: input) else { continue }
+      let name = URL(fileURLWithPath: input).lastPathComponent
+      try write(try DirectoryWalk.read(notice), "\(Self.licences)/\(name)")
+    }
+  }
+
+  /// Gives the finished directory its name.
+  func publish() throws(CorpusError) {
+    try Self.attempt(final) {
+      let files = FileManager.default
+      let old = final + ".old"
+      if files.fileExists(atPath: old) { try files.removeItem(atPath: old) }
+      if files.fileExists(atPath: final) { try files.moveItem(atPath: final, toPath: old) }
+      try files.moveItem(atPath: partial, toPath: final)
+      if files.fileExists(atPath: old) { try files.removeItem(atPath: old) }
+    }
+  }
+
+  /// The first licence that the package's copyright file names; Debian's machine-readable format puts
+  /// that of the bulk of the files first.
+  static func licence(of input: String) throws(CorpusError) -> String {
+    guard let notice = try copyright(of: input) else { return "unknown" }
+    let lines = String(decoding: try DirectoryWalk.read(notice), as: UTF8.self).split(
+      separator: "\n")
+    let prefix = "License:"
+    guard let line = lines.first(where: { $0.hasPrefix(prefix) }) else { return "see licences/" }
+    return TextCleaning.collapsed(String(line.dropFirst(prefix.count)))
+  }
+
+  private static func copyright(of input: String) throws(CorpusError) -> String? {
+    let documentation = "\(input)/usr/share/doc"
+    guard DirectoryWalk.isDirectory(documentation) else { return nil }
+    return try DirectoryWalk.files(below: documentation) { $0.hasSuffix("/copyright") }.first
+  }
+
+  private static func attempt(_ path: String, _ body: () throws -> Void) throws(CorpusError) {
+    do {
+      try body()
+    } catch {
+      throw .unwritable(path: path, cause: error.localizedDescription)
+    }
+  }
+}

@@ -1,0 +1,40 @@
+/// What can go wrong between the packages of text and a batch of tokens.
+package enum CorpusError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// An option that no corpus can be made with.
+  case option(name: String, cause: String)
+  case missingInput(path: String)
+  /// The inputs hold no text of a kind that a reader knows.
+  case nothingFound(paths: [String])
+  case languageWithoutData(tag: String, available: [String])
+  case unreadable(path: String, cause: String)
+  case unwritable(path: String, cause: String)
+  /// The output directory holds something that is not a corpus.
+  case notACorpus(path: String)
+  /// A prepared file that does not hold what `corpus.json` says.
+  case damaged(path: String, offset: Int, cause: String)
+  case tokenizer(cause: String, remedy: String)
+
+  package var description: String {
+    switch self {
+    case .option(let name, let cause):
+      "option \(name): \(cause)"
+    case .missingInput(let path):
+      "no directory \(path): unpack the packages first with tools/setup data"
+    case .nothingFound(let paths):
+      "no i18n/en.json and no help/C/*.page below \(paths.joined(separator: ", ")): "
+        + "unpack the packages there with tools/setup data"
+    case .languageWithoutData(let tag, let available):
+      "no clean text for language \(tag); there is some for \(available.joined(separator: " "))"
+    case .unreadable(let path, let cause):
+      "cannot read \(path): \(cause)"
+    case .unwritable(let path, let cause):
+      "cannot write \(path): \(cause)"
+    case .notACorpus(let path):
+      "\(path) exists and is not a corpus: give another output directory, or remove it"
+    case .damaged(let path, let offset, let cause):
+      "\(path) at offset \(offset): \(cause); run pagoda corpus prepare again"
+    case .tokenizer(let cause, let remedy):
+      "tokenizer: \(cause); \(remedy)"
+    }
+  }
+}

@@ -1,0 +1,86 @@
+import Base
+
+/// Fixed micro-batches and samples of held-out text, for evaluation.
+package struct HeldOut: Sendable {
+  package struct TaskBatches: Sendable {
+    package let task: TrainingTask
+    package let batches: [MicroBatch]
+    package var targetTokenCount: Int { batches.reduce(0) { $0 + $1.targetTokenCount } }
+  }
+  package struct TranslationSample: Equatable, Sendable {
+    /// As the source side of a micro-batch, special tokens included.
+    package let sourceTokens: [Int32]
+    package let sourceText: String
+    package let referenceText: String
+  }
+
+  private let corpus: ParallelCorpus
+  private let limits: BatchSampler.Limits
+  private let noise: DenoisingNoise
+  /// Evaluation damages every text the same way in every run.
+  private static let seed: UInt64 = 0
+
+  package init(corpus: ParallelCorpus, limits: BatchSampler.Limits, noise: DenoisingNoise) {
+    (self.corpus, self.limits, self.noise) = (corpus, limits, noise)
+  }
+
+  /// Translation into and from English and denoising, for every language.
+  package var tasks: [TrainingTask] {
+    let others = corpus.languages.dropFirst()
+    return others.map { .translate($0, .english) } + others.map { .translate(.english, $0) }
+      + corpus.languages.map { .denoise($0) }
+  }
+
+  /// Micro-batches of each task with at most `tokensPerTaskMax` target tokens for each; tasks without
+  /// held-out text are left out. A pure function of the corpus and the arguments.
+  package func evaluationBatches(tokensPerTaskMax: Int) -> [TaskBatches] {
+    tasks.compactMap { task in
+      let batches = batches(task, tokensMax: tokensPerTaskMax)
+      return batches.isEmpty ? nil : TaskBatches(task: task, batches: batches)
+    }
+  }
+
+  /// Up to `count` held-out translations with their raw text. The reference is the text as written,
+  /// not what the tokenizer makes of it.
+  package func translationSamples(
+    from source: LanguageIndex, to target: LanguageIndex, count: Int
+  ) throws(CorpusError) -> [TranslationSample] {
+    let text = try corpus.heldOutText()
+    let task = TrainingTask.translate(source, target)
+    return examples(task).prefix(count).map { segment, example in
+      TranslationSample(
+        sourceTokens: example.source, sourceText: text[segment][source.rawValue],
+        referenceText: text[segment][target.rawValue])
+    }
+  }
+
+  private func batches(_ task: TrainingTask, tokensMax: Int) -> [MicroBatch] {
+    var batches: [MicroBatch] = []
+    var tokens = 0
+    for (_, example) in examples(task) {
+      tokens += example.target.count + 1
+      guard tokens <= tokensMax else { break }
+      let room = batches.last?.hasRoom(for: example, tokensMax: limits.microBatchTokens) ?? false
+      if !room { batches.append(MicroBatch()) }
+      batches[batches.count - 1].append(example)
+    }
+    return batches
+  }
+
+  /// The held-out examples of a task that are short enough. Segments are stored in the order of a
+  /// hash, so that any prefix is a fair sample.
+  private func examples(
+    _ task: TrainingTask
+  ) -> some Sequence<(segment: Int, example: Example)> {
+    let stream = Philox(seed: Self.seed, purpose: .denoising)
+    return corpus.heldOut.segments(task.source, and: task.target).lazy
+      .filter { Example.tokensMax(task, $0, corpus.heldOut) <= limits.maxSequenceTokens }
+      .map { segment in
+        var draws = DenoisingNoise.Draws(
+          stream: stream, UInt32(segment), UInt32(task.target.rawValue))
+        let example = Example(
+          task, segment, corpus.heldOut, corpus.special, noise, &draws)
+        return (segment, example)
+      }
+  }
+}

@@ -1,0 +1,102 @@
+import Foundation
+
+/// Which tasks a run trains on, and how often each is drawn.
+package struct TaskMix: Codable, Equatable, Sendable {
+  package enum Pairs: String, Codable, CaseIterable, Sendable {
+    /// From and into English.
+    case english
+    /// Every ordered pair of languages that has segments.
+    case all
+  }
+
+  /// Share of sequences that are denoised rather than translated.
+  package var denoiseShare = 0.2
+  package var pairs = Pairs.english
+  /// Flattens the differences between languages: a pair with the share q of the data is drawn with a
+  /// probability proportional to q^(1/temperature). 1 keeps the shares; large values even them out.
+  package var temperature = 5.0
+  package var noise = DenoisingNoise()
+
+  package init() {}
+}
+
+/// The tasks of a mix over one corpus, with their probabilities and the segments each may draw.
+struct TaskTable: Sendable {
+  struct Entry: Sendable {
+    let task: TrainingTask
+    let probability: Double
+    /// Place in `lists`.
+    let list: Int
+  }
+
+  private(set) var entries: [Entry] = []
+  /// Segments of the training shard; the two directions of a pair share a list.
+  private(set) var lists: [[UInt32]] = []
+  /// Running sums of the probabilities.
+  private(set) var cumulative: [Double] = []
+
+  /// `admits` says whether a segment is short enough for a task.
+  init(
+    corpus: ParallelCorpus, mix: TaskMix, admits: (TrainingTask, _ segment: Int) -> Bool
+  ) {
+    precondition(0 <= mix.denoiseShare && mix.denoiseShare <= 1, "a share is between 0 and 1")
+    precondition(mix.temperature > 0, "a positive temperature")
+    var translations: [(task: TrainingTask, list: Int)] = []
+    for a in corpus.languages {
+      for b in corpus.languages where a < b && (a == .english || mix.pairs == .all) {
+        let forth = TrainingTask.translate(a, b)
+        let back = TrainingTask.translate(b, a)
+        guard
+          let list = addList(
+            corpus.training.segments(a, and: b).filter { admits(forth, $0) && admits(back, $0) })
+        else { continue }
+        translations += [(forth, list), (back, list)]
+      }
+    }
+    var denoisings: [(task: TrainingTask, list: Int)] = []
+    for language in corpus.languages {
+      let task = TrainingTask.denoise(language)
+      let segments = corpus.training.segments(language, and: language).filter { admits(task, $0) }
+      if let list = addList(segments) { denoisings.append((task, list)) }
+    }
+    add(translations, share: 1 - mix.denoiseShare, temperature: mix.temperature)
+    add(denoisings, share: mix.denoiseShare, temperature: mix.temperature)
+    precondition(!entries.isEmpty, "a corpus with segments short enough to train on")
+    cumulative = entries.reduce(into: []) { $0.append(($0.last ?? 0) + $1.probability) }
+  }
+
+  var residentBytes: Int {
+    lists.reduce(0) { $0 + 4 * $1.count } + entries.count * MemoryLayout<Entry>.stride
+  }
+
+  /// The entry that `unit` in [0, 1) falls on.
+  func entry(at unit: Double) -> Entry {
+    let goal = unit * (cumulative.last ?? 0)
+    var (low, high) = (0, entries.count - 1)
+    while low < high {
+      let middle = (low + high) / 2
+      if cumulative[middle] > goal { high = middle } else { low = middle + 1 }
+    }
+    return entries[low]
+  }
+
+  private mutating func addList(_ segments: [Int]) -> Int? {
+    guard !segments.isEmpty else { return nil }
+    lists.append(segments.map { UInt32($0) })
+    return lists.count - 1
+  }
+
+  /// Gives `tasks` together the probability `share`, each by its number of segments.
+  private mutating func add(
+    _ tasks: [(task: TrainingTask, list: Int)], share: Double, temperature: Double
+  ) {
+    guard share > 0 else { return }
+    let total = Double(tasks.reduce(0) { $0 + lists[$1.list].count })
+    let weights = tasks.map { pow(Double(lists[$0.list].count) / total, 1 / temperature) }
+    let sum = weights.reduce(0, +)
+    for (task, weight) in zip(tasks, weights) {
+      entries.append(
+        Entry(task: task.task, probability: share * weight / sum, list: task.list))
+    }
+  }
+}

@@ -1,0 +1,33 @@
+/// What one sequence is for. (Not called `Task`, which is Swift's own.)
+package struct TrainingTask: Hashable, Sendable {
+  package enum Kind: UInt8, Sendable {
+    case translate = 0
+    case denoise = 1
+  }
+
+  package let kind: Kind
+  package let source: LanguageIndex
+  package let target: LanguageIndex
+
+  package static func translate(_ source: LanguageIndex, _ target: LanguageIndex) -> TrainingTask {
+    precondition(source != target, "a translation changes the language")
+    return TrainingTask(kind: .translate, source: source, target: target)
+  }
+  package static func denoise(_ language: LanguageIndex) -> TrainingTask {
+    TrainingTask(kind: .denoise, source: language, target: language)
+  }
+
+  private init(kind: Kind, source: LanguageIndex, target: LanguageIndex) {
+    (self.kind, self.source, self.target) = (kind, source, target)
+  }
+}
+
+extension ParallelCorpus {
+  /// `translate de-en`, `denoise fr`.
+  package func name(of task: TrainingTask) -> String {
+    switch task.kind {
+    case .translate: "translate \(tag(task.source))-\(tag(task.target))"
+    case .denoise: "denoise \(tag(task.target))"
+    }
+  }
+}
