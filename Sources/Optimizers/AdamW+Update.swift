@@ -45,6 +45,29 @@ extension AdamWStep {
     }
   }
 
+  /// The same for weights in a matrix of one row, and their moments.
+  package func update(
+    weights: Matrix, m: Matrix, v: Matrix, gradient: Matrix, on workers: Workers
+  ) {
+    for other in [weights, m, v] {
+      precondition(other.rows == 1 && other.columns == gradient.columns, "one row of one length")
+    }
+    workers.forEachChunk(of: gradient.columns, size: elementsPerTask) { range in
+      let (weights, m, v) = (weights.columns(range), m.columns(range), v.columns(range))
+      updateRow(weights.row(0), m.row(0), v.row(0), gradient.columns(range).row(0))
+    }
+  }
+
+  private func updateRow(
+    _ weights: borrowing Row, _ m: borrowing Row, _ v: borrowing Row, _ gradient: borrowing Row
+  ) {
+    for i in 0..<gradient.count {
+      var (mean, square) = (m[i], v[i])
+      weights[i] = updated(weights[i], &mean, &square, gradient[i])
+      (m[i], v[i]) = (mean, square)
+    }
+  }
+
   private func updateChunk(
     _ hi: inout MutableSpan<UInt16>, _ lo: inout MutableSpan<UInt16>,
     _ m: inout MutableSpan<Float>, _ v: inout MutableSpan<Float>, _ gradient: Span<Float>

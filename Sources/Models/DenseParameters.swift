@@ -1,0 +1,124 @@
+import Base
+package import Kernels
+package import Optimizers
+
+/// One named tensor inside the flat vector of dense parameters.
+package struct TensorSlot: Sendable, Equatable {
+  package enum Initial: Sendable, Equatable {
+    case zeros
+    case ones
+    /// Uniform in [-bound, bound).
+    case uniform(bound: Float)
+  }
+  /// The name in the spelling of Hugging Face's M2M family.
+  package let name: String
+  /// Floats from the start of the vector.
+  package let offset: Int
+  package let rows: Int
+  package let columns: Int
+  /// Whether weight decay applies: to matrices, not to norms.
+  package let decays: Bool
+  package let initial: Initial
+
+  package var count: Int { rows * columns }
+  package var range: Range<Int> { offset..<offset + count }
+}
+
+/// Where each dense tensor lies: filled once while a model is described, then fixed.
+package struct DenseLayout: Sendable {
+  package private(set) var slots: [TensorSlot] = []
+  package private(set) var count = 0
+
+  package init() {}
+
+  /// Appends a matrix [rows, columns], initialised uniformly (Glorot and Bengio 2010: a bound of
+  /// sqrt(6 / (rows + columns))) unless said otherwise.
+  package mutating func matrix(
+    _ name: String, _ rows: Int, _ columns: Int, bound: Float? = nil
+  ) -> TensorSlot {
+    let glorot = (6 / Float(rows + columns)).squareRoot()
+    return append(name, rows, columns, decays: true, .uniform(bound: bound ?? glorot))
+  }
+
+  /// Appends gain and bias of a norm over `width` features.
+  package mutating func norm(_ name: String, _ width: Int) -> NormSlots {
+    NormSlots(
+      gain: append("\(name).weight", 1, width, decays: false, .ones),
+      bias: append("\(name).bias", 1, width, decays: false, .zeros))
+  }
+
+  private mutating func append(
+    _ name: String, _ rows: Int, _ columns: Int, decays: Bool, _ initial: TensorSlot.Initial
+  ) -> TensorSlot {
+    let slot = TensorSlot(
+      name: name, offset: count, rows: rows, columns: columns, decays: decays, initial: initial)
+    slots.append(slot)
+    count += slot.count
+    return slot
+  }
+}
+
+package struct NormSlots: Sendable {
+  package let gain: TensorSlot
+  package let bias: TensorSlot
+}
+
+/// The dense parameters, always resident: one flat vector each for weights, gradients and, when
+/// training, the two moments. The store keeps it as blocks of the experts' size.
+package final class DenseParameters: Sendable {
+  package let layout: DenseLayout
+  package let weights: FloatBuffer
+  package let gradients: FloatBuffer
+  package let firstMoments: FloatBuffer
+  package let secondMoments: FloatBuffer
+
+  /// Bytes for `layout`: 16 a parameter for training, 4 for inference.
+  package static func byteCount(_ layout: DenseLayout, training: Bool) -> Int {
+    layout.count * MemoryLayout<Float>.stride * (training ? 4 : 1)
+  }
+
+  /// All zeros; `initialise` or a store fills them.
+  package init(_ layout: DenseLayout, training: Bool) {
+    self.layout = layout
+    weights = FloatBuffer(count: layout.count)
+    gradients = FloatBuffer(count: training ? layout.count : 0)
+    firstMoments = FloatBuffer(count: training ? layout.count : 0)
+    secondMoments = FloatBuffer(count: training ? layout.count : 0)
+  }
+
+  package func weights(_ slot: TensorSlot) -> Matrix { view(weights, slot) }
+  package func gradient(_ slot: TensorSlot) -> Matrix { view(gradients, slot) }
+
+  /// Fills the weights from `seed`: tensor number n is the stream of dense block n.
+  package func initialise(seed: UInt64) {
+    for (number, slot) in layout.slots.enumerated() {
+      let target = weights(slot)
+      switch slot.initial {
+      case .zeros: target.fill(0)
+      case .ones: target.fill(1)
+      case .uniform(let bound):
+        UniformFill(seed: seed, block: .dense(number), bound: bound).fill(target, first: 0)
+      }
+    }
+  }
+
+  /// One optimizer step on the tensor `slot`, in place on weights and moments.
+  package func update(_ slot: TensorSlot, with step: AdamWStep, on workers: Workers) {
+    step.update(
+      weights: flat(weights, slot.range), m: flat(firstMoments, slot.range),
+      v: flat(secondMoments, slot.range), gradient: flat(gradients, slot.range), on: workers)
+  }
+
+  package func clearGradients() {
+    flat(gradients, 0..<gradients.count).fill(0)
+  }
+
+  /// A range of one of the vectors as a matrix of one row.
+  private func flat(_ buffer: FloatBuffer, _ range: Range<Int>) -> Matrix {
+    buffer.matrix(rows: 1, columns: range.count, offset: range.lowerBound)
+  }
+
+  private func view(_ buffer: FloatBuffer, _ slot: TensorSlot) -> Matrix {
+    buffer.matrix(rows: slot.rows, columns: slot.columns, offset: slot.offset)
+  }
+}

@@ -1,0 +1,46 @@
+import Kernels
+package import Layers
+
+/// What the gate of one layer decided, from the forward to the end of the backward sweep.
+package struct LayerRouting: Sendable {
+  /// One expert block to visit and the rows it works on.
+  package struct Block: Sendable {
+    package let expert: Int
+    package let slice: Int
+    /// Rows routed to the expert, over all micro-batches.
+    package let rows: Int
+  }
+
+  /// Per micro-batch.
+  package let gates: [Routing]
+  /// Expert by expert, over all micro-batches.
+  package let rows: ExpertRows
+  /// The touched experts in ascending order, each with its slices.
+  package let blocks: [Block]
+  /// The gradient of each entry's combine weight, filled by the backward sweep.
+  package var dProbability: [Float]
+
+  package init(_ gates: [Routing], experts: Int, slices: Int) {
+    let rows = ExpertRows(gates, experts: experts)
+    self.gates = gates
+    self.rows = rows
+    blocks = rows.touchedExperts.flatMap { expert in
+      (0..<slices).map {
+        Block(expert: expert, slice: $0, rows: rows.entries(of: expert).count)
+      }
+    }
+    dProbability = Array(repeating: 0, count: rows.count)
+  }
+
+  package var touchedExperts: Int { rows.touchedExperts.count }
+  package var routedTokens: Int { gates.reduce(0) { $0 + $1.choice.count } }
+
+  /// The gradients of one micro-batch's combine weights, by token; 0 where the token was dropped.
+  func dProbability(microBatch: Int) -> [Float] {
+    var byToken = [Float](repeating: 0, count: gates[microBatch].choice.count)
+    for entry in 0..<rows.count where rows.microBatches[entry] == Int32(microBatch) {
+      byToken[Int(rows.tokens[entry])] = dProbability[entry]
+    }
+    return byToken
+  }
+}
