@@ -95,5 +95,6 @@ let package = Package(
     tests("TrainingTests", ["Training"]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO"]),
     tests("CorpusTests", ["Base", "Corpus"], resources: [.copy("Resources")]),
+    tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
   ]
 )

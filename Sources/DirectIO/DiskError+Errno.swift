@@ -2,7 +2,9 @@ import Glibc
 
 extension DiskError {
   /// The failure of a system call, its errno turned into what it means and what to do.
-  init(_ action: Action, path: String, offset: Int = 0, length: Int = 0, errno code: Int32) {
+  package init(
+    _ action: Action, path: String, offset: Int = 0, length: Int = 0, errno code: Int32
+  ) {
     self.init(
       action, path: path, offset: offset, length: length, code: code,
       remedy: Self.remedy(for: code, action))

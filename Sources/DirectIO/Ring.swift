@@ -33,8 +33,8 @@ package struct RingRefusal: Error, Sendable, CustomStringConvertible {
   private let ring: UnsafeMutablePointer<io_uring>
   /// The names of the set-up flags that the kernel took.
   package let features: [String]
-  private let hasFileTable: Bool
-  private let hasBufferTable: Bool
+  private var hasFileTable: Bool
+  private var hasBufferTable: Bool
   /// Registered memory, by address; the position in the kernel's table is `slot`.
   private var buffers: [(range: Range<UInt>, slot: UInt32)] = []
 
@@ -112,6 +112,16 @@ extension Ring {
     }
     buffers.sort { $0.range.lowerBound < $1.range.lowerBound }
     return registered
+  }
+
+  /// Lets go of files and memory. A registered file stays open, its lock and its blocks held, for as
+  /// long as the ring knows it, whatever became of its descriptor.
+  mutating func unregisterAll() {
+    if hasFileTable { unsafe _ = io_uring_unregister_files(ring) }
+    if hasBufferTable { unsafe _ = io_uring_unregister_buffers(ring) }
+    hasFileTable = false
+    hasBufferTable = false
+    buffers = []
   }
 
   /// The slot of the registered buffer that holds all of `range`.

@@ -61,18 +61,13 @@ package final class RingDisk: Disk {
   package func nextCompletion(wait: Bool) -> Completion? {
     while true {
       pump()
-      if let completion = transfers.popFinished() {
-        // Room was made: keep the device busy while the owner looks at what it got.
+      let completion = transfers.popFinished()
+      guard completion == nil, wait, transfers.count > 0 else {
+        // What the pump prepared runs while the owner computes.
         ring.enter(wait: false)
         return completion
       }
-      let isIdle = transfers.count == 0
-      if isIdle { return nil }
-      ring.enter(wait: wait)
-      if !wait {
-        pump()
-        return transfers.popFinished()
-      }
+      ring.enter(wait: true)
     }
   }
 
@@ -83,6 +78,7 @@ package final class RingDisk: Disk {
 
   package func close() {
     while nextCompletion(wait: true) != nil {}
+    ring.unregisterAll()
     files.closeAll()
     fixedIndex = [:]
   }

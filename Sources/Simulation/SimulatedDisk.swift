@@ -1,0 +1,216 @@
+import Base
+package import DirectIO
+import Glibc
+package import PinnedMemory
+
+/// A disk in memory that obeys the protocol to the letter and otherwise does its worst, by seed:
+/// transfers end in any order and late, faults come where the plan says, unsynced writes are lost.
+///
+/// It traps on what a real disk would punish only sometimes: transfers that overlap on disk or in
+/// memory, and memory that is changed while it is being written. A read's memory holds rubbish until
+/// its completion.
+package final class SimulatedDisk: Disk {
+  private struct Pending {
+    let transfer: Transfer
+    let path: String
+    /// What a write found in memory when it was submitted.
+    let bytes: [UInt8]
+    let fault: FaultCounter.TransferFault
+    /// The reap at which it is finished.
+    let due: Int
+  }
+
+  package let engine = "simulated"
+  package let alignment = 4096
+  package private(set) var counters = DiskCounters()
+  package let medium: SimulatedMedium
+
+  private let reapsLateMax: Int
+  private let random: Philox
+  private var faults: FaultCounter
+  private var openPaths: [String] = []
+  private var pending: [Pending] = []
+  private var submitted: UInt32 = 0
+  private var reaps = 0
+  private var isOpen = true
+
+  /// - Parameters:
+  ///   - medium: what earlier disks have left.
+  ///   - seed: of order and delay.
+  ///   - reapsLateMax: a transfer is finished at most so many calls of `nextCompletion` late.
+  package init(
+    _ medium: SimulatedMedium, seed: UInt64, reapsLateMax: Int = 4, faults: [Fault] = []
+  ) {
+    precondition(reapsLateMax >= 0, "a delay is not negative")
+    self.medium = medium
+    self.reapsLateMax = reapsLateMax
+    self.faults = FaultCounter(faults)
+    random = Philox(seed: seed, purpose: .test)
+  }
+
+  package var inFlight: Int { pending.count }
+  package func path(of file: DiskFile) -> String { openPaths[file.index] }
+  package func isDirect(_ file: DiskFile) -> Bool { true }
+  package func register(_ memory: PinnedSlice) {}
+
+  /// Power fails: what is in flight or unsynced is lost or torn, and the disk is gone.
+  package func crash() {
+    for item in pending where item.transfer.kind == .write && !item.fault.isLost {
+      medium.write(item.path, offset: item.transfer.offset, item.bytes)
+    }
+    pending = []
+    isOpen = false
+    medium.crash()
+  }
+
+  package func sync(_ file: DiskFile) throws(DiskError) {
+    precondition(isOpen, "the disk is open")
+    counters.syncs += 1
+    if let code = faults.nextCall() { throw DiskError(.sync, path: path(of: file), errno: code) }
+    medium.sync(path(of: file))
+  }
+
+  package func close() {
+    while nextCompletion(wait: true) != nil {}
+    isOpen = false
+  }
+}
+
+// MARK: - Files
+
+extension SimulatedDisk {
+  package func openFile(
+    _ path: String, byteCount: Int, _ mode: OpenMode
+  ) throws(DiskError) -> DiskFile {
+    precondition(isOpen, "the disk is open")
+    let action: DiskError.Action = mode == .create ? .create : .open
+    if let code = faults.nextCall() { throw DiskError(action, path: path, errno: code) }
+    switch mode {
+    case .create: try create(path, byteCount)
+    case .readWrite, .readOnly: try checkSize(path, byteCount)
+    }
+    openPaths.append(path)
+    return DiskFile(index: openPaths.count - 1)
+  }
+
+  private func create(_ path: String, _ byteCount: Int) throws(DiskError) {
+    guard medium.byteCount(of: path) == nil else {
+      throw DiskError(.create, path: path, length: byteCount, errno: EEXIST)
+    }
+    guard faults.nextCreateFits(), byteCount <= medium.freeBytes else {
+      throw DiskError(.create, path: path, length: byteCount, errno: ENOSPC)
+    }
+    medium.create(path, byteCount: byteCount)
+  }
+
+  private func checkSize(_ path: String, _ byteCount: Int) throws(DiskError) {
+    guard let present = medium.byteCount(of: path) else {
+      throw DiskError(.open, path: path, errno: ENOENT)
+    }
+    guard present >= byteCount else {
+      throw DiskError(
+        .open, path: path, code: 0,
+        remedy:
+          "the file has \(present) bytes where \(byteCount) are needed; restore it from a copy")
+    }
+  }
+}
+
+// MARK: - Transfers
+
+extension SimulatedDisk {
+  package func submit(_ transfer: Transfer) {
+    precondition(isOpen, "the disk is open")
+    precondition(transfer.offset.isMultiple(of: alignment), "the offset is aligned")
+    precondition(transfer.memory.byteCount.isMultiple(of: alignment), "the length is aligned")
+    for other in pending { checkDisjoint(transfer, other) }
+
+    submitted += 1
+    let isRead = transfer.kind == .read
+    let late = random.below(reapsLateMax + 1, Draw.delay.rawValue, submitted, 0)
+    let bytes = unsafe isRead ? [] : [UInt8](transfer.memory.bytes)
+    if isRead { unsafe _ = memset(transfer.memory.address, 0xa5, transfer.memory.byteCount) }
+    pending.append(
+      Pending(
+        transfer: transfer, path: path(of: transfer.file), bytes: bytes,
+        fault: faults.nextTransfer(isRead: isRead), due: reaps + late))
+  }
+
+  package func nextCompletion(wait: Bool) -> Completion? {
+    guard !pending.isEmpty else { return nil }
+    reaps += 1
+    if wait { reaps = max(reaps, pending.map(\.due).min()!) }
+    let ready = pending.indices.filter { pending[$0].due <= reaps }
+    guard !ready.isEmpty else { return nil }
+    let chosen = random.below(ready.count, Draw.order.rawValue, UInt32(reaps), submitted)
+    return finish(pending.remove(at: ready[chosen]))
+  }
+
+  private func finish(_ item: Pending) -> Completion {
+    let transfer = item.transfer
+    let repetitions = min(item.fault.repetitions, Request.errorsAllowed)
+    counters.requests += 1 + repetitions
+    counters.retries += repetitions
+    let code = item.fault.repetitions > Request.errorsAllowed ? EIO : item.fault.errno
+    var failure = code.map { Self.failure(of: item, code: $0) }
+    if failure == nil {
+      switch transfer.kind {
+      case .read: failure = read(item)
+      case .write: write(item)
+      }
+    }
+    return Completion(tag: transfer.tag, failure: failure)
+  }
+
+  private func read(_ item: Pending) -> DiskError? {
+    let (offset, memory) = unsafe (item.transfer.offset, item.transfer.memory.bytes)
+    let found = medium.read(item.path, offset..<offset + memory.count)
+    guard found.count == memory.count else {
+      return DiskError(
+        .read, path: item.path, offset: offset, length: memory.count, code: 0,
+        remedy: "the file ends at \(offset + found.count); restore it from a copy")
+    }
+    unsafe memory.copyBytes(from: found)
+    if item.fault.flipsBit {
+      let bit = random.below(memory.count * 8, Draw.flippedBit.rawValue, UInt32(reaps), 0)
+      unsafe memory[bit / 8] ^= 1 << (bit % 8)
+    }
+    counters.bytesRead += memory.count
+    return nil
+  }
+
+  private func write(_ item: Pending) {
+    let transfer = item.transfer
+    let isUnchanged = unsafe transfer.memory.bytes.elementsEqual(item.bytes)
+    precondition(isUnchanged, "memory rests while it is being written")
+    counters.bytesWritten += item.bytes.count
+    if !item.fault.isLost {
+      medium.write(item.path, offset: transfer.offset, item.bytes)
+    }
+  }
+
+  private static func failure(of item: Pending, code: Int32) -> DiskError {
+    DiskError(
+      item.transfer.kind == .read ? .read : .write, path: item.path, offset: item.transfer.offset,
+      length: item.transfer.memory.byteCount, errno: code)
+  }
+
+  /// Traps when the order in which two transfers end would decide what they do.
+  private func checkDisjoint(_ transfer: Transfer, _ other: Pending) {
+    let kinds = [transfer.kind, other.transfer.kind]
+    let shareFile =
+      path(of: transfer.file) == other.path
+      && transfer.fileRange.overlaps(other.transfer.fileRange)
+    let shareMemory = transfer.memoryRange.overlaps(other.transfer.memoryRange)
+    precondition(!shareFile || !kinds.contains(.write), "nobody else uses what is being written")
+    precondition(!shareMemory || !kinds.contains(.read), "nobody else uses memory being filled")
+  }
+}
+
+extension Transfer {
+  fileprivate var fileRange: Range<Int> { offset..<offset + memory.byteCount }
+  fileprivate var memoryRange: Range<Int> {
+    let start = unsafe Int(bitPattern: memory.address)
+    return start..<start + memory.byteCount
+  }
+}
