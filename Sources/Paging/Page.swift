@@ -1,0 +1,137 @@
+package import Base
+import PinnedMemory
+package import Storage
+
+/// Planes of one block in memory, owned by exactly one holder.
+///
+/// Ends by `Pager.keep` or `Pager.writeBack`. Dropping it instead loses what was changed; the frames
+/// go back to the pager all the same.
+@safe package struct Page: ~Copyable {
+  package let block: BlockID
+  /// What the visit asked for.
+  package let planes: PlaneSet
+  /// Requested planes that exist nowhere yet, or are to be written anew: their bytes are whatever the
+  /// frame held before, and the holder must fill them all.
+  package let virgin: PlaneSet
+  /// Planes that `spans` vends.
+  package let changeable: PlaneSet
+  let resident: Resident
+
+  init(resident: Resident, visit: Visit, virgin: PlaneSet, isBlank: Bool = false) {
+    precondition(!resident.isHeld, "a block has one holder")
+    block = visit.block
+    planes = visit.planes
+    self.virgin = virgin
+    changeable = visit.isUpdate ? visit.planes : virgin
+    self.resident = resident
+    (resident.isHeld, resident.isBlank) = (true, isBlank)
+  }
+
+  deinit {
+    if resident.isHeld {
+      resident.drop(changeable: changeable, wasUpdating: changeable.contains(.m))
+    }
+  }
+
+  /// Optimizer updates that this block has had.
+  package var updates: Int { resident.history.updates }
+  /// The step of the last of them; 0 before the first.
+  package var lastStep: Int { resident.history.lastStep }
+  /// Tokens that were routed to the block up to then.
+  package var tokens: Int { resident.history.tokens }
+}
+
+/// The changeable planes of one page, disjoint, as numbers. Spans of other planes are empty. All
+/// others have one element per parameter of the block geometry.
+package struct PageSpans: ~Copyable, ~Escapable {
+  /// Upper halves of the weights, as bfloat16 bit patterns.
+  package var hi: MutableSpan<UInt16>
+  /// Remainders, bit patterns of Int16.
+  package var lo: MutableSpan<UInt16>
+  package var m: MutableSpan<Float>
+  package var v: MutableSpan<Float>
+
+  @_lifetime(copy hi, copy lo, copy m, copy v)
+  init(
+    hi: consuming MutableSpan<UInt16>, lo: consuming MutableSpan<UInt16>,
+    m: consuming MutableSpan<Float>, v: consuming MutableSpan<Float>
+  ) {
+    self.hi = hi
+    self.lo = lo
+    self.m = m
+    self.v = v
+  }
+}
+
+// MARK: Spans
+
+extension Page {
+  /// All changeable planes at once.
+  package var spans: PageSpans {
+    @_lifetime(&self)
+    mutating get {
+      let spans = unsafe PageSpans(
+        hi: MutableSpan(_unsafeElements: changeableElements(.hi)),
+        lo: MutableSpan(_unsafeElements: changeableElements(.lo)),
+        m: MutableSpan(_unsafeElements: changeableElements(.m)),
+        v: MutableSpan(_unsafeElements: changeableElements(.v)))
+      return unsafe _overrideLifetime(spans, mutating: &self)
+    }
+  }
+
+  /// Upper halves of the weights, to read.
+  package var hi: Span<UInt16> {
+    @_lifetime(borrow self)
+    get {
+      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.hi, of: UInt16.self)))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// Remainders of the weights, to read.
+  package var lo: Span<UInt16> {
+    @_lifetime(borrow self)
+    get {
+      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.lo, of: UInt16.self)))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// First moments, to read.
+  package var m: Span<Float> {
+    @_lifetime(borrow self)
+    get {
+      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.m, of: Float.self)))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// Second moments, to read.
+  package var v: Span<Float> {
+    @_lifetime(borrow self)
+    get {
+      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.v, of: Float.self)))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// The elements of a requested plane, without padding.
+  private func elements<Element: BitwiseCopyable>(
+    _ plane: Plane, of type: Element.Type
+  ) -> UnsafeMutableBufferPointer<Element> {
+    precondition(planes.contains(plane), "the visit asked for the plane")
+    let memory = resident.memory(of: plane)
+    let count = resident.geometry.contentBytes[plane] / MemoryLayout<Element>.stride
+    return unsafe UnsafeMutableBufferPointer(
+      start: memory.address.assumingMemoryBound(to: Element.self), count: count)
+  }
+
+  private func changeableElements<Element: BitwiseCopyable>(
+    _ plane: Plane
+  ) -> UnsafeMutableBufferPointer<Element> {
+    guard changeable.contains(plane) else {
+      return unsafe UnsafeMutableBufferPointer(start: nil, count: 0)
+    }
+    return unsafe elements(plane, of: Element.self)
+  }
+}

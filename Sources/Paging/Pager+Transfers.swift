@@ -1,0 +1,143 @@
+import Base
+import DirectIO
+import PinnedMemory
+import Storage
+
+/// What moves between frames and disk.
+extension Pager {
+  /// Starts reading those of `planes` that exist on disk and not in memory; adjacent ones together.
+  /// - Returns: whether anything had to be read.
+  mutating func startReads(_ resident: Resident, _ planes: PlaneSet) -> Bool {
+    let missing = planes.subtracting(resident.valid).subtracting(resident.reading)
+    guard !missing.isEmpty, !resident.isBlank, store.entry(of: resident.block) != nil else {
+      return false
+    }
+    precondition(
+      resident.writing.isDisjoint(with: missing), "what is being written is in memory")
+    if missing.contains(.hi) { startRead(resident, from: .hi, through: .hi) }
+    var first: Plane?
+    for plane in PlaneSet.state.planes {
+      guard missing.contains(plane) else { continue }
+      first = first ?? plane
+      let next = Plane(rawValue: plane.rawValue + 1)
+      if let next, missing.contains(next) { continue }
+      startRead(resident, from: first ?? plane, through: plane)
+      first = nil
+    }
+    return true
+  }
+
+  private mutating func startRead(
+    _ resident: Resident, from first: Plane, through last: Plane, isRepeated: Bool = false
+  ) {
+    resident.reading.formUnion(PlaneSet(first, through: last))
+    let operation = Operation(
+      kind: .read, resident: resident, first: first, last: last, isRepeated: isRepeated)
+    submit(operation, at: store.place(of: resident.block))
+  }
+
+  /// Starts writing all planes, in two transfers because they are in two frames.
+  mutating func startWrite(_ resident: Resident) {
+    precondition(resident.valid == .all, "whole records are written")
+    precondition(resident.inTransfer.isEmpty, "one write at a time")
+    let checksums = PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map {
+      checksum(of: resident.memory(of: $0))
+    }
+    let place = store.beginWrite(
+      resident.block, checksums: checksums, history: resident.history)
+    resident.writing = .all
+    counters.pagesWritten += 1
+    for (first, last) in [(Plane.hi, Plane.hi), (.lo, .v)] {
+      let operation = Operation(
+        kind: .write, resident: resident, first: first, last: last, isRepeated: false)
+      submit(operation, at: place)
+    }
+  }
+
+  private mutating func submit(_ operation: Operation, at place: RecordPlace) {
+    let memory = operation.resident.memory(from: operation.first, through: operation.last)
+    let offset = place.offset + store.geometry.offset(of: operation.first)
+    operations[nextTag] = operation
+    if operation.kind == .read { readsInFlight += 1 }
+    store.disk.submit(
+      Transfer(operation.kind, place.file, offset: offset, memory: memory, tag: nextTag))
+    nextTag += 1
+  }
+
+  /// Waits for one transfer, whatever it is, and books the time under `cause`.
+  mutating func waitForCompletion(for cause: Transfer.Kind) {
+    precondition(
+      !operations.isEmpty, "pages held at once leave a frame of each kind for the next one")
+    let start = ContinuousClock.now
+    guard let completion = store.disk.nextCompletion(wait: true) else {
+      preconditionFailure("a submitted transfer completes")
+    }
+    let waited = (ContinuousClock.now - start) / .seconds(1)
+    switch cause {
+    case .read: counters.readStallSeconds += waited
+    case .write: counters.writeStallSeconds += waited
+    }
+    finish(completion)
+  }
+
+  /// Books a finished transfer.
+  mutating func finish(_ completion: Completion) {
+    guard let operation = operations.removeValue(forKey: completion.tag) else {
+      preconditionFailure("completions answer transfers of this pager")
+    }
+    let resident = operation.resident
+    let planes = PlaneSet(operation.first, through: operation.last)
+    switch operation.kind {
+    case .read:
+      readsInFlight -= 1
+      resident.reading.subtract(planes)
+      if let failure = completion.failure {
+        resident.failure = .disk(failure)
+      } else {
+        finishRead(operation, planes)
+      }
+    case .write:
+      resident.writing.subtract(planes)
+      if let failure = completion.failure {
+        self.failure = self.failure ?? .disk(failure)
+      } else {
+        counters.bytesWritten += byteCount(operation)
+      }
+    }
+    settle(resident)
+  }
+
+  /// Accepts what was read when every plane has its checksum; else reads it once more, because the
+  /// bytes on disk may be right and the transfer wrong.
+  private mutating func finishRead(_ operation: Operation, _ planes: PlaneSet) {
+    let resident = operation.resident
+    let damage = planes.planes.lazy.compactMap {
+      [store] in store.damage(of: $0, in: resident.block, read: resident.memory(of: $0))
+    }.first
+    guard let damage else {
+      resident.valid.formUnion(planes)
+      counters.bytesRead += byteCount(operation)
+      return
+    }
+    if operation.isRepeated {
+      resident.failure = .damaged(damage)
+    } else {
+      counters.repeatedReads += 1
+      startRead(resident, from: operation.first, through: operation.last, isRepeated: true)
+    }
+  }
+
+  private func byteCount(_ operation: Operation) -> Int {
+    operation.resident.memory(from: operation.first, through: operation.last).byteCount
+  }
+}
+
+extension PlaneSet {
+  /// Adjacent planes.
+  fileprivate init(_ first: Plane, through last: Plane) {
+    self = []
+    for plane in Plane.allCases where first.rawValue...last.rawValue ~= plane.rawValue {
+      insert(PlaneSet(plane))
+    }
+  }
+}

@@ -1,0 +1,222 @@
+package import Base
+import DirectIO
+package import PinnedMemory
+package import Storage
+
+/// Decides which blocks are resident, and has the next ones there in time.
+///
+/// The owner says what it will visit, in order, and then takes exactly those pages. Reads start as
+/// soon as frames allow; pages that come back changed are written at once, unless everything fits.
+/// One thread owns the pager and drives it: transfers advance in `pump`, `next` and `commit`.
+///
+///     plan --> claimed, reading --> next: a page is out --> keep ------> idle, cached --> evicted
+///                   ^                                   \-> writeBack -> writing ----^
+///                   +---------------- claimed again --------------------------/
+package struct Pager: ~Copyable {
+  let store: Store
+  /// Everything fits: nothing is written before a commit, nothing is ever evicted.
+  package let isResident: Bool
+  package internal(set) var counters = PagerCounters()
+
+  var weights: FrameShelf
+  var state: FrameShelf
+  var residents: [BlockID: Resident] = [:]
+  let dropped = DroppedPages()
+  /// Residents that the next commit writes.
+  var dirty: [Resident] = []
+
+  /// Visits to come. The first `admitted` ones have their frames and reads.
+  var visits = Queue<PlannedVisit>()
+  var admitted = 0
+  /// The resident of the visit after those, when it has a claim but not yet all frames.
+  var gathering: Resident?
+  /// Visits to come that have no claim yet, by block.
+  var unclaimedVisits: [BlockID: Int] = [:]
+  /// False when an attempt to admit failed and nothing has changed since.
+  var mayAdmit = true
+
+  var operations: [UInt64: Operation] = [:]
+  var readsInFlight = 0
+  var writesInFlight: Int { operations.count - readsInFlight }
+  var nextTag: UInt64 = 1
+  /// A write that failed or a lost update: nothing can be committed any more.
+  var failure: StorageError?
+
+  struct PlannedVisit {
+    let visit: Visit
+    var resident: Resident?
+    var didRead = false
+  }
+
+  struct Operation {
+    let kind: Transfer.Kind
+    let resident: Resident
+    let first: Plane
+    let last: Plane
+    let isRepeated: Bool
+  }
+
+  /// - Throws: `MemoryError` when the ledger refuses the pools or they are too small to page.
+  package init(
+    store: Store, frames: FrameBudget, ledger: MemoryLedger
+  ) throws(MemoryError) {
+    try frames.requireMinimum(store.geometry)
+    let weights = try FramePool(
+      name: "weight frames", frameCount: frames.weights,
+      frameBytes: store.geometry.weightFrameBytes, ledger: ledger)
+    let state = try FramePool(
+      name: "state frames", frameCount: frames.state,
+      frameBytes: store.geometry.stateFrameBytes, ledger: ledger)
+    store.disk.register(weights.memory)
+    store.disk.register(state.memory)
+    self.store = store
+    self.weights = FrameShelf(kind: .weights, pool: weights)
+    self.state = FrameShelf(kind: .state, pool: state)
+    let blocks = store.description.blocks
+    isResident = frames.weights >= blocks && frames.state >= blocks
+  }
+
+  /// The kernel must be done with the frames before they are unmapped.
+  deinit {
+    for _ in operations { _ = store.disk.nextCompletion(wait: true) }
+  }
+
+  /// What to do when the pools could not be locked; nil when they are.
+  package var lockRemedy: String? { weights.pool.lock.remedy ?? state.pool.lock.remedy }
+  /// Visits planned and not yet taken.
+  package var plannedCount: Int { visits.count }
+}
+
+// MARK: Visiting
+
+extension Pager {
+  /// Appends to the list of visits to come and starts reading for them as far as frames allow.
+  package mutating func plan(_ new: [Visit]) {
+    for visit in new {
+      visits.append(PlannedVisit(visit: visit))
+      unclaimedVisits[visit.block, default: 0] += 1
+      // Idle frames of the block are no longer the first to be evicted.
+      if let resident = residents[visit.block] { settle(resident) }
+    }
+    mayAdmit = true
+    pump()
+  }
+
+  /// The page of the next planned visit. Waits only when the disk is late.
+  ///
+  /// Its virgin planes are to be filled by the holder. There must be room for it: the holder may keep
+  /// so many pages at a time as leave a frame of each kind free.
+  /// - Throws: a read of this page that failed, which ends this visit alone, or an earlier write that
+  ///   failed, which ends everything.
+  package mutating func next() throws(StorageError) -> Page {
+    precondition(!visits.isEmpty, "only planned visits are handed out")
+    pump()
+    while true {
+      if let failure { throw failure }
+      if admitted > 0 {
+        if let page = try firstPage() { return page }
+        waitForCompletion(for: visits[0].resident?.reading.isEmpty == false ? .read : .write)
+      } else {
+        waitForCompletion(for: .write)
+      }
+      admit()
+    }
+  }
+
+  /// Takes a page back unchanged. Virgin planes that its holder has filled count as filled as long as
+  /// they stay in memory; on disk they remain virgin.
+  package mutating func keep(_ page: consuming Page) {
+    precondition(!page.resident.isBlank, "a blank page is written back")
+    let resident = page.resident
+    resident.isHeld = false
+    resident.valid.formUnion(page.virgin)
+    settle(resident)
+    pump()
+  }
+
+  /// Takes a page back after an optimizer update; all four planes are valid. The write starts at once,
+  /// or at the next commit when everything fits in memory.
+  /// - Parameters:
+  ///   - step: the step of the update.
+  ///   - tokens: tokens routed to the block in it, added to its sum.
+  package mutating func writeBack(_ page: consuming Page, step: Int, tokens: Int) {
+    precondition(page.planes == .all, "an update holds all planes")
+    let resident = page.resident
+    (resident.isHeld, resident.isBlank) = (false, false)
+    resident.valid = .all
+    resident.history.lastStep = step
+    resident.history.updates += 1
+    resident.history.tokens += tokens
+    if !isResident {
+      startWrite(resident)
+    } else if !resident.isDirty {
+      resident.isDirty = true
+      dirty.append(resident)
+    }
+    settle(resident)
+    pump()
+  }
+
+  /// A page to be overwritten completely and written back; nothing is read for it. Planned visits
+  /// give up frames for it, last ones first, and read again later.
+  package mutating func blank(_ block: BlockID) throws(StorageError) -> Page {
+    pump()
+    let resident = resident(of: block)
+    precondition(!resident.isHeld, "a block has one holder")
+    resident.claims += 1
+    resident.stamp += 1
+    while true {
+      if let failure {
+        resident.claims -= 1
+        settle(resident)
+        throw failure
+      }
+      if !provideFrames(resident, .all, orPlanned: true) {
+        if !revokeLastClaim() { waitForCompletion(for: .write) }
+      } else if !resident.inTransfer.isEmpty {
+        waitForCompletion(for: resident.reading.isEmpty ? .write : .read)
+      } else {
+        break
+      }
+    }
+    resident.claims -= 1
+    resident.failure = nil
+    resident.valid = []
+    return Page(resident: resident, visit: Visit(block, .all), virgin: .all, isBlank: true)
+  }
+
+  /// Drops all visits to come and waits for the reads that were started for them.
+  package mutating func forgetPlan() {
+    pump()
+    while revokeLastClaim() {}
+    visits.removeAll()
+    unclaimedVisits = [:]
+    while readsInFlight > 0 { waitForCompletion(for: .read) }
+    for resident in weights.takePlanned() + state.takePlanned() { settle(resident) }
+    mayAdmit = true
+  }
+
+  /// Reaps finished transfers and starts further reads; cheap when there is nothing to do.
+  package mutating func pump() {
+    collectDropped()
+    while !operations.isEmpty, let completion = store.disk.nextCompletion(wait: false) {
+      finish(completion)
+    }
+    admit()
+  }
+
+  /// Writes what is not yet written and makes it, with `payload`, the last generation of the store.
+  package mutating func commit(step: Int, payload: [UInt8]) throws(StorageError) {
+    pump()
+    for resident in dirty where resident.isDirty {
+      precondition(!resident.isHeld, "no page is being changed during a commit")
+      resident.isDirty = false
+      startWrite(resident)
+    }
+    dirty = []
+    while writesInFlight > 0 { waitForCompletion(for: .write) }
+    if let failure { throw failure }
+    try store.commit(step: step, payload: payload)
+    admit()
+  }
+}

@@ -1,0 +1,40 @@
+/// What a pager did since it was made.
+package struct PagerCounters: Hashable, Sendable {
+  /// Pages handed out by `next`.
+  package internal(set) var visits = 0
+  /// Visits whose planes were all resident: no read was started for them, none was virgin.
+  package internal(set) var hits = 0
+  /// Visits with planes that existed nowhere.
+  package internal(set) var virginVisits = 0
+  /// Padding included, repeated reads not.
+  package internal(set) var bytesRead = 0
+  package internal(set) var bytesWritten = 0
+  package internal(set) var pagesWritten = 0
+  /// Planes that were read again because their checksum was wrong.
+  package internal(set) var repeatedReads = 0
+  /// Time the holder waited for reads.
+  package internal(set) var readStallSeconds = 0.0
+  /// Time the holder waited for writes to finish.
+  package internal(set) var writeStallSeconds = 0.0
+
+  package init() {}
+
+  package var stallSeconds: Double { readStallSeconds + writeStallSeconds }
+  /// Hits per visit; 0 before the first.
+  package var hitRate: Double { visits == 0 ? 0 : Double(hits) / Double(visits) }
+
+  /// What happened since `earlier`.
+  package func since(_ earlier: PagerCounters) -> PagerCounters {
+    var difference = self
+    difference.visits -= earlier.visits
+    difference.hits -= earlier.hits
+    difference.virginVisits -= earlier.virginVisits
+    difference.bytesRead -= earlier.bytesRead
+    difference.bytesWritten -= earlier.bytesWritten
+    difference.pagesWritten -= earlier.pagesWritten
+    difference.repeatedReads -= earlier.repeatedReads
+    difference.readStallSeconds -= earlier.readStallSeconds
+    difference.writeStallSeconds -= earlier.writeStallSeconds
+    return difference
+  }
+}
