@@ -96,5 +96,8 @@ let package = Package(
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO"]),
     tests("CorpusTests", ["Base", "Corpus"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
+    tests("KernelsTests", ["Base", "Kernels"]),
+    tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
+    tests("LayersTests", ["Base", "Kernels", "Layers"]),
   ]
 )

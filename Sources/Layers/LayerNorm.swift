@@ -38,16 +38,16 @@ package struct LayerNorm: Sendable {
     checkShapes(x, gain, dgain, dbias)
     precondition(dy.rows == x.rows && dx.rows == x.rows, "as many rows of gradients")
     precondition(dy.columns == x.columns && dx.columns == x.columns, "as many columns")
-    let statistics_N2 = Matrix(rows: x.rows, columns: 2)
+    let moments = Matrix(rows: x.rows, columns: 2)
     workers.forEachChunk(of: x.rows, size: Self.rowsPerTask) { rows in
       let gain = gain.row(0)
       for i in rows {
         let (mean, inverse) = statistics(x.row(i))
-        (statistics_N2[i, 0], statistics_N2[i, 1]) = (mean, inverse)
+        (moments[i, 0], moments[i, 1]) = (mean, inverse)
         inputGradient(x.row(i), mean, inverse, gain, dy.row(i), dx.row(i), accumulate)
       }
     }
-    parameterGradients(x, statistics_N2, dy, dgain: dgain, dbias: dbias, on: workers)
+    parameterGradients(x, moments, dy, dgain: dgain, dbias: dbias, on: workers)
   }
 
   private func checkShapes(_ x: Matrix, _ vectors: Matrix...) {
@@ -101,7 +101,7 @@ package struct LayerNorm: Sendable {
 
   /// Each task owns a strip of columns and adds the rows in order.
   private func parameterGradients(
-    _ x: Matrix, _ statistics_N2: Matrix, _ dy: Matrix, dgain: Matrix, dbias: Matrix,
+    _ x: Matrix, _ moments: Matrix, _ dy: Matrix, dgain: Matrix, dbias: Matrix,
     on workers: Workers
   ) {
     workers.forEachChunk(of: x.columns, size: Self.columnsPerTask) { columns in
@@ -109,7 +109,7 @@ package struct LayerNorm: Sendable {
       let (gainStrip, biasStrip) = (dgain.columns(columns), dbias.columns(columns))
       let (dgain, dbias) = (gainStrip.row(0), biasStrip.row(0))
       for i in 0..<x.rows {
-        let (mean, inverse) = (statistics_N2[i, 0], statistics_N2[i, 1])
+        let (mean, inverse) = (moments[i, 0], moments[i, 1])
         let (value, gradient) = (x.row(i), dy.row(i))
         for j in 0..<dgain.count {
           dgain[j] = dgain[j].addingProduct(gradient[j], (value[j] - mean) * inverse)

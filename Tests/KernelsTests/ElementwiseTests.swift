@@ -1,0 +1,44 @@
+import Kernels
+import Testing
+
+@Suite struct ElementwiseTests {
+  static let shapes = [(1, 1), (3, 7), (33, 8), (70, 65), (5, 129)]
+
+  @Test(arguments: shapes) func addsAndScales(rows: Int, columns: Int) {
+    let x = testMatrix(rows, columns, seed: 1, padding: 3)
+    let y = testMatrix(rows, columns, seed: 2)
+    let (a, b) = (x.values, y.values)
+    addScaled(x, by: 0.3, to: y, on: .inline)
+    #expect(y.values == zip(a, b).map { $1.addingProduct(0.3, $0) })
+    y.assign(b)
+    add(x, to: y, on: Workers(count: 2))
+    #expect(y.values == zip(a, b).map { $0 + $1 })
+    scale(y, by: -2, on: .inline)
+    #expect(y.values == zip(a, b).map { -2 * ($0 + $1) })
+  }
+
+  @Test func scalesEachRow() {
+    let x = testMatrix(4, 9, seed: 3)
+    let before = x.values
+    let factors: [Float] = [2, 0, -1, 0.5]
+    scaleRows(x, by: factors, on: .inline)
+    #expect(x.values == before.indices.map { before[$0] * factors[$0 / 9] })
+  }
+
+  @Test(arguments: shapes) func reluAndItsGradient(rows: Int, columns: Int) {
+    let (y, dy) = (testMatrix(rows, columns, seed: 4), testMatrix(rows, columns, seed: 5))
+    let (before, gradient) = (y.values, dy.values)
+    reluForward(y, on: .inline)
+    reluBackward(output: y, dy, on: .inline)
+    #expect(y.values == before.map { max($0, 0) })
+    #expect(dy.values == zip(before, gradient).map { $0 > 0 ? $1 : 0 })
+  }
+
+  /// Goal: a diverged value is not hidden as a zero.
+  @Test func reluKeepsNaN() {
+    let y = Matrix(rows: 1, columns: 9)
+    y.fill(.nan)
+    reluForward(y, on: .inline)
+    #expect(y.values.allSatisfy { $0.isNaN })
+  }
+}

@@ -1,0 +1,57 @@
+import Kernels
+import Testing
+
+@Suite struct MatmulTests {
+  struct Shape: CustomStringConvertible, Sendable {
+    let m, n, k: Int
+    var description: String { "\(m) x \(n) x \(k)" }
+  }
+  /// Ones, primes, tile edges one to either side, and an empty sum.
+  static let shapes = [
+    Shape(m: 1, n: 1, k: 1), Shape(m: 3, n: 5, k: 7), Shape(m: 17, n: 1, k: 31),
+    Shape(m: 127, n: 257, k: 13), Shape(m: 129, n: 255, k: 64), Shape(m: 128, n: 256, k: 33),
+    Shape(m: 300, n: 520, k: 3), Shape(m: 4, n: 6, k: 0), Shape(m: 0, n: 3, k: 2),
+  ]
+
+  /// Goal: the double loop's result, with and without transposition, strides, scale and addition.
+  /// Tolerance: k products below 1 in magnitude, each rounded at 2^-24, with room for their sum.
+  @Test(arguments: shapes, [(false, false), (true, false), (false, true), (true, true)])
+  func equalsTheReference(shape: Shape, transpose: (a: Bool, b: Bool)) {
+    let (m, n, k) = (shape.m, shape.n, shape.k)
+    let a = transpose.a ? testMatrix(k, m, seed: 1, padding: 3) : testMatrix(m, k, seed: 1)
+    let b = transpose.b ? testMatrix(n, k, seed: 2) : testMatrix(k, n, seed: 2, padding: 1)
+    let c = testMatrix(m, n, seed: 3, padding: 2)
+    let before = c.values.map(Double.init)
+    let product = Reference.matmul(a, b, transposeA: transpose.a, transposeB: transpose.b)
+    let tolerance = 1e-7 * Double(k + 2)
+    matmul(
+      a, b, transposeA: transpose.a, transposeB: transpose.b, into: c, scale: 0.5,
+      accumulate: true, on: .inline)
+    #expect(largestDifference(c.values, zip(before, product).map { $0 + 0.5 * $1 }) < tolerance)
+    matmul(
+      a, b, transposeA: transpose.a, transposeB: transpose.b, into: c, on: Workers(count: 2))
+    #expect(largestDifference(c.values, product) < tolerance)
+  }
+
+  /// Goal: results do not depend on the number of workers.
+  @Test func sameBitsForAnyNumberOfWorkers() {
+    let (a, b) = (testMatrix(391, 217, seed: 4), testMatrix(217, 603, seed: 5))
+    let results = [1, 2, 3].map { count in
+      let c = Matrix(rows: 391, columns: 603)
+      matmul(a, b, into: c, on: Workers(count: count))
+      return bits(c)
+    }
+    #expect(results[1] == results[0])
+    #expect(results[2] == results[0])
+  }
+
+  /// Goal: overwriting means overwriting, even of garbage.
+  @Test func overwritesNaN() {
+    let c = Matrix(rows: 2, columns: 2)
+    c.fill(.nan)
+    matmul(testMatrix(2, 3, seed: 6), testMatrix(3, 2, seed: 7), into: c, on: .inline)
+    #expect(c.values.allSatisfy { $0.isFinite })
+  }
+
+  @Test func describesItsLibrary() { #expect(blasDescription().contains("OpenBLAS")) }
+}

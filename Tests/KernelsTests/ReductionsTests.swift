@@ -1,0 +1,24 @@
+import Kernels
+import Testing
+
+@Suite struct ReductionsTests {
+  /// Every remainder of the unrolled loops. Tolerance: rounding of at most 100 terms below 1.
+  @Test(arguments: Array(0...70) + [100]) func equalTheReference(count: Int) {
+    let x = testMatrix(1, count, seed: 1)
+    let y = testMatrix(1, count, seed: 2)
+    let (a, b) = (x.values, y.values)
+    let ones = Array(repeating: Float(1), count: count)
+    let shifted = a.map { $0 - 0.25 }
+    let (product, total) = (Double(dot(x.row(0), y.row(0))), Double(sum(x.row(0))))
+    #expect(abs(product - Reference.dot(a, b)) < 1e-5)
+    #expect(abs(total - Reference.dot(a, ones)) < 1e-5)
+    let around = Double(sumOfSquares(x.row(0), around: 0.25))
+    #expect(abs(around - Reference.dot(shifted, shifted)) < 2e-5)
+  }
+
+  @Test func sumsSquaresOverPieces() {
+    let x = testMatrix(3, 2500, seed: 3, padding: 4)
+    let expected = Reference.dot(x.values, x.values)
+    #expect(abs(sumOfSquares(x) - expected) < 1e-6 * expected)
+  }
+}

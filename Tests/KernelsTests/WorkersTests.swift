@@ -1,0 +1,59 @@
+import Kernels
+import Synchronization
+import Testing
+
+@Suite struct WorkersTests {
+  /// Goal: every index exactly once, for many loops in a row, short and long, so that threads asleep,
+  /// spinning and late all occur.
+  @Test(arguments: [1, 2, 3, 5]) func everyIndexRunsOnce(threads: Int) {
+    let workers = Workers(count: threads)
+    let hits = Matrix(rows: 1, columns: 1000)
+    for round in 0..<400 {
+      let count = [0, 1, 2, 7, 1000][round % 5]
+      workers.forEach(count) { index in hits[0, index] += 1 }
+    }
+    let expected = (0..<1000).map { Float($0 < 1 ? 320 : $0 < 2 ? 240 : $0 < 7 ? 160 : 80) }
+    #expect(hits.values == expected)
+  }
+
+  /// Goal: a worker number belongs to one thread at a time, so scratch memory may hang on it.
+  @Test func workerNumbersAreExclusive() {
+    let workers = Workers(count: 3)
+    let inside = (0..<3).map { _ in Flag() }
+    let clashes = Atomic<Int>(0)
+    workers.forEach(3000) { _, worker in
+      if inside[worker].value.exchange(true, ordering: .acquiring) {
+        clashes.add(1, ordering: .relaxed)
+      }
+      inside[worker].value.store(false, ordering: .releasing)
+    }
+    #expect(clashes.load(ordering: .relaxed) == 0)
+  }
+
+  @Test func chunksCoverTheRange() {
+    let covered = Matrix(rows: 1, columns: 103)
+    Workers(count: 2).forEachChunk(of: 103, size: 10) { range in
+      for i in range { covered[0, i] = Float(range.lowerBound) }
+    }
+    #expect(covered.values == (0..<103).map { Float($0 / 10 * 10) })
+  }
+
+  @Test func poolsComeAndGo() {
+    for _ in 0..<50 {
+      let sum = Atomic<Int>(0)
+      Workers(count: 3).forEach(10) { sum.add($0, ordering: .relaxed) }
+      #expect(sum.load(ordering: .relaxed) == 45)
+    }
+  }
+
+  @Test func aLoopInsideALoopTraps() async {
+    await #expect(processExitsWith: .failure) {
+      let workers = Workers(count: 2)
+      workers.forEach(2) { _ in workers.forEach(2) { _ in } }
+    }
+  }
+}
+
+private final class Flag: Sendable {
+  let value = Atomic<Bool>(false)
+}
