@@ -17,6 +17,19 @@ package struct Routing: Sendable {
   /// Tokens an expert may take; nil without a limit.
   package var capacity: Int?
 
+  package init(
+    choice: [Int32], kept: [Bool], probability: [Float], probabilities: Matrix, counts: [Int],
+    auxiliaryLoss: Double, capacity: Int? = nil
+  ) {
+    precondition(kept.count == choice.count, "one verdict per token")
+    precondition(probability.count == choice.count, "one probability per token")
+    precondition(probabilities.rows == choice.count, "one row per token")
+    precondition(probabilities.columns == counts.count, "one count per expert")
+    (self.choice, self.kept, self.probability) = (choice, kept, probability)
+    (self.probabilities, self.counts) = (probabilities, counts)
+    (self.auxiliaryLoss, self.capacity) = (auxiliaryLoss, capacity)
+  }
+
   package var keptCount: Int { kept.count { $0 } }
 }
 

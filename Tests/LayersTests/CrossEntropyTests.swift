@@ -1,0 +1,88 @@
+import Glibc
+import Kernels
+import Layers
+import Testing
+
+@Suite struct CrossEntropyTests {
+  static let targets: [Int32] = [4, 0, 10, 4, 7]
+
+  /// Five rows, tiles of two: full tiles and a short one.
+  private func head(_ smoothing: Float) -> CrossEntropy {
+    CrossEntropy(vocabulary: 11, smoothing: smoothing, rowsPerTile: 2)
+  }
+  let x = testMatrix(5, 6, seed: 1, padding: 1)
+  let table = testMatrix(11, 6, seed: 2)
+
+  @Test(arguments: [0, 0.1] as [Float]) func equalsTheFormula(smoothing: Float) {
+    var rows: [Float] = []
+    let total = head(smoothing).forward(x, targets: Self.targets, embedding: table, on: .inline) {
+      row, loss, _ in
+      #expect(row == rows.count)
+      rows.append(loss)
+    }
+    let logits = Reference.matmul(x, table, transposeB: true)
+    var (loss, likelihood) = (0.0, 0.0)
+    for i in 0..<5 {
+      let row = logits[11 * i..<11 * (i + 1)]
+      let logSum = log(row.reduce(0) { $0 + exp($1) })
+      let nll = logSum - row[11 * i + Int(Self.targets[i])]
+      let mean = row.reduce(0) { $0 + logSum - $1 } / 11
+      let expected = (1 - Double(smoothing)) * nll + Double(smoothing) * mean
+      #expect(abs(Double(rows[i]) - expected) < 2e-6)
+      (loss, likelihood) = (loss + expected, likelihood + nll)
+    }
+    #expect(abs(total.loss - loss) < 1e-5)
+    #expect(abs(total.negativeLogLikelihood - likelihood) < 1e-5)
+  }
+
+  @Test(arguments: [0, 0.1] as [Float]) func gradientsEqualFiniteDifferences(smoothing: Float) {
+    let head = head(smoothing)
+    let (dx, dtable) = (testMatrix(5, 6, seed: 3), Matrix(rows: 11, columns: 6))
+    let total = head.forwardBackward(
+      x, targets: Self.targets, embedding: table, scale: 0.2, dx: dx, dembedding: dtable,
+      on: .inline)
+    func loss() -> Double {
+      head.forward(x, targets: Self.targets, embedding: table, on: .inline).loss * 0.2
+    }
+    #expect(total == head.forward(x, targets: Self.targets, embedding: table, on: .inline))
+    expectGradient(dx, of: loss, withRespectTo: x, "dx")
+    expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
+  }
+
+  @Test func argMaxIsThatOfTheLogits() {
+    let logits = Reference.matmul(x, table, transposeB: true)
+    var expected: [Int32] = []
+    for i in 0..<5 {
+      let row = Array(logits[11 * i..<11 * (i + 1)])
+      expected.append(Int32(row.indices.max { row[$0] < row[$1] } ?? 0))
+    }
+    #expect(head(0).argMax(x, embedding: table, on: .inline) == expected)
+  }
+
+  /// Goal: probabilities that sum to 1, and agree with the loss.
+  @Test func logProbabilitiesAgreeWithTheLoss() {
+    let output = Matrix(rows: 5, columns: 11)
+    head(0).logProbabilities(x, embedding: table, into: output, on: .inline)
+    _ = head(0).forward(x, targets: Self.targets, embedding: table, on: .inline) { row, loss, _ in
+      #expect(abs(output[row, Int(Self.targets[row])] + loss) < 1e-6)
+      var sum = 0.0
+      for token in 0..<11 { sum += exp(Double(output[row, token])) }
+      #expect(abs(sum - 1) < 1e-6)
+    }
+  }
+
+  @Test func sameBitsForAnyNumberOfWorkers() {
+    let (x, table) = (testMatrix(70, 40, seed: 4), testMatrix(300, 40, seed: 5))
+    let targets = (0..<70).map { Int32($0 * 4) }
+    let head = CrossEntropy(vocabulary: 300, smoothing: 0.1, rowsPerTile: 32)
+    let results = [1, 2, 3].map { threads in
+      let (dx, dtable) = (Matrix(rows: 70, columns: 40), Matrix(rows: 300, columns: 40))
+      let total = head.forwardBackward(
+        x, targets: targets, embedding: table, scale: 1, dx: dx, dembedding: dtable,
+        on: Workers(count: threads))
+      return (bits(dx) + bits(dtable), total)
+    }
+    #expect(results[1] == results[0])
+    #expect(results[2] == results[0])
+  }
+}

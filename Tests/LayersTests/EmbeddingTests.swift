@@ -1,0 +1,49 @@
+import Glibc
+import Kernels
+import Layers
+import Testing
+
+@Suite struct EmbeddingTests {
+  let embedding = Embedding(width: 6, positionsMax: 10)
+  let table = testMatrix(5, 6, seed: 1)
+  let tokens: [Int32] = [3, 0, 3, 4, 1, 3]
+  let sequences = [0..<2, 2..<6]
+
+  /// The formula: sine then cosine of (2 + position) * 10000^(-i / 2), positions restarting.
+  @Test func equalsTheFormula() {
+    let x = Matrix(rows: 6, columns: 6)
+    embedding.forward(tokens, table: table, sequences: sequences, into: x, on: .inline)
+    for (row, position) in [0, 1, 0, 1, 2, 3].enumerated() {
+      for j in 0..<6 {
+        let angle = Double(position + 2) * pow(10_000, -Double(j % 3) / 2)
+        let wave = j < 3 ? sin(angle) : cos(angle)
+        let expected = Double(table[Int(tokens[row]), j]) * 6.0.squareRoot() + wave
+        #expect(abs(Double(x[row, j]) - expected) < 1e-6)
+      }
+    }
+  }
+
+  /// Goal: decoding step by step sees the rows of the whole sequence, bit for bit.
+  @Test func startContinuesASequence() {
+    let (whole, step) = (Matrix(rows: 6, columns: 6), Matrix(rows: 1, columns: 6))
+    embedding.forward(tokens, table: table, sequences: [0..<6], into: whole, on: .inline)
+    for position in 0..<6 {
+      embedding.forward(
+        [tokens[position]], table: table, sequences: [0..<1], start: position, into: step,
+        on: .inline)
+      #expect(bits(step) == bits(whole.rows(position..<position + 1)))
+    }
+  }
+
+  @Test func gradientEqualsFiniteDifferences() {
+    let (x, dx) = (Matrix(rows: 6, columns: 6), testMatrix(6, 6, seed: 2))
+    let dtable = Matrix(rows: 5, columns: 6)
+    func loss() -> Double {
+      embedding.forward(tokens, table: table, sequences: sequences, into: x, on: .inline)
+      return inner(x, dx)
+    }
+    embedding.backward(tokens, dx: dx, dtable: dtable, on: .inline)
+    expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
+    #expect(dtable.rows(2..<3).values.allSatisfy { $0 == 0 })
+  }
+}
