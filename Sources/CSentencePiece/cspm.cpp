@@ -9,6 +9,12 @@
 #include <string>
 #include <vector>
 
+// Exported by the library without a header; the flag of the same name takes effect too late, after the
+// trainer has printed its command.
+namespace sentencepiece::logging {
+void SetMinLogLevel(int level);
+}
+
 struct cspm {
   sentencepiece::SentencePieceProcessor processor;
 };
@@ -103,6 +109,7 @@ char *cspm_train(const char *arguments, const char *lines, size_t byte_count, si
                  char *error, size_t error_capacity) try {
   Lines iterator(lines, byte_count);
   std::string model;
+  sentencepiece::logging::SetMinLogLevel(2);  // errors; they come back as the status as well
   const auto status = sentencepiece::SentencePieceTrainer::Train(arguments, &iterator, &model);
   if (!status.ok()) {
     report(status.ToString(), error, error_capacity);

@@ -24,12 +24,21 @@ package struct BatchSampler: Sendable {
   private let choice: Philox
   private let noise: Philox
 
-  package init(corpus: ParallelCorpus, mix: TaskMix, seed: UInt64, limits: Limits) {
+  /// - Throws: `CorpusError.option` for a mix out of range, and when no segment is short enough.
+  package init(
+    corpus: ParallelCorpus, mix: TaskMix, seed: UInt64, limits: Limits
+  ) throws(CorpusError) {
+    try mix.check()
     self.limits = limits
     self.corpus = corpus
     self.mix = mix
     table = TaskTable(corpus: corpus, mix: mix) { task, segment in
       Example.tokensMax(task, segment, corpus.training) <= limits.maxSequenceTokens
+    }
+    guard !table.entries.isEmpty else {
+      throw .option(
+        name: "max sequence tokens",
+        cause: "no segment fits \(limits.maxSequenceTokens) tokens; raise it")
     }
     choice = Philox(seed: seed, purpose: .taskSampling)
     noise = Philox(seed: seed, purpose: .denoising)

@@ -15,7 +15,7 @@ package struct CorpusPreparation: Sendable {
     /// Training segments of each language at most.
     package var segmentsPerLanguageMax = 8000
     /// Share of the English texts that no training sees.
-    package var heldOutShare = 0.02
+    package var heldOutShare = 0.04
     /// Decides which segments are kept where there are too many, and the training sample.
     package var seed: UInt64 = 1
     package var tokenizer = TokenizerTraining()
@@ -95,7 +95,7 @@ package struct CorpusPreparation: Sendable {
     var table = SegmentTable()
     var sources: [CorpusManifest.Source] = []
     var filter = LanguageFilter.all
-    if case .tags(let tags) = options.languages { filter = .only(Set(tags)) }
+    if case .tags(let tags) = options.languages { filter = .only(Self.canonical(tags)) }
     for input in inputs {
       let kept =
         try MediaWikiReader.read(input, languages: filter, into: &table)
@@ -115,12 +115,17 @@ package struct CorpusPreparation: Sendable {
     let chosen: Set<String>
     switch options.languages {
     case .top(let count): chosen = Set(bySize.prefix(count))
-    case .tags(let tags): chosen = Set(tags).subtracting([LanguageTag.english])
+    case .tags(let tags): chosen = Self.canonical(tags).subtracting([LanguageTag.english])
     }
     for tag in chosen.sorted() where !bySize.contains(tag) {
       throw .languageWithoutData(tag: tag, available: bySize)
     }
     return [LanguageTag.english] + chosen.sorted()
+  }
+
+  /// People write `pt-br` and `zh_CN`; the corpus says `pt_BR` and `zh_Hans`.
+  private static func canonical(_ tags: [String]) -> Set<String> {
+    Set(tags.map { LanguageTag.canonical($0) ?? $0 })
   }
 
   private func describe(

@@ -1,4 +1,4 @@
-import Base
+package import Base
 
 /// How a text is damaged for denoising: spans of tokens are each replaced by one mask, as in T5
 /// (Raffel et al., "Exploring the limits of transfer learning", 2020, section 3.3.4), and single tokens
@@ -15,13 +15,13 @@ package struct DenoisingNoise: Codable, Equatable, Sendable {
 
   /// A sequence of random numbers for one text: the counter's first two words name the text, the
   /// third counts.
-  struct Draws {
-    let stream: Philox
-    let a: UInt32
-    let b: UInt32
+  package struct Draws {
+    private let stream: Philox
+    private let a: UInt32
+    private let b: UInt32
     private var next: UInt32 = 0
 
-    init(stream: Philox, _ a: UInt32, _ b: UInt32) {
+    package init(stream: Philox, _ a: UInt32, _ b: UInt32) {
       (self.stream, self.a, self.b) = (stream, a, b)
     }
 
@@ -32,7 +32,7 @@ package struct DenoisingNoise: Codable, Equatable, Sendable {
   }
 
   /// `tokens` with noise; never empty unless `tokens` is.
-  func damaged(_ tokens: ArraySlice<UInt16>, mask: Int32, _ draws: inout Draws) -> [Int32] {
+  package func damaged(_ tokens: ArraySlice<UInt16>, mask: Int32, _ draws: inout Draws) -> [Int32] {
     let covered = maskedTokens(tokens.count, &draws)
     var result: [Int32] = []
     result.reserveCapacity(tokens.count)

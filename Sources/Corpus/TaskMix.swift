@@ -18,6 +18,23 @@ package struct TaskMix: Codable, Equatable, Sendable {
   package var noise = DenoisingNoise()
 
   package init() {}
+
+  /// - Throws: `CorpusError.option` for the first value that means nothing.
+  func check() throws(CorpusError) {
+    let shares = [
+      ("denoise share", denoiseShare), ("mask rate", noise.maskRate),
+      ("deletion rate", noise.deletionRate),
+    ]
+    for (name, share) in shares where !(0 <= share && share <= 1) {
+      throw .option(name: name, cause: "\(share) is not between 0 and 1")
+    }
+    guard temperature > 0 else {
+      throw .option(name: "temperature", cause: "\(temperature) is not positive")
+    }
+    guard noise.spanTokensMean >= 1 else {
+      throw .option(name: "span tokens", cause: "\(noise.spanTokensMean) is less than 1")
+    }
+  }
 }
 
 /// The tasks of a mix over one corpus, with their probabilities and the segments each may draw.
@@ -35,12 +52,10 @@ struct TaskTable: Sendable {
   /// Running sums of the probabilities.
   private(set) var cumulative: [Double] = []
 
-  /// `admits` says whether a segment is short enough for a task.
+  /// `admits` says whether a segment is short enough for a task. Where none is, the table is empty.
   init(
     corpus: ParallelCorpus, mix: TaskMix, admits: (TrainingTask, _ segment: Int) -> Bool
   ) {
-    precondition(0 <= mix.denoiseShare && mix.denoiseShare <= 1, "a share is between 0 and 1")
-    precondition(mix.temperature > 0, "a positive temperature")
     var translations: [(task: TrainingTask, list: Int)] = []
     for a in corpus.languages {
       for b in corpus.languages where a < b && (a == .english || mix.pairs == .all) {
@@ -59,9 +74,10 @@ struct TaskTable: Sendable {
       let segments = corpus.training.segments(language, and: language).filter { admits(task, $0) }
       if let list = addList(segments) { denoisings.append((task, list)) }
     }
-    add(translations, share: 1 - mix.denoiseShare, temperature: mix.temperature)
-    add(denoisings, share: mix.denoiseShare, temperature: mix.temperature)
-    precondition(!entries.isEmpty, "a corpus with segments short enough to train on")
+    // A kind that has no segments leaves its share to the other.
+    let denoiseShare = translations.isEmpty ? 1 : denoisings.isEmpty ? 0 : mix.denoiseShare
+    add(translations, share: 1 - denoiseShare, temperature: mix.temperature)
+    add(denoisings, share: denoiseShare, temperature: mix.temperature)
     cumulative = entries.reduce(into: []) { $0.append(($0.last ?? 0) + $1.probability) }
   }
 
@@ -90,7 +106,7 @@ struct TaskTable: Sendable {
   private mutating func add(
     _ tasks: [(task: TrainingTask, list: Int)], share: Double, temperature: Double
   ) {
-    guard share > 0 else { return }
+    guard share > 0, !tasks.isEmpty else { return }
     let total = Double(tasks.reduce(0) { $0 + lists[$1.list].count })
     let weights = tasks.map { pow(Double(lists[$0.list].count) / total, 1 / temperature) }
     let sum = weights.reduce(0, +)

@@ -12,6 +12,8 @@ package enum TextCleaning {
     let text = collapsed(withoutAccelerator(raw))
     guard text.unicodeScalars.count <= englishCharactersMax else { return nil }
     guard text.split(separator: " ").count >= englishWordsMin else { return nil }
+    // Only on this side: another language may well write "10 %" for "ten percent".
+    guard !text.utf8.contains(UInt8(ascii: "%")) else { return nil }
     guard !hasMarkup(text), !looksTechnical(Array(text.unicodeScalars)) else { return nil }
     return text
   }
@@ -48,20 +50,23 @@ package enum TextCleaning {
     return String(result)
   }
 
-  /// Drops one `_` or `&` that marks the keyboard accelerator: before a letter, at the start of a word.
+  /// Drops one `_` or `&` that marks the keyboard accelerator: before a letter, at the start of a word
+  /// (but not that of an entity such as `&amp;`).
   private static func withoutAccelerator(_ text: String) -> String {
     guard text.utf8.contains(where: { $0 == 0x5f || $0 == 0x26 }) else { return text }
     var scalars = Array(text.unicodeScalars)
     for i in scalars.indices.dropLast() where scalars[i] == "_" || scalars[i] == "&" {
       guard scalars[i + 1].properties.isAlphabetic else { continue }
       guard i == 0 || scalars[i - 1].properties.isWhitespace else { continue }
+      let word = scalars[(i + 1)...].prefix(while: isWord)
+      guard word.endIndex == scalars.endIndex || scalars[word.endIndex] != ";" else { continue }
       scalars.remove(at: i)
       break
     }
     return String(String.UnicodeScalarView(scalars))
   }
 
-  private static let markupCharacters = Set("%{}<>\\|$~^#=@".utf8)
+  private static let markupCharacters = Set("{}<>\\|$~^#=@".utf8)
 
   /// Placeholders, tags, wiki links and addresses, in any language.
   private static func hasMarkup(_ text: String) -> Bool {

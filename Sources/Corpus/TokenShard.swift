@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// Tokens of many segments in many languages: one side (training or held out) of a corpus.
 ///
@@ -28,7 +28,7 @@ package struct TokenShard: Equatable, Sendable {
   private static let headerBytes = 32
 
   /// Packs `cells[language][segment]`.
-  init(cells: [[[UInt16]]], segmentCount: Int) {
+  package init(cells: [[[UInt16]]], segmentCount: Int) {
     precondition(cells.allSatisfy { $0.count == segmentCount }, "every language has every cell")
     var starts: [UInt32] = [0]
     var tokens: [UInt16] = []
@@ -84,7 +84,7 @@ package struct TokenShard: Equatable, Sendable {
 
 extension TokenShard {
   /// The bytes of the file.
-  var encoded: Data {
+  package var encoded: Data {
     var data = Data(Self.magic)
     for word in [Self.version, UInt32(languageCount), UInt32(segmentCount), 0] {
       data.append(littleEndian: word)
@@ -98,7 +98,7 @@ extension TokenShard {
   /// Reads the bytes of the file `path`.
   /// - Throws: `CorpusError.damaged` for anything but a whole shard of this version whose tokens are
   ///   all below `vocabularySize`.
-  init(decoding data: Data, path: String, vocabularySize: Int) throws(CorpusError) {
+  package init(decoding data: Data, path: String, vocabularySize: Int) throws(CorpusError) {
     func damage(_ offset: Int, _ cause: String) -> CorpusError {
       .damaged(path: path, offset: offset, cause: cause)
     }

@@ -68,6 +68,11 @@ package struct SpecialTokens: Codable, Equatable, Sendable {
     }
   }
 
+  /// `text` as the source of a translation into `language`, as in a micro-batch.
+  package func source(_ text: String, into language: LanguageIndex) -> [Int32] {
+    [special.into(language)] + encode(text) + [SpecialTokens.end]
+  }
+
   /// The text of `tokens`; special tokens vanish.
   package func decode(_ tokens: [Int32]) -> String {
     precondition(tokens.allSatisfy { 0 <= $0 && $0 < vocabularySize }, "tokens of this vocabulary")

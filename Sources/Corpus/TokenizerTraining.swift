@@ -7,7 +7,7 @@ package struct TokenizerTraining: Codable, Equatable, Sendable {
   /// Share of all characters that get a piece of their own; the rest is spelled in bytes.
   package var characterCoverage = 0.9995
   /// UTF-8 bytes of training text, shared evenly between the languages.
-  package var sampleBytesMax = 8_000_000
+  package var sampleBytesMax = 16_000_000
   /// Part of the result: expectations are summed per thread, so another number rounds differently.
   package var threads = 2
 
@@ -25,7 +25,7 @@ package struct TokenizerTraining: Codable, Equatable, Sendable {
       "--pad_id=\(SpecialTokens.pad)", "--bos_id=\(SpecialTokens.start)",
       "--eos_id=\(SpecialTokens.end)", "--unk_id=\(SpecialTokens.unknown)",
       "--control_symbols=\(special.joined(separator: ","))", "--num_threads=\(threads)",
-      "--shuffle_input_sentence=false", "--max_sentence_length=16384", "--minloglevel=2",
+      "--shuffle_input_sentence=false", "--max_sentence_length=16384",
     ]
     let text = Array(lines.joined(separator: "\n").utf8CString)
     var message = [CChar](repeating: 0, count: 512)

@@ -1,0 +1,86 @@
+import Corpus
+import Foundation
+
+/// Files of the test bundle.
+enum Resource {
+  static func data(_ name: String) throws -> Data {
+    try Data(contentsOf: Bundle.module.bundleURL.appending(path: "Resources/\(name)"))
+  }
+
+  /// Sentences written for this project: language -> text, the same sentence at the same place.
+  static func sentences() throws -> [String: [String]] {
+    let rows = String(decoding: try data("sentences.tsv"), as: UTF8.self).split(separator: "\n")
+      .map { $0.split(separator: "\t").map(String.init) }
+    var columns: [String: [String]] = [:]
+    for (i, tag) in rows[0].enumerated() { columns[tag] = rows.dropFirst().map { $0[i] } }
+    return columns
+  }
+}
+
+/// A directory that goes away with its owner.
+final class TemporaryDirectory: Sendable {
+  let path: String
+
+  init() throws {
+    path = NSTemporaryDirectory() + "pagoda-corpus-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func write(_ text: String, _ name: String) throws {
+    let url = URL(fileURLWithPath: "\(path)/\(name)")
+    try FileManager.default.createDirectory(
+      at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+    try Data(text.utf8).write(to: url)
+  }
+
+  func writeMessages(_ messages: [String: String], _ name: String) throws {
+    let data = try JSONSerialization.data(withJSONObject: messages, options: .sortedKeys)
+    try write(String(decoding: data, as: UTF8.self), name)
+  }
+}
+
+/// A corpus of the sentences, prepared once for all tests: all of German, half of French, a quarter of
+/// Russian, as MediaWiki messages.
+struct Fixture {
+  let directory: TemporaryDirectory
+  let corpus: ParallelCorpus
+  let tokenizer: Tokenizer
+
+  static var shared: Fixture { get throws { try made.get() } }
+  private static let made = Result { try Fixture() }
+
+  static var options: CorpusPreparation.Options {
+    var options = CorpusPreparation.Options()
+    options.languages = .tags(["de", "fr", "ru"])
+    options.heldOutShare = 0.25
+    options.tokenizer.vocabularySize = 600
+    options.tokenizer.threads = 1
+    return options
+  }
+
+  private init() throws {
+    directory = try TemporaryDirectory()
+    try Self.writePackage(directory, "package")
+    let output = directory.path + "/corpus"
+    try CorpusPreparation(
+      inputs: [directory.path + "/package"], output: output, options: Self.options
+    ).run()
+    corpus = try ParallelCorpus.open(output)
+    tokenizer = try corpus.tokenizer()
+  }
+
+  static func writePackage(_ directory: TemporaryDirectory, _ name: String) throws {
+    let sentences = try Resource.sentences()
+    for (tag, file, stride) in [("en", "en", 1), ("de", "de", 1), ("fr", "fr", 2), ("ru", "ru", 4)]
+    {
+      var messages: [String: String] = [:]
+      for (i, text) in (sentences[tag] ?? []).enumerated() where i % stride == 0 {
+        messages["message-\(i)"] = text
+      }
+      try directory.writeMessages(messages, "\(name)/usr/share/x/i18n/\(file).json")
+    }
+    try directory.write(
+      "Format: x\n\nFiles: *\nLicense: CC0-1.0\n", "\(name)/usr/share/doc/x/copyright")
+  }
+}
