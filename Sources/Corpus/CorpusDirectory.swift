@@ -28,6 +28,9 @@ struct CorpusDirectory {
     guard held.isEmpty || held.contains(CorpusFile.manifest) else { throw .notACorpus(path: path) }
   }
 
+  /// What an input is called: the last part of its path.
+  static func name(_ input: String) -> String { URL(fileURLWithPath: input).lastPathComponent }
+
   func path(_ name: String) -> String { "\(partial)/\(name)" }
 
   func write(_ data: Data, _ name: String) throws(CorpusError) {
@@ -54,8 +57,7 @@ struct CorpusDirectory {
   func copyLicences(of inputs: [String]) throws(CorpusError) {
     for input in inputs {
       guard let notice = try Self.copyright(of: input) else { continue }
-      let name = URL(fileURLWithPath: input).lastPathComponent
-      try write(try DirectoryWalk.read(notice), "\(Self.licences)/\(name)")
+      try write(try DirectoryWalk.read(notice), "\(Self.licences)/\(Self.name(input))")
     }
   }
 

@@ -1,15 +1,6 @@
-import Foundation
-
 /// Makes a corpus out of unpacked Debian packages: reads, cleans, splits, trains the vocabulary, and
 /// writes token shards. The same inputs and options give the same bytes.
 package struct CorpusPreparation: Sendable {
-  package enum LanguageSelection: Codable, Equatable, Sendable {
-    /// These tags; English need not be named.
-    case tags([String])
-    /// The languages with the most clean segments, beside English.
-    case top(Int)
-  }
-
   package struct Options: Codable, Equatable, Sendable {
     package var languages = LanguageSelection.top(24)
     /// Training segments of each language at most.
@@ -77,6 +68,8 @@ package struct CorpusPreparation: Sendable {
       if !holds { throw .option(name: name, cause: cause) }
     }
     try require(!inputs.isEmpty, "inputs", "name at least one directory of an unpacked package")
+    let names = Set(inputs.map(CorpusDirectory.name))
+    try require(names.count == inputs.count, "inputs", "two directories have the same name")
     try require(
       0 <= options.heldOutShare && options.heldOutShare <= 0.5, "held-out share",
       "\(options.heldOutShare) is not between 0 and 0.5")
@@ -102,8 +95,8 @@ package struct CorpusPreparation: Sendable {
         + MallardReader.read(input, languages: filter, into: &table)
       sources.append(
         CorpusManifest.Source(
-          name: URL(fileURLWithPath: input).lastPathComponent,
-          licence: try CorpusDirectory.licence(of: input), segments: kept))
+          name: CorpusDirectory.name(input), licence: try CorpusDirectory.licence(of: input),
+          segments: kept))
     }
     guard !table.english.isEmpty else { throw .nothingFound(paths: inputs) }
     return (table, sources)

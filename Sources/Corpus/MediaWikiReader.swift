@@ -53,7 +53,8 @@ enum MediaWikiReader {
       guard let object else { throw CocoaError(.fileReadCorruptFile) }
       return object.compactMapValues { $0 as? String }
     } catch {
-      throw .unreadable(path: path, cause: "not a JSON object of messages")
+      throw .unreadable(
+        path: path, cause: "not a JSON object of messages; unpack the package again")
     }
   }
 }

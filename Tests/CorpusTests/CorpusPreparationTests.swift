@@ -120,6 +120,53 @@ import Testing
   #expect(manifest.heldOutSegments == 0)
 }
 
+/// What an interrupted preparation left is neither used nor in the way; a corpus is replaced whole.
+@Test func preparationStartsAfreshAndReplaces() throws {
+  let directory = try TemporaryDirectory()
+  try Fixture.writePackage(directory, "package")
+  try directory.write("half of it", "corpus.partial/train.bin")
+  try directory.write("left over", "corpus.partial/junk")
+  let output = directory.path + "/corpus"
+  let preparation = CorpusPreparation(
+    inputs: [directory.path + "/package"], output: output, options: Fixture.options)
+  try preparation.run()
+  let first = try ParallelCorpus.open(output)
+  try preparation.run()
+  #expect(try ParallelCorpus.open(output).manifest == first.manifest)
+  let held = try FileManager.default.contentsOfDirectory(atPath: output).sorted()
+  #expect(
+    held == ["corpus.json", "heldout.bin", "heldout.tsv", "licences", "spm.model", "train.bin"])
+  let around = try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted()
+  #expect(around == ["corpus", "package"])
+}
+
+@Test func anOutputThatCannotBeMadeIsNamed() throws {
+  let directory = try TemporaryDirectory()
+  try Fixture.writePackage(directory, "package")
+  try directory.write("a file", "file")
+  let output = directory.path + "/file/corpus"
+  let error = #expect(throws: CorpusError.self) {
+    try CorpusPreparation(
+      inputs: [directory.path + "/package"], output: output, options: Fixture.options
+    ).run()
+  }
+  guard case .unwritable(let path, _)? = error else {
+    Issue.record("\(String(describing: error))")
+    return
+  }
+  #expect(path == output + ".partial")
+}
+
+@Test func selectionsReadBack() throws {
+  for (selection, text) in [
+    (LanguageSelection.top(24), "[24]"), (.tags(["de", "pt_BR"]), "[[\"de\",\"pt_BR\"]]"),
+  ] {
+    let data = try JSONEncoder().encode([selection])
+    #expect(String(decoding: data, as: UTF8.self) == text)
+    #expect(try JSONDecoder().decode([LanguageSelection].self, from: data) == [selection])
+  }
+}
+
 @Test func impossibleWishesAreNamed() throws {
   let fixture = try Fixture.shared
   let package = fixture.directory.path + "/package"

@@ -29,4 +29,18 @@ func theRealPackagesMakeACorpus() throws {
   for language in corpus.languages {
     #expect(corpus.training.segments(language, and: language).count > 1500)
   }
+
+  let sampler = try BatchSampler(
+    corpus: corpus, mix: TaskMix(), seed: 1,
+    limits: BatchSampler.Limits(microBatchTokens: 2048, maxSequenceTokens: 256))
+  let sampling = clock.now
+  let tokens = (0..<1000).reduce(0) { $0 + sampler.microBatch(step: $1, index: 0).targetTokenCount }
+  print(clock.now - sampling, "for", tokens, "target tokens,", sampler.residentBytes, "bytes")
+  #expect(tokens > 1000 * 1500)
+  let heldOut = HeldOut(corpus: corpus, limits: sampler.limits, noise: DenoisingNoise())
+  let evaluation = heldOut.evaluationBatches(tokensPerTaskMax: 4000)
+  print(
+    evaluation.count, "tasks", evaluation.reduce(0) { $0 + $1.targetTokenCount }, "tokens, entropy",
+    evaluation.unigramEntropy)
+  #expect(evaluation.count == 24 + 24 + 25)
 }
