@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-// Exported by the library without a header; the flag of the same name takes effect too late, after the
-// trainer has printed its command.
+// Exported by the library without a header; the flag of the same name takes effect too late, after
+// the trainer has printed its command.
 namespace sentencepiece::logging {
 void SetMinLogLevel(int level);
 }

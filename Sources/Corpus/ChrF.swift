@@ -1,6 +1,6 @@
 /// Corpus-level chrF (Popović, "chrF: character n-gram F-score", 2015) as sacreBLEU computes it:
-/// n-grams of up to 6 characters without white space, recall weighted twice (chrF2), optionally with
-/// n-grams of words (chrF++ has 2).
+/// n-grams of up to 6 characters without white space, recall weighted twice (chrF2), optionally
+/// with n-grams of words (chrF++ has 2).
 package struct ChrF: Sendable {
   private static let characterOrder = 6
   private static let beta = 2.0

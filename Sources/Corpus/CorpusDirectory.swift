@@ -73,8 +73,8 @@ struct CorpusDirectory {
     }
   }
 
-  /// The first licence that the package's copyright file names; Debian's machine-readable format puts
-  /// that of the bulk of the files first.
+  /// The first licence that the package's copyright file names; Debian's machine-readable format
+  /// puts that of the bulk of the files first.
   static func licence(of input: String) throws(CorpusError) -> String {
     guard let notice = try copyright(of: input) else { return "unknown" }
     let lines = String(decoding: try DirectoryWalk.read(notice), as: UTF8.self).split(

@@ -62,7 +62,8 @@ enum CorpusFile {
   static let tokenizer = "spm.model"
   static let training = "train.bin"
   static let heldOut = "heldout.bin"
-  /// The raw text of the held-out segments: a row of tags, then a row per segment, cells between tabs.
+  /// The raw text of the held-out segments: a row of tags, then a row per segment, cells between
+  /// tabs.
   static let heldOutText = "heldout.tsv"
   static let checked = [tokenizer, training, heldOut, heldOutText]
 }

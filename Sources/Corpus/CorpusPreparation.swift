@@ -1,5 +1,5 @@
-/// Makes a corpus out of unpacked Debian packages: reads, cleans, splits, trains the vocabulary, and
-/// writes token shards. The same inputs and options give the same bytes.
+/// Makes a corpus out of unpacked Debian packages: reads, cleans, splits, trains the vocabulary,
+/// and writes token shards. The same inputs and options give the same bytes.
 package struct CorpusPreparation: Sendable {
   package struct Options: Codable, Equatable, Sendable {
     package var languages = LanguageSelection.top(24)
@@ -7,7 +7,7 @@ package struct CorpusPreparation: Sendable {
     package var segmentsPerLanguageMax = 8000
     /// Share of the English texts that no training sees.
     package var heldOutShare = 0.04
-    /// Decides which segments are kept where there are too many, and the training sample.
+    /// Decides the order of the segments: which are kept where there are too many.
     package var seed: UInt64 = 1
     package var tokenizer = TokenizerTraining()
 
@@ -38,10 +38,10 @@ package struct CorpusPreparation: Sendable {
     let tags = try chooseLanguages(table)
     let split = SegmentSplit(table: table, tags: tags, options: options)
     progress(
-      "\(tags.count) languages, \(split.training.count) training and \(split.heldOut.count) held-out "
-        + "English segments")
+      "\(tags.count) languages, \(split.training.count) English segments for training, "
+        + "\(split.heldOut.count) held out")
 
-    let sample = split.sample(bytesMax: options.tokenizer.sampleBytesMax, seed: options.seed)
+    let sample = split.sample(bytesMax: options.tokenizer.sampleBytesMax)
     progress("training \(options.tokenizer.vocabularySize) pieces on \(sample.count) lines")
     let model = try options.tokenizer.train(lines: sample, languages: tags)
 

@@ -1,8 +1,8 @@
 package import Base
 
 /// How a text is damaged for denoising: spans of tokens are each replaced by one mask, as in T5
-/// (Raffel et al., "Exploring the limits of transfer learning", 2020, section 3.3.4), and single tokens
-/// of the rest are deleted without a trace.
+/// (Raffel et al., "Exploring the limits of transfer learning", 2020, section 3.3.4), and single
+/// tokens of the rest are deleted without a trace.
 package struct DenoisingNoise: Codable, Equatable, Sendable {
   /// Share of the tokens that spans cover.
   package var maskRate = 0.3
@@ -69,8 +69,8 @@ package struct DenoisingNoise: Codable, Equatable, Sendable {
     return mask + [Bool](repeating: false, count: gapLengths[spans])
   }
 
-  /// `total` as a sum of `parts` positive numbers, every way equally likely: cuts are taken from the
-  /// places between units by selection sampling (Knuth, TAOCP 3.4.2, algorithm S).
+  /// `total` as a sum of `parts` positive numbers, every way equally likely: cuts are taken from
+  /// the places between units by selection sampling (Knuth, TAOCP 3.4.2, algorithm S).
   private func composition(of total: Int, parts: Int, _ draws: inout Draws) -> [Int] {
     precondition(1 <= parts && parts <= total, "every part gets a unit")
     var lengths: [Int] = []

@@ -31,8 +31,8 @@ package struct HeldOut: Sendable {
       + corpus.languages.map { .denoise($0) }
   }
 
-  /// Micro-batches of each task with at most `tokensPerTaskMax` target tokens for each; tasks without
-  /// held-out text are left out. A pure function of the corpus and the arguments.
+  /// Micro-batches of each task with at most `tokensPerTaskMax` target tokens for each; tasks
+  /// without held-out text are left out. A pure function of the corpus and the arguments.
   package func evaluationBatches(tokensPerTaskMax: Int) -> [TaskBatches] {
     tasks.compactMap { task in
       let batches = batches(task, tokensMax: tokensPerTaskMax)

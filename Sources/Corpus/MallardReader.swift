@@ -1,9 +1,10 @@
 import Foundation
 import FoundationXML
 
-/// Reads help pages in Mallard, an XML format for topics: `help/C/.../x.page` in English and the file
-/// of the same name of each language. A page is used only where both files have the same sequence of
-/// `p`, `title` and `desc` elements; these are then translations of each other, in order.
+/// Reads help pages in Mallard, an XML format for topics: `help/C/.../x.page` in English and the
+/// file of the same name of each language. A page is used only where both files have the same
+/// sequence of `p`, `title` and `desc` elements; these are then translations of each other, in
+/// order.
 enum MallardReader {
   /// Adds every pair of blocks below `root` to `table`.
   /// - Returns: the number of segments kept.
@@ -60,8 +61,8 @@ struct MallardBlock: Equatable {
   var text = ""
 }
 
-/// Collects blocks as the parser streams through a page; inline elements lend their text to the block
-/// around them.
+/// Collects blocks as the parser streams through a page; inline elements lend their text to the
+/// block around them.
 private final class BlockCollector: NSObject, XMLParserDelegate {
   private(set) var blocks: [MallardBlock] = []
   private var open: [Int] = []

@@ -1,7 +1,7 @@
 import Foundation
 
-/// Reads MediaWiki's messages: `i18n/.../en.json` and its siblings `xx.json`, each one JSON object from
-/// message id to text (and `@metadata`). Messages of equal id are translations of each other.
+/// Reads MediaWiki's messages: `i18n/.../en.json` and its siblings `xx.json`, each one JSON object
+/// from message id to text (and `@metadata`). Messages of equal id are translations of each other.
 enum MediaWikiReader {
   /// Adds every message pair below `root` to `table`.
   /// - Returns: the number of segments kept.
@@ -28,8 +28,8 @@ enum MediaWikiReader {
     return kept
   }
 
-  /// The message files of a folder with their tags. Where several share a tag (zh, zh-cn, zh-hans) the
-  /// one that is called like the tag comes first, and so wins.
+  /// The message files of a folder with their tags. Where several share a tag (zh, zh-cn, zh-hans)
+  /// the one that is called like the tag comes first, and so wins.
   private static func siblings(in folder: String) throws(CorpusError) -> [(
     tag: String, file: String
   )] {

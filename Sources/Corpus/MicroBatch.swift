@@ -1,6 +1,6 @@
 /// Sequences laid end to end, without padding: row i of the source is
-/// `sourceTokens[sourceSegments[i]]`, and of the target `targetInput[targetSegments[i]]` with the labels
-/// `targetOutput[targetSegments[i]]`.
+/// `sourceTokens[sourceSegments[i]]`, and of the target `targetInput[targetSegments[i]]` with the
+/// labels `targetOutput[targetSegments[i]]`.
 ///
 ///     source         <2de> [<denoise>] x1 x2 ... </s>
 ///     target input   <s> y1 y2 ...

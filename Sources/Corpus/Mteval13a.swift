@@ -1,7 +1,8 @@
-/// The tokenisation of NIST's mteval-v13a script, as sacreBLEU applies it: symbols stand alone, periods
-/// and commas stand alone unless between digits, a hyphen after a digit stands alone.
+/// The tokenisation of NIST's mteval-v13a script, as sacreBLEU applies it: symbols stand alone,
+/// periods and commas stand alone unless between digits, a hyphen after a digit stands alone.
 ///
-/// Each rule is one pass of non-overlapping replacements from left to right, as by a regular expression.
+/// Each rule is one pass of non-overlapping replacements from left to right, as by a regular
+/// expression.
 enum Mteval13a {
   static func tokens(_ line: String) -> [String] {
     var text = Array(" \(unescaped(line)) ".unicodeScalars)

@@ -2,8 +2,8 @@ import Foundation
 
 /// The segments of a corpus, on two sides that share no English text.
 ///
-/// The side is decided by a hash of the English text alone: the same sentence in another language, in
-/// another package or in another release falls on the same side, so nothing leaks.
+/// The side is decided by a hash of the English text alone: the same sentence in another language,
+/// in another package or in another release falls on the same side, so nothing leaks.
 struct SegmentSplit {
   /// English first.
   let tags: [String]
@@ -55,9 +55,10 @@ struct SegmentSplit {
     heldOut.removeAll { row in row.dropFirst().allSatisfy { $0 == nil } }
   }
 
-  /// Training text for the vocabulary: at most `bytesMax` bytes, an equal share for every language,
-  /// what small languages leave unused is not given to others.
-  func sample(bytesMax: Int, seed: UInt64) -> [String] {
+  /// Training text for the vocabulary: at most `bytesMax` bytes, an equal share for every language;
+  /// what small languages leave unused is not given to others. Segments are in the order of a hash,
+  /// so the first ones are a fair sample.
+  func sample(bytesMax: Int) -> [String] {
     let share = bytesMax / tags.count
     var lines: [String] = []
     for language in tags.indices {

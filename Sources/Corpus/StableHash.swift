@@ -1,7 +1,7 @@
 /// A 64-bit hash that never changes between runs, machines or releases, unlike `Hasher`.
 ///
-/// FNV-1a over the bytes, then the finaliser of SplitMix64, because FNV alone leaves the low bits of
-/// short texts poorly mixed and the held-out split takes a remainder.
+/// FNV-1a over the bytes, then the finaliser of SplitMix64, because FNV alone leaves the low bits
+/// of short texts poorly mixed and the held-out split takes a remainder.
 package enum StableHash {
   package static func of(_ text: String) -> UInt64 { of(text.utf8) }
 

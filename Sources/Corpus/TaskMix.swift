@@ -12,8 +12,9 @@ package struct TaskMix: Codable, Equatable, Sendable {
   /// Share of sequences that are denoised rather than translated.
   package var denoiseShare = 0.2
   package var pairs = Pairs.english
-  /// Flattens the differences between languages: a pair with the share q of the data is drawn with a
-  /// probability proportional to q^(1/temperature). 1 keeps the shares; large values even them out.
+  /// Flattens the differences between languages: a pair with the share q of the data is drawn with
+  /// a probability proportional to q^(1/temperature). 1 keeps the shares; large values even them
+  /// out.
   package var temperature = 5.0
   package var noise = DenoisingNoise()
 

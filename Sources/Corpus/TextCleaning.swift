@@ -1,7 +1,7 @@
 /// Which messages are sentences, and what they look like once cleaned.
 ///
-/// Interface texts are full of placeholders, markup, paths and options, which a translator copies and
-/// a model would learn to copy. Whatever shows a trace of them is left out.
+/// Interface texts are full of placeholders, markup, paths and options, which a translator copies
+/// and a model would learn to copy. Whatever shows a trace of them is left out.
 package enum TextCleaning {
   package static let englishWordsMin = 4
   package static let englishCharactersMax = 600
@@ -26,8 +26,8 @@ package enum TextCleaning {
     return hasMarkup(text) ? nil : text
   }
 
-  /// What two English texts share that differ in case, punctuation or white space only. The held-out
-  /// split hashes this, so that near copies fall on the same side.
+  /// What two English texts share that differ in case, punctuation or white space only. The
+  /// held-out split hashes this, so that near copies fall on the same side.
   package static func folded(_ english: String) -> String {
     var folded = String.UnicodeScalarView()
     for scalar in english.lowercased().unicodeScalars where isWord(scalar) { folded.append(scalar) }
@@ -50,8 +50,8 @@ package enum TextCleaning {
     return String(result)
   }
 
-  /// Drops one `_` or `&` that marks the keyboard accelerator: before a letter, at the start of a word
-  /// (but not that of an entity such as `&amp;`).
+  /// Drops one `_` or `&` that marks the keyboard accelerator: before a letter, at the start of a
+  /// word (but not that of an entity such as `&amp;`).
   private static func withoutAccelerator(_ text: String) -> String {
     guard text.utf8.contains(where: { $0 == 0x5f || $0 == 0x26 }) else { return text }
     var scalars = Array(text.unicodeScalars)

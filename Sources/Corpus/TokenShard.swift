@@ -12,8 +12,8 @@ package import Foundation
 ///     16      4            S, segments
 ///     20      4            0
 ///     24      8            T, tokens
-///     32      4 (L S + 1)  where the tokens of cell (language l, segment s), number l S + s, begin;
-///                          they end where the next cell begins; the last entry is T
+///     32      4 (L S + 1)  where the tokens of cell l S + s (language l, segment s) begin; they
+///                          end where the next cell begins; the last entry is T
 ///     ...     2 T          the tokens, 16 bits each
 ///
 /// Reading holds the whole file in memory: `residentBytes`.
@@ -97,7 +97,6 @@ extension TokenShard {
 
   /// Reads the bytes of the file `path`.
   /// - Throws: `CorpusError.damaged` for anything but a whole shard of this version whose tokens are
-  ///   all below `vocabularySize`.
   package init(decoding data: Data, path: String, vocabularySize: Int) throws(CorpusError) {
     func damage(_ offset: Int, _ cause: String) -> CorpusError {
       .damaged(path: path, offset: offset, cause: cause)

@@ -28,9 +28,9 @@ package struct SpecialTokens: Codable, Equatable, Sendable {
 
 /// Text to token ids and back, with a SentencePiece model.
 ///
-/// Special tokens are control symbols of the model: no text encodes to them, and they decode to nothing.
-/// @unchecked Sendable: the model is never written after loading, and SentencePiece's encode and decode
-/// are const member functions.
+/// Special tokens are control symbols of the model: no text encodes to them, and they decode to
+/// nothing. @unchecked Sendable: the model is never written after loading, and SentencePiece's
+/// encode and decode are const member functions.
 @safe package final class Tokenizer: @unchecked Sendable {
   private let model: OpaquePointer
   package let special: SpecialTokens

@@ -1,7 +1,7 @@
 import Foundation
 
-/// What a model that knows only how often each token occurs would score: the entropy of the empirical
-/// distribution of `tokens`, in nats per token. A trained model has to be below it.
+/// What a model that knows only how often each token occurs would score: the entropy of the
+/// empirical distribution of `tokens`, in nats per token. A trained model has to be below it.
 package func unigramEntropy(of tokens: some Sequence<Int32>) -> Double {
   var counts: [Int32: Int] = [:]
   for token in tokens { counts[token, default: 0] += 1 }

@@ -43,7 +43,8 @@ private func sampler(
   }
 }
 
-/// Every sequence says its target language first, ends, and its target is the text of that language.
+/// Every sequence says its target language first, ends, and its target is the text of that
+/// language.
 @Test func sequencesHaveTheirShape() throws {
   let fixture = try Fixture.shared
   let special = fixture.corpus.special

@@ -40,8 +40,8 @@ final class TemporaryDirectory: Sendable {
   }
 }
 
-/// A corpus of the sentences, prepared once for all tests: all of German, half of French, a quarter of
-/// Russian, as MediaWiki messages.
+/// A corpus of the sentences, prepared once for all tests: all of German, half of French, a quarter
+/// of Russian, as MediaWiki messages.
 struct Fixture {
   let directory: TemporaryDirectory
   let corpus: ParallelCorpus

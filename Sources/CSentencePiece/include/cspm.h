@@ -1,5 +1,6 @@
 #pragma once
-// SentencePiece behind plain C: its C++ classes cannot be imported into Swift (non-copyable, virtual).
+// SentencePiece behind plain C: its C++ classes cannot be imported into Swift (non-copyable,
+// virtual).
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,9 +32,9 @@ int32_t cspm_piece_to_id(const cspm *model, const char *piece);
 /// The bytes of a piece, at most `capacity` of them in `text`. Returns the bytes needed, or -1.
 int64_t cspm_id_to_piece(const cspm *model, int32_t id, char *text, size_t capacity);
 
-/// Trains a model on lines of text separated by '\n'. `arguments` are the flags of spm_train without
-/// input and output. Returns the serialised model, to be released with cspm_release, or NULL and a
-/// message in `error`.
+/// Trains a model on lines of text separated by '\n'. `arguments` are the flags of spm_train
+/// without input and output. Returns the serialised model, to be released with cspm_release, or
+/// NULL and a message in `error`.
 char *cspm_train(const char *arguments, const char *lines, size_t byte_count, size_t *model_bytes,
                  char *error, size_t error_capacity);
 void cspm_release(char *model);
