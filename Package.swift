@@ -99,5 +99,6 @@ let package = Package(
     tests("KernelsTests", ["Base", "Kernels"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers"]),
+    tests("PlanningTests", ["Base", "DirectIO", "Planning"]),
   ]
 )

@@ -6,8 +6,8 @@ package struct DiskFile: Hashable, Sendable {
   package init(index: Int) { self.index = index }
 }
 
-/// One read or write between pinned memory and a file, as long as the caller likes: the disk cuts it
-/// into requests of its own size and reports one completion.
+/// One read or write between pinned memory and a file, as long as the caller likes: the disk cuts
+/// it into requests of its own size and reports one completion.
 package struct Transfer: Sendable {
   package enum Kind: Sendable { case read, write }
   package let kind: Kind
@@ -52,8 +52,8 @@ package enum OpenMode: Sendable {
 /// simulated disk are its citizens.
 ///
 /// A disk belongs to one thread, which submits transfers and reaps completions; it is not Sendable.
-/// Short transfers are continued, EINTR and EAGAIN retried and EIO retried a bounded number of times
-/// inside; what comes out as a failure is final and names path, offset and length.
+/// Short transfers are continued, EINTR and EAGAIN retried and EIO retried a bounded number of
+/// times inside; what comes out as a failure is final and names path, offset and length.
 package protocol Disk: AnyObject {
   /// The engine's name in reports: `io_uring`, `threads`, `simulated`.
   var engine: String { get }
@@ -64,20 +64,21 @@ package protocol Disk: AnyObject {
   /// What the disk has done since it was made.
   var counters: DiskCounters { get }
 
-  /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes at
-  /// least so many.
+  /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes
+  /// at least so many.
   func openFile(_ path: String, byteCount: Int, _ mode: OpenMode) throws(DiskError) -> DiskFile
   /// The path that `file` was opened with.
   func path(of file: DiskFile) -> String
-  /// Whether transfers of `file` bypass the page cache. False where the file system refuses O_DIRECT:
-  /// everything works, but figures are not the disk's and memory is used beyond the pools.
+  /// Whether transfers of `file` bypass the page cache. False where the file system refuses
+  /// O_DIRECT: everything works, but figures are not the disk's and memory is used beyond the
+  /// pools.
   func isDirect(_ file: DiskFile) -> Bool
   /// Tells the engine of memory that transfers will use. Optional for correctness, once per pool.
   func register(_ memory: PinnedSlice)
   /// Queues a transfer; it is under way at the latest when `nextCompletion` is called.
   func submit(_ transfer: Transfer)
-  /// The next finished transfer in any order; nil when none is finished and `wait` is false, or none
-  /// is in flight.
+  /// The next finished transfer in any order; nil when none is finished and `wait` is false, or
+  /// none is in flight.
   func nextCompletion(wait: Bool) -> Completion?
   /// Makes everything written to `file` by completed transfers durable.
   func sync(_ file: DiskFile) throws(DiskError)

@@ -1,3 +1,5 @@
+import Base
+import CLiburing
 import Glibc
 
 /// A file of a disk: what requests and error messages need of it.
@@ -15,8 +17,8 @@ package struct OpenFile: Sendable {
 
 /// The files that a disk has opened. Owns their descriptors.
 struct FileTable: ~Copyable {
-  /// Offsets, addresses and lengths of transfers are multiples of this. Larger than most devices ask,
-  /// and the unit of records, so that one constant serves all.
+  /// Offsets, addresses and lengths of transfers are multiples of this. Larger than most devices
+  /// ask, and the unit of records, so that one constant serves all.
   static let alignment = 4096
 
   private var files: [OpenFile] = []
@@ -66,6 +68,10 @@ struct FileTable: ~Copyable {
 }
 
 extension FileTable {
+  // From <linux/magic.h>.
+  private static let tmpfsMagic = 0x0102_1994
+  private static let ramfsMagic = 0x8584_58f6
+
   private static func descriptor(_ path: String, _ mode: OpenMode) throws(DiskError) -> Int32 {
     let flags = O_CLOEXEC | O_NOFOLLOW
     let descriptor = retrying {
@@ -81,11 +87,12 @@ extension FileTable {
     return descriptor
   }
 
-  /// Gives a new file its blocks and makes it, and its name, durable: a crash later may tear what is
-  /// in the file but not lose the file.
+  /// Gives a new file its blocks and makes it, and its name, durable: a crash later may tear what
+  /// is in the file but not lose the file.
   private static func allocate(
     _ descriptor: Int32, _ path: String, _ byteCount: Int
   ) throws(DiskError) {
+    try checkRoom(descriptor, path, byteCount)
     var code: Int32 = 0
     if byteCount > 0 {
       // Answers with the errno itself; EINTR is possible for large files.
@@ -96,6 +103,21 @@ extension FileTable {
     guard code == 0 else {
       throw DiskError(.create, path: path, length: byteCount, errno: code)
     }
+  }
+
+  /// Asked before, since allocating more than there is takes all there is from everyone for a while.
+  private static func checkRoom(
+    _ descriptor: Int32, _ path: String, _ byteCount: Int
+  ) throws(DiskError) {
+    var status = statvfs()
+    // A file system without a size, such as a tmpfs without limit, has no blocks to count.
+    guard unsafe fstatvfs(descriptor, &status) == 0, status.f_blocks > 0 else { return }
+    let free = Int(status.f_bavail) * Int(status.f_frsize)
+    guard byteCount > free else { return }
+    throw DiskError(
+      .create, path: path, length: byteCount, code: ENOSPC,
+      remedy: "\(ByteCount(free)) are free on the device where \(ByteCount(byteCount)) are needed; "
+        + "free some, or give a path with more room")
   }
 
   /// - Returns: the errno of what failed, or 0.
@@ -134,6 +156,10 @@ extension FileTable {
   /// Done after opening: `open` with O_CREAT and O_DIRECT on a file system without O_DIRECT fails
   /// and may leave the new file behind.
   private static func bypassCache(_ descriptor: Int32) -> Bool {
+    // Files in memory may take the flag, and are still not on a disk.
+    var system = statfs()
+    let isKnown = unsafe fstatfs(descriptor, &system) == 0
+    guard isKnown, system.f_type != tmpfsMagic, system.f_type != ramfsMagic else { return false }
     var facts = statx()
     let asked = unsafe statx(descriptor, "", AT_EMPTY_PATH, UInt32(STATX_DIOALIGN), &facts)
     if asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 {

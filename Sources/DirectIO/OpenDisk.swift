@@ -6,11 +6,12 @@ package enum EnginePreference: String, CaseIterable, Sendable {
   case threads
 }
 
-/// Opens the disk for this machine. Making the ring is the probe; the note says why threads were taken
-/// although they were not asked for.
+/// Opens the disk for this machine. Making the ring is the probe; the note says why threads were
+/// taken although they were not asked for.
 ///
 /// - Parameters:
-///   - queueDepth: requests under way at once; threads are at most eight, more of them only compete.
+///   - queueDepth: requests under way at once; threads are at most eight, more of them only
+///     compete.
 ///   - requestBytes: transfers are cut into requests of at most so many bytes, a multiple of 4096.
 package func openDisk(
   preferring preference: EnginePreference = .automatic, queueDepth: Int = 32,

@@ -5,8 +5,8 @@ package import PinnedMemory
 package struct Request: Sendable {
   /// How often EIO, or an answer without progress, is answered by asking again.
   package static let errorsAllowed = 3
-  /// How often in a row EINTR and EAGAIN are. Far beyond what a working machine gives; a limit so that
-  /// a broken one ends in a message.
+  /// How often in a row EINTR and EAGAIN are. Far beyond what a working machine gives; a limit so
+  /// that a broken one ends in a message.
   package static let interruptionsAllowed = 10_000
 
   package let kind: Transfer.Kind
@@ -38,8 +38,8 @@ package enum Verdict {
 }
 
 extension Request {
-  /// Decides about the answer to this request. The one place where short transfers are continued and
-  /// errors retried, whatever the engine.
+  /// Decides about the answer to this request. The one place where short transfers are continued
+  /// and errors retried, whatever the engine.
   ///
   /// - Parameter result: bytes moved, or a negative errno.
   package func verdict(_ result: Int) -> Verdict {

@@ -1,10 +1,10 @@
 /// Something that goes wrong once, or from then on. Numbers count from 1.
 package enum Fault: Hashable, Sendable {
-  /// The n-th call (of `openFile`, `submit`, `sync`, together) fails with an errno; if persistent, so do
-  /// all later ones. Persistent ENODEV and then `crash` is a power cut.
+  /// The n-th call (of `openFile`, `submit`, `sync`, together) fails with an errno; if persistent,
+  /// so do all later ones. Persistent ENODEV and then `crash` is a power cut.
   case call(Int, errno: Int32, isPersistent: Bool)
-  /// The n-th transfer gives EIO so many times before it succeeds. More often than the engines repeat
-  /// (3) is a failure.
+  /// The n-th transfer gives EIO so many times before it succeeds. More often than the engines
+  /// repeat (3) is a failure.
   case transient(transfer: Int, times: Int)
   /// The n-th read delivers one bit, chosen by the seed, turned over. The medium is intact.
   case bitFlip(read: Int)

@@ -7,8 +7,8 @@ package import PinnedMemory
 /// transfers end in any order and late, faults come where the plan says, unsynced writes are lost.
 ///
 /// It traps on what a real disk would punish only sometimes: transfers that overlap on disk or in
-/// memory, and memory that is changed while it is being written. A read's memory holds rubbish until
-/// its completion.
+/// memory, and memory that is changed while it is being written. A read's memory holds rubbish
+/// until its completion.
 package final class SimulatedDisk: Disk {
   private struct Pending {
     let transfer: Transfer

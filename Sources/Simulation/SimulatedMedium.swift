@@ -3,8 +3,8 @@ import Base
 /// What is on a simulated drive: it survives the disk that wrote it, so that a restart can open the
 /// same files again.
 ///
-/// Every file is two images: what reads see, and what has been synced. Their difference is a list of
-/// writes, and a crash decides by seed what becomes of each.
+/// Every file is two images: what reads see, and what has been synced. Their difference is a list
+/// of writes, and a crash decides by seed what becomes of each.
 package final class SimulatedMedium {
   /// The unit that a drive writes whole.
   private static let sectorBytes = 512
@@ -54,8 +54,8 @@ package final class SimulatedMedium {
     }
   }
 
-  /// Power fails. Each unsynced write is lost, or arrives whole, or arrives in some of its sectors; by
-  /// seed, and independently, since drives reorder.
+  /// Power fails. Each unsynced write is lost, or arrives whole, or arrives in some of its
+  /// sectors; by seed, and independently, since drives reorder.
   package func crash() {
     let random = Philox(seed: seed, purpose: .test)
     crashes += 1

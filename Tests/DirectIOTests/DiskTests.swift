@@ -92,7 +92,8 @@ import Testing
     }
   }
 
-  /// Closing waits for what is under way: nothing is written into memory afterwards, nothing is lost.
+  /// Closing waits for what is under way: nothing is written into memory afterwards, nothing is
+  /// lost.
   @Test(arguments: Engine.present)
   func closingWaits(_ engine: Engine) throws {
     let (written, read) = (Memory(pages: 64), Memory(pages: 64))

@@ -1,0 +1,184 @@
+import Base
+import DirectIO
+import Glibc
+
+/// What `pagoda doctor` knows of a machine: everything that decides how fast and how safely it
+/// pages.
+package struct MachineFacts: Codable, Hashable, Sendable {
+  /// Something that works less well than it could, and what to do about it.
+  package struct Finding: Codable, Hashable, Sendable {
+    package let subject: String
+    package let problem: String
+    package let remedy: String
+  }
+
+  package struct Processor: Codable, Hashable, Sendable {
+    package let model: String
+    package let architecture: String
+    package let logicalCores: Int
+    package let hasAVX2: Bool
+    package let hasAVX512: Bool
+  }
+
+  package struct Memory: Codable, Hashable, Sendable {
+    package let totalBytes: Int
+    package let availableBytes: Int
+    /// The kernel's policy: `always`, `madvise` or `never`.
+    package let transparentHugePages: String
+    /// Huge pages set aside, and their size.
+    package let hugePages: Int
+    package let hugePageBytes: Int
+    /// Limits on locked memory; nil is none.
+    package let lockLimitBytes: Int?
+    package let lockLimitMaxBytes: Int?
+  }
+
+  package struct Node: Codable, Hashable, Sendable {
+    package let index: Int
+    /// As the kernel writes it: `0-7,16-23`; empty for memory without cores.
+    package let cores: String
+    package let coreCount: Int
+    package let totalBytes: Int
+    package let freeBytes: Int
+  }
+
+  package struct Ring: Codable, Hashable, Sendable {
+    package let isAvailable: Bool
+    /// The set-up flags that the kernel took.
+    package let features: [String]
+    package let refusal: String?
+  }
+
+  package let kernel: String
+  package let processor: Processor
+  package let memory: Memory
+  package let nodes: [Node]
+  package let ring: Ring
+  package let directories: [DirectoryFacts]
+  package let findings: [Finding]
+
+  /// Looks at the machine, and at the drives under `directories`, in each of which a small file is
+  /// made and removed again.
+  package static func gather(directories paths: [String]) -> MachineFacts {
+    let processor = Processor.gather()
+    let memory = Memory.gather()
+    let nodes = Node.gather()
+    let ring = Ring.gather()
+    let directories = paths.map(DirectoryFacts.gather)
+    var findings = processor.findings + memory.findings + ring.findings
+    for directory in directories { findings += directory.findings }
+    return MachineFacts(
+      kernel: firstLine(of: "/proc/sys/kernel/osrelease") ?? "unknown", processor: processor,
+      memory: memory, nodes: nodes, ring: ring, directories: directories, findings: findings)
+  }
+}
+
+// MARK: - Looking
+
+extension MachineFacts.Processor {
+  static func gather() -> Self {
+    Self(cpuinfo: text(of: "/proc/cpuinfo") ?? "")
+  }
+
+  /// - Parameter cpuinfo: the text of `/proc/cpuinfo`.
+  package init(cpuinfo: String) {
+    let lines = cpuinfo.split(separator: "\n")
+    func value(_ name: String) -> Substring? {
+      lines.first { $0.hasPrefix(name) }?.split(separator: ":", maxSplits: 1).last
+    }
+    let flags = Set((value("flags") ?? "").split(separator: " "))
+    model = trimmed(value("model name") ?? "unknown")
+    #if arch(x86_64)
+      architecture = "x86_64"
+    #else
+      architecture = "other"
+    #endif
+    logicalCores = lines.count { $0.hasPrefix("processor") }
+    hasAVX2 = flags.contains("avx2") && flags.contains("fma")
+    hasAVX512 = flags.contains("avx512f")
+  }
+
+  package var findings: [MachineFacts.Finding] {
+    guard !hasAVX2 else { return [] }
+    return [
+      .init(
+        subject: "processor", problem: "\(model) lacks AVX2 or FMA, which the kernels need",
+        remedy: "use a machine with x86-64-v3 (2013 or later), or pass the host's CPU to the guest")
+    ]
+  }
+}
+
+extension MachineFacts.Memory {
+  static func gather() -> Self {
+    let info = meminfo(text(of: "/proc/meminfo") ?? "")
+    var limit = rlimit()
+    let isKnown = unsafe getrlimit(__RLIMIT_MEMLOCK, &limit) == 0
+    func bytes(_ value: rlim_t) -> Int? { isKnown ? Int(exactly: value) : nil }
+    return Self(
+      totalBytes: info["MemTotal"] ?? 0, availableBytes: info["MemAvailable"] ?? 0,
+      transparentHugePages: chosen(
+        firstLine(of: "/sys/kernel/mm/transparent_hugepage/enabled") ?? "never"),
+      hugePages: info["HugePages_Total"] ?? 0, hugePageBytes: info["Hugepagesize"] ?? 0,
+      lockLimitBytes: bytes(limit.rlim_cur), lockLimitMaxBytes: bytes(limit.rlim_max))
+  }
+
+  package var findings: [MachineFacts.Finding] {
+    var findings: [MachineFacts.Finding] = []
+    if let limit = lockLimitBytes, limit < totalBytes / 2, geteuid() != 0 {
+      let most = lockLimitMaxBytes.map { "up to \(ByteCount($0))" } ?? "without limit"
+      findings.append(
+        .init(
+          subject: "locked memory",
+          problem: "only \(ByteCount(limit)) may be locked; pools beyond that can be swapped out",
+          remedy: "`ulimit -l unlimited` (this user may raise it \(most)), or `memlock` in "
+            + "/etc/security/limits.conf, or LimitMEMLOCK=infinity in the service"))
+    }
+    if transparentHugePages == "never", hugePages == 0 {
+      findings.append(
+        .init(
+          subject: "huge pages", problem: "there are none; pools use pages of 4 KiB",
+          remedy: "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`"))
+    }
+    return findings
+  }
+}
+
+extension MachineFacts.Node {
+  static func gather() -> [Self] {
+    let root = "/sys/devices/system/node"
+    return integerList(firstLine(of: "\(root)/online") ?? "").compactMap { index in
+      guard let info = text(of: "\(root)/node\(index)/meminfo") else { return nil }
+      let cores = firstLine(of: "\(root)/node\(index)/cpulist") ?? ""
+      // Lines begin with `Node 0 `, which is not part of the name.
+      let lines = info.split(separator: "\n").map {
+        $0.split(separator: " ", maxSplits: 2).last ?? ""
+      }
+      let sizes = meminfo(lines.joined(separator: "\n"))
+      return Self(
+        index: index, cores: cores, coreCount: integerList(cores).count,
+        totalBytes: sizes["MemTotal"] ?? 0, freeBytes: sizes["MemFree"] ?? 0)
+    }
+  }
+}
+
+extension MachineFacts.Ring {
+  static func gather() -> Self {
+    do {
+      let disk = try RingDisk(queueDepth: 1)
+      return Self(isAvailable: true, features: disk.ringFeatures, refusal: nil)
+    } catch {
+      return Self(isAvailable: false, features: [], refusal: error.description)
+    }
+  }
+
+  package var findings: [MachineFacts.Finding] {
+    guard let refusal else { return [] }
+    return [
+      .init(
+        subject: "io_uring", problem: "\(refusal); threads are used instead",
+        remedy:
+          "as root `sysctl kernel.io_uring_disabled=0`; in a container also a seccomp profile "
+          + "that allows io_uring_setup, io_uring_enter and io_uring_register")
+    ]
+  }
+}
