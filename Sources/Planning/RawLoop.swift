@@ -6,7 +6,7 @@ import Synchronization
 /// after the other over their own part of the file. What they reach together is the ceiling that
 /// the engine is measured against.
 ///
-/// @unchecked Sendable: constants, and two counters that are atomic.
+/// @unchecked Sendable: constants, atomic counters, and buffers of which each thread has its own.
 @safe final class RawLoop: @unchecked Sendable {
   static let threadCount = 8
 

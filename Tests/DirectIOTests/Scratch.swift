@@ -95,3 +95,13 @@ extension Disk {
     return nextCompletion(wait: true)?.failure
   }
 }
+
+/// How many descriptors of this process name `path`.
+func openDescriptors(of path: String) -> Int {
+  (0..<1024).count { descriptor in
+    var target = [CChar](repeating: 0, count: 4096)
+    let count = unsafe readlink("/proc/self/fd/\(descriptor)", &target, target.count)
+    let name = target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
+    return String(decoding: name, as: UTF8.self) == path
+  }
+}
