@@ -21,6 +21,11 @@ package final class MemoryLedger: Sendable {
   package struct Grant: Sendable {
     package let name: String
     package let bytes: Int
+
+    package init(name: String, bytes: Int) {
+      self.name = name
+      self.bytes = bytes
+    }
   }
 
   package let ceiling: Int

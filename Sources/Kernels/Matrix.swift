@@ -95,6 +95,24 @@ extension Matrix {
     }
   }
 
+  /// Overwrites this view, in row order, with `source`, of as many floats.
+  package func copy(from source: Span<Float>) {
+    precondition(source.count == rows * columns, "as many floats")
+    for i in 0..<rows {
+      let (to, start) = (row(i), i * columns)
+      for j in 0..<to.count { to[j] = source[start &+ j] }
+    }
+  }
+
+  /// Overwrites `target`, of as many floats, with this view in row order.
+  package func copy(into target: inout MutableSpan<Float>) {
+    precondition(target.count == rows * columns, "as many floats")
+    for i in 0..<rows {
+      let (from, start) = (row(i), i * columns)
+      for j in 0..<from.count { target[start &+ j] = from[j] }
+    }
+  }
+
   /// The floats in row order, copied out: for tests, reports and small results.
   package var values: [Float] {
     (0..<rows).flatMap { i in (0..<columns).map { j in self[i, j] } }

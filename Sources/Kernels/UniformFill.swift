@@ -57,4 +57,24 @@ package struct UniformFill: Sendable {
       }
     }
   }
+
+  /// The upper halves of all weights of the block.
+  package func fill(hi: inout MutableSpan<UInt16>) {
+    for group in 0..<(hi.count + 3) / 4 {
+      let four = weights(ofGroup: group)
+      for lane in 0..<min(4, hi.count - 4 * group) {
+        hi[4 * group + lane] = splitMaster(four[lane]).hi
+      }
+    }
+  }
+
+  /// The remainders of all weights of the block.
+  package func fill(lo: inout MutableSpan<UInt16>) {
+    for group in 0..<(lo.count + 3) / 4 {
+      let four = weights(ofGroup: group)
+      for lane in 0..<min(4, lo.count - 4 * group) {
+        lo[4 * group + lane] = splitMaster(four[lane]).lo
+      }
+    }
+  }
 }

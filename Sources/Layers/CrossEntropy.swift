@@ -10,6 +10,7 @@ package import Kernels
 ///
 /// Not for several threads at once: the tile is shared.
 package struct CrossEntropy: Sendable {
+  package static let rowsPerTile = 128
   package let smoothing: Float
   private let logits: Matrix
   /// Per row of the tile: the smoothed loss and the plain negative log likelihood.
@@ -23,7 +24,7 @@ package struct CrossEntropy: Sendable {
 
   /// - Parameter rowsPerTile: decides the order of sums in the embedding's gradient, so it is a
   ///   constant of the run: never derive it from free memory. Scratch is rowsPerTile * V floats.
-  package init(vocabulary: Int, smoothing: Float, rowsPerTile: Int = 128) {
+  package init(vocabulary: Int, smoothing: Float, rowsPerTile: Int = Self.rowsPerTile) {
     precondition(vocabulary > 0, "a vocabulary")
     precondition(0 <= smoothing && smoothing < 1, "smoothing in 0..<1")
     precondition(rowsPerTile > 0, "a tile has rows")

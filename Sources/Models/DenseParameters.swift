@@ -72,19 +72,23 @@ package final class DenseParameters: Sendable {
   package let firstMoments: FloatBuffer
   package let secondMoments: FloatBuffer
 
-  /// Bytes for `layout`: 16 a parameter for training, 4 for inference.
-  package static func byteCount(_ layout: DenseLayout, training: Bool) -> Int {
-    layout.count * MemoryLayout<Float>.stride * (training ? 4 : 1)
+  /// Bytes for `count` parameters: 16 each for training, 4 for inference.
+  package static func byteCount(count: Int, training: Bool) -> Int {
+    count * MemoryLayout<Float>.stride * (training ? 4 : 1)
   }
 
   /// All zeros; `initialise` or a store fills them.
-  package init(_ layout: DenseLayout, training: Bool) {
+  /// - Parameter count: floats of each vector, at least those of `layout`.
+  package init(_ layout: DenseLayout, count: Int, training: Bool) {
+    precondition(count >= layout.count, "the vector holds the layout")
     self.layout = layout
-    weights = FloatBuffer(count: layout.count)
-    gradients = FloatBuffer(count: training ? layout.count : 0)
-    firstMoments = FloatBuffer(count: training ? layout.count : 0)
-    secondMoments = FloatBuffer(count: training ? layout.count : 0)
+    weights = FloatBuffer(count: count)
+    gradients = FloatBuffer(count: training ? count : 0)
+    firstMoments = FloatBuffer(count: training ? count : 0)
+    secondMoments = FloatBuffer(count: training ? count : 0)
   }
+
+  package var isTraining: Bool { firstMoments.count > 0 }
 
   package func weights(_ slot: TensorSlot) -> Matrix { view(weights, slot) }
   package func gradient(_ slot: TensorSlot) -> Matrix { view(gradients, slot) }
@@ -105,17 +109,19 @@ package final class DenseParameters: Sendable {
   /// One optimizer step on the tensor `slot`, in place on weights and moments.
   package func update(_ slot: TensorSlot, with step: AdamWStep, on workers: Workers) {
     step.update(
-      weights: flat(weights, slot.range), m: flat(firstMoments, slot.range),
-      v: flat(secondMoments, slot.range), gradient: flat(gradients, slot.range), on: workers)
+      weights: flat(\.weights, slot.range), m: flat(\.firstMoments, slot.range),
+      v: flat(\.secondMoments, slot.range), gradient: flat(\.gradients, slot.range), on: workers)
   }
 
   package func clearGradients() {
-    flat(gradients, 0..<gradients.count).fill(0)
+    flat(\.gradients, 0..<gradients.count).fill(0)
   }
 
   /// A range of one of the vectors as a matrix of one row.
-  private func flat(_ buffer: FloatBuffer, _ range: Range<Int>) -> Matrix {
-    buffer.matrix(rows: 1, columns: range.count, offset: range.lowerBound)
+  package func flat(
+    _ vector: KeyPath<DenseParameters, FloatBuffer>, _ range: Range<Int>
+  ) -> Matrix {
+    self[keyPath: vector].matrix(rows: 1, columns: range.count, offset: range.lowerBound)
   }
 
   private func view(_ buffer: FloatBuffer, _ slot: TensorSlot) -> Matrix {

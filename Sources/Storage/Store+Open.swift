@@ -49,7 +49,7 @@ extension Store {
     return try Manifest.describe(path)
   }
 
-  private static let lockName = "store.lock"
+  static let lockName = "store.lock"
 }
 
 // MARK: Opening

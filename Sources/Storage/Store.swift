@@ -66,6 +66,9 @@ extension Store {
   /// All blocks that were written at least once, in ascending order.
   package var writtenBlocks: [BlockID] { entries.keys.sorted() }
 
+  /// Whether all data files bypass the page cache.
+  package var isDirect: Bool { files.allSatisfy { disk.isDirect($0.file) } }
+
   /// Slots that hold neither a committed nor an open record.
   package var freeSlotCount: Int { slots.freeCount }
 

@@ -145,7 +145,7 @@ extension ZcodeModel {
 
   // MARK: Dense FFN
 
-  private func feedForwardForward(
+  func feedForwardForward(
     _ layer: ZcodeLayer, _ w1: TensorSlot, _ w2: TensorSlot, _ microBatch: Int, _ index: Int
   ) {
     let (x, y, _) = sublayer(layer.side, index, microBatch)

@@ -55,6 +55,18 @@ package final class ZcodeModel {
     routings = Array(repeating: empty, count: shape.mixtures)
   }
 
+  /// Bytes that `init` allocates, dense parameters excepted, for the memory ledger.
+  package static func byteCount(
+    _ shape: ZcodeShape, _ limits: BatchLimits, training: Bool, workers: Int
+  ) -> Int {
+    let positions = limits.sequenceRows * shape.width
+    let logits = CrossEntropy.rowsPerTile * (shape.vocabulary + 2)
+    let gates = Mode.allCases.count * limits.microBatchRows * (shape.experts + shape.width)
+    return ZcodeActivations.byteCount(shape, limits, training: training)
+      + Attention.scratchByteCount(keysMax: limits.sequenceRows, workers: workers)
+      + (positions + logits + gates) * MemoryLayout<Float>.stride
+  }
+
   package var shape: ZcodeShape { description.shape }
   var gate: Gate { gates[mode.rawValue] }
 
@@ -104,6 +116,13 @@ package final class ZcodeModel {
       z, targets: batch.labels, embedding: weights(description.embedding), on: workers
     ) { row, _, negativeLogLikelihood in losses[row] = negativeLogLikelihood }
     return losses
+  }
+
+  /// Replaces the target side by one micro-batch: the next position of sentences being generated.
+  func setTarget(_ tokens: [Int32], sequences: [Range<Int>]) {
+    var side = PackedSide()
+    side.append(tokens: tokens, sequences: sequences)
+    batch.target = side
   }
 
   // MARK: The ends of the backward sweep

@@ -1,4 +1,3 @@
-
 /// The geometry of an encoder-decoder mixture-of-experts transformer in the style of Z-code M3
 /// (Kim et al. 2021, arXiv 2109.10465): pre-norm layers, every `sparseStep`-th FFN a layer of experts
 /// with a top-1 gate, one vocabulary for source, target and output.

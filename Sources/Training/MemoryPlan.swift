@@ -1,0 +1,68 @@
+package import Base
+package import Paging
+package import Storage
+
+/// How the memory ceiling is shared out, decided before anything large is allocated.
+///
+/// Fixed needs are granted first, by name; the frames of the page pool get the rest: first the few
+/// that paging cannot do without, then frames for weights (read in both sweeps, 2 bytes a parameter),
+/// then frames for optimizer state (once a step, 10 bytes a parameter).
+package struct MemoryPlan: Sendable {
+  package let ceiling: Int
+  package let fixed: [MemoryLedger.Grant]
+  package let frames: FrameBudget
+  /// Whether every block stays in memory and the disk is written at commits only.
+  package let isResident: Bool
+
+  /// The program, the Swift runtime, OpenBLAS and its work buffers, SQLite, page tables and the
+  /// small change of the heap, beyond the named allocations.
+  package static let runtimeBytes = 56 << 20
+
+  /// Frames that one direction cannot do without: one read, one in use, one written, one to spare.
+  private static let leastFrames = 4
+  /// State frames beyond those smooth the overlap of reads and writes; more only help as a cache.
+  private static let overlapFrames = 8
+
+  /// - Throws: `MemoryRefusal` naming the allocation that does not fit and the bytes missing.
+  package init(
+    ceiling: Int, fixed: [MemoryLedger.Grant], geometry: RecordGeometry, blocks: Int,
+    resident: Bool
+  ) throws(MemoryRefusal) {
+    let ledger = MemoryLedger(ceiling: ceiling)
+    for grant in fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
+    let all = blocks * geometry.recordBytes
+    let least = min(blocks, Self.leastFrames) * geometry.recordBytes
+    let isResident = resident || all <= ledger.left
+    try ledger.grant(
+      isResident ? "all blocks resident" : "the least number of page frames",
+      bytes: isResident ? all : least)
+    self.ceiling = ceiling
+    self.fixed = fixed
+    self.isResident = isResident
+    frames =
+      isResident
+      ? FrameBudget(weights: blocks, state: blocks)
+      : Self.share(ledger.left + least, geometry, blocks)
+  }
+
+  private static func share(
+    _ bytes: Int, _ geometry: RecordGeometry, _ blocks: Int
+  ) -> FrameBudget {
+    let least = min(blocks, leastFrames)
+    // Overlap first, up to a quarter of the pool; then weights; what is left holds state.
+    let overlap = min(overlapFrames, bytes / 4 / geometry.stateFrameBytes)
+    var state = min(blocks, max(least, overlap))
+    let rest = bytes - state * geometry.stateFrameBytes
+    let weights = min(blocks, rest / geometry.weightFrameBytes)
+    state += (rest - weights * geometry.weightFrameBytes) / geometry.stateFrameBytes
+    return FrameBudget(weights: weights, state: min(blocks - 1, state))
+  }
+
+  /// Rows of name and bytes, for the report at the start of a run.
+  package func table(_ geometry: RecordGeometry) -> [(name: String, bytes: Int)] {
+    fixed.map { ($0.name, $0.bytes) } + [
+      ("page frames: \(frames.weights) of weights", frames.weights * geometry.weightFrameBytes),
+      ("page frames: \(frames.state) of optimizer state", frames.state * geometry.stateFrameBytes),
+    ]
+  }
+}

@@ -1,0 +1,28 @@
+import Kernels
+import Models
+import Paging
+import Storage
+
+extension Page {
+  /// Fills the planes that were never written: weights from the seed, moments zero. A block is the
+  /// same whenever and in whatever order its planes are filled.
+  mutating func initialiseIfVirgin(_ shape: ZcodeShape, seed: UInt64) {
+    let virgin = virgin
+    guard !virgin.isEmpty else { return }
+    let fill = UniformFill(seed: seed, block: block, bound: shape.expertBound)
+    var spans = spans
+    if virgin.contains(.hi) { fill.fill(hi: &spans.hi) }
+    if virgin.contains(.lo) { fill.fill(lo: &spans.lo) }
+    if virgin.contains(.m) { spans.m.update(repeating: 0) }
+    if virgin.contains(.v) { spans.v.update(repeating: 0) }
+  }
+
+  /// The weights as floats.
+  func widen(into weights: FloatBuffer, precision: StepOptions.Precision) {
+    let target = weights.matrix(rows: 1, columns: weights.count)
+    switch precision {
+    case .bf16: Kernels.widen(hi, into: target)
+    case .fp32: joinMaster(hi: hi, lo: lo, into: target)
+    }
+  }
+}

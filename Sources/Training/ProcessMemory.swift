@@ -1,0 +1,23 @@
+import Foundation
+
+/// What the kernel says of this process, in bytes.
+package enum ProcessMemory {
+  /// The largest resident set so far, everything included: files mapped, C libraries, the runtime.
+  package static var peakResidentBytes: Int { status("VmHWM:") + pageTableBytes }
+  package static var residentBytes: Int { status("VmRSS:") + pageTableBytes }
+
+  private static var pageTableBytes: Int { status("VmPTE:") }
+
+  private static func status(_ key: String) -> Int {
+    guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else {
+      return 0
+    }
+    for line in text.split(separator: "\n") where line.hasPrefix(key) {
+      return (line.split(separator: " ").compactMap { Int($0) }.first ?? 0) * 1024
+    }
+    return 0
+  }
+
+  /// The cores this process may run on.
+  package static var cores: Int { max(1, ProcessInfo.processInfo.activeProcessorCount) }
+}

@@ -1,0 +1,96 @@
+import Foundation
+
+/// The directory of one run and the names in it.
+package struct RunDirectory: Sendable {
+  package let path: String
+
+  package init(_ path: String) { self.path = path }
+
+  package var config: String { path + "/config.yaml" }
+  package var metrics: String { path + "/metrics.jsonl" }
+  package var evaluations: String { path + "/evaluations.jsonl" }
+  package var summary: String { path + "/summary.json" }
+  package var store: String { path + "/store" }
+
+  /// The resolved configuration of the run that lives here; nil when none does.
+  /// - Throws: `ConfigError` when there is one that cannot be read.
+  package func savedConfig() throws(ConfigError) -> RunConfig? {
+    guard FileManager.default.fileExists(atPath: config) else { return nil }
+    return try RunConfig.load(path: config)
+  }
+
+  /// Refuses a directory that a run of `wanted` must not use; changes nothing.
+  /// - Throws: `TrainingError.runBelongsToAnother` naming the keys that differ and would change what
+  ///   is computed; `TrainingError.notARun` for a directory of other things.
+  package func check(for wanted: RunConfig) throws {
+    if let found = try savedConfig() {
+      let differences = wanted.differences(from: found)
+      guard differences.isEmpty else {
+        throw TrainingError.runBelongsToAnother(path: path, differences: differences)
+      }
+    }
+    // A store alone is what a first start leaves that died before it wrote its configuration; the
+    // store knows by itself whom it belongs to.
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    if !FileManager.default.fileExists(atPath: config), entries.contains(where: { $0 != "store" }) {
+      throw TrainingError.notARun(path: path)
+    }
+  }
+
+  /// Makes the directory if need be.
+  package func create() throws {
+    do {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+      throw TrainingError.cannotCreate(path: path, cause: error.localizedDescription)
+    }
+  }
+
+  /// Writes the resolved configuration: from now on the directory is this run's.
+  package func claim(for config: RunConfig) throws {
+    do {
+      try config.yaml().write(toFile: self.config, atomically: true, encoding: .utf8)
+    } catch {
+      throw TrainingError.cannotCreate(path: self.config, cause: error.localizedDescription)
+    }
+  }
+
+  /// Deletes the files of the run that lives here, so that the next one starts over; its store is
+  /// `Store.erase`'s business and comes first.
+  /// - Throws: `TrainingError.notARun` for a directory that holds other things: it is left alone.
+  package func erase() throws {
+    let manager = FileManager.default
+    guard let entries = try? manager.contentsOfDirectory(atPath: path), !entries.isEmpty else {
+      return
+    }
+    guard manager.fileExists(atPath: config) else { throw TrainingError.notARun(path: path) }
+    let files = ["metrics.jsonl", "evaluations.jsonl", "summary.json", "config.yaml"]
+    let events = entries.filter { $0.hasPrefix("events.out.tfevents.") }
+    for entry in (files + events).map({ "\(path)/\($0)" }) where manager.fileExists(atPath: entry) {
+      try manager.removeItem(atPath: entry)
+    }
+  }
+}
+
+extension RunConfig {
+  /// The parts that decide what is computed, as one text; `corpus` stands for the data by content.
+  package func identity(corpus: String) -> String {
+    var computed = RunConfig()
+    (computed.seed, computed.model, computed.training) = (seed, model, training)
+    computed.data = data
+    computed.data.corpus = corpus
+    computed.storage.block_bytes = storage.block_bytes
+    return computed.yaml()
+  }
+
+  /// The keys that decide what is computed and differ, each as `key: found, not wanted`.
+  func differences(from found: RunConfig) -> [String] {
+    let (mine, theirs) = (identity(corpus: data.corpus), found.identity(corpus: found.data.corpus))
+    return zip(mine.split(separator: "\n"), theirs.split(separator: "\n"))
+      .filter { $0 != $1 }
+      .map {
+        "\($1.trimmingCharacters(in: .whitespaces)) there, "
+          + "\($0.trimmingCharacters(in: .whitespaces)) here"
+      }
+  }
+}

@@ -1,0 +1,52 @@
+import Base
+import Corpus
+import Layers
+import Models
+import Paging
+import Storage
+
+/// The sizes that follow from a configuration and its corpus, before anything large is allocated.
+struct RunGeometry: Sendable {
+  let description: ZcodeDescription
+  let limits: BatchLimits
+  let record: RecordGeometry
+  let dense: DenseBlocks
+  let threads: Int
+
+  var shape: ZcodeShape { description.shape }
+  var blocks: Int { shape.expertBlocks + dense.count }
+
+  init(_ config: RunConfig, vocabulary: Int) throws {
+    let shape = try ZcodeShape(config, vocabulary: vocabulary)
+    description = ZcodeDescription(shape)
+    let rows = config.training.micro_batch_tokens
+    limits = BatchLimits(
+      microBatches: config.training.gradient_accumulation_steps, microBatchRows: rows,
+      sequenceRows: config.data.max_sequence_tokens,
+      expertRows: ZcodeOptions(config).expertRows(shape, rows: rows))
+    record = RecordGeometry(parametersPerBlock: shape.parametersPerBlock)
+    dense = DenseBlocks(
+      parametersPerBlock: shape.parametersPerBlock, parameters: description.layout.count)
+    threads = config.compute.threads > 0 ? config.compute.threads : ProcessMemory.cores
+  }
+
+  /// What training needs beside page frames, by name.
+  func fixedMemory(corpusBytes: Int) -> [MemoryLedger.Grant] {
+    [
+      .init(name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes),
+      .init(name: "corpus", bytes: corpusBytes),
+      .init(
+        name: "dense parameters, gradients and moments",
+        bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
+      .init(
+        name: "activations",
+        bytes: ZcodeModel.byteCount(shape, limits, training: true, workers: threads)),
+    ]
+  }
+
+  /// Names the run in its store: a digest of everything that decides what is computed.
+  static func identity(_ config: RunConfig, corpus: CorpusManifest) -> String {
+    let digest = StableHash.of(config.identity(corpus: corpus.checksum))
+    return "\(config.model.family)-" + String(digest, radix: 16)
+  }
+}

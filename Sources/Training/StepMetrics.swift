@@ -1,0 +1,47 @@
+/// One line of `metrics.jsonl`. Times are seconds of wall clock, rates are decimal GB/s.
+package struct StepMetrics: Codable, Equatable, Sendable {
+  package var step = 0
+  /// Mean cross-entropy per target token in nats, without label smoothing and the gate's term.
+  package var loss = 0.0
+  /// The load-balancing loss, summed over layers and averaged over micro-batches: 1 a layer is even.
+  package var aux_loss = 0.0
+  package var learning_rate = 0.0
+  /// Euclidean norm of the whole gradient before clipping.
+  package var grad_norm = 0.0
+  /// Source and target tokens of the step.
+  package var tokens = 0
+  package var tokens_per_s = 0.0
+  package var step_s = 0.0
+  package var forward_s = 0.0
+  package var backward_s = 0.0
+  package var update_s = 0.0
+  /// Part of the three above that waited for the disk.
+  package var stall_s = 0.0
+  package var read_bytes = 0
+  package var write_bytes = 0
+  package var read_gbps = 0.0
+  package var write_gbps = 0.0
+  /// Blocks visited, forward and backward, and those found in memory.
+  package var visits = 0
+  package var hits = 0
+  /// hits / visits.
+  package var hit_rate = 0.0
+  package var experts_touched = 0
+  /// Routed tokens that found their expert full, of all routed tokens.
+  package var dropped = 0.0
+  package var peak_rss_bytes = 0
+  package var memory_budget_bytes = 0
+
+  package init() {}
+}
+
+/// One line of `evaluations.jsonl`: held-out cross-entropy per target token in nats.
+package struct EvaluationReport: Codable, Equatable, Sendable {
+  package var step = 0
+  package var loss = 0.0
+  /// By kind of task, or by direction, such as `translate de-en`.
+  package var loss_by_task: [String: Double] = [:]
+  package var tokens = 0
+
+  package init() {}
+}

@@ -1,0 +1,98 @@
+import Base
+import Kernels
+import Layers
+import Models
+import Optimizers
+import Paging
+import Storage
+
+/// What the sweeps need of the configuration, resolved.
+package struct StepOptions: Sendable {
+  package enum Precision: Sendable {
+    /// Experts compute with the upper half of the fp32 master.
+    case bf16
+    case fp32
+  }
+  package let seed: UInt64
+  package let microBatches: Int
+  package let precision: Precision
+  /// Each block's gradient is scaled down to this norm; nil: never.
+  package let maxGradNorm: Float?
+
+  package init(_ config: RunConfig) {
+    seed = UInt64(config.seed)
+    microBatches = config.training.gradient_accumulation_steps
+    precision = config.model.weights == "bf16" ? .bf16 : .fp32
+    maxGradNorm = config.training.clip == "block" ? Float(config.training.max_grad_norm) : nil
+  }
+
+  /// The planes a forward visit needs.
+  var forwardPlanes: PlaneSet { precision == .bf16 ? [.hi] : [.hi, .lo] }
+}
+
+extension ZcodeShape {
+  /// - Throws: `TrainingError.expertTooLarge` when no slice of an expert fits a block.
+  init(_ config: RunConfig, vocabulary: Int) throws {
+    let model = config.model
+    let blockBytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
+    guard
+      let slices = Self.slices(
+        hidden: model.ffn_dim, width: model.d_model, bytesPerParameter: 12, blockBytes: blockBytes)
+    else { throw TrainingError.expertTooLarge(bytes: blockBytes) }
+    self.init(
+      width: model.d_model, heads: model.num_attention_heads, hidden: model.ffn_dim,
+      encoderLayers: model.encoder_layers, decoderLayers: model.decoder_layers,
+      experts: model.num_experts, sparseStep: model.sparse_step, vocabulary: vocabulary,
+      slices: slices)
+  }
+}
+
+extension ZcodeOptions {
+  init(_ config: RunConfig) {
+    self.init()
+    let model = config.model
+    capacityFactor = model.capacity_factor
+    evalCapacityFactor = model.eval_capacity_factor
+    minCapacity = model.min_capacity
+    tokenSelection = model.token_selection == "random" ? .random : .first
+    jitter = Float(model.router_jitter_noise)
+    auxLossCoefficient = Float(model.router_aux_loss_coef)
+    labelSmoothing = Float(config.training.label_smoothing_factor)
+    seed = UInt64(config.seed)
+  }
+}
+
+extension ZcodeModel {
+  /// The visits of one layer's touched experts, in the order of the forward sweep.
+  func visits(of mixture: Int, _ planes: PlaneSet) -> [Visit] {
+    routings[mixture].blocks.map {
+      Visit(.expert(layer: mixture, $0.expert, slice: $0.slice), planes)
+    }
+  }
+
+  /// Those of all layers, in the order of the forward sweep.
+  func visits(_ planes: PlaneSet) -> [Visit] {
+    routings.indices.flatMap { visits(of: $0, planes) }
+  }
+}
+
+extension AdamW {
+  init(_ config: RunConfig) {
+    let training = config.training
+    self.init(
+      beta1: training.adam_beta1, beta2: training.adam_beta2, epsilon: training.adam_epsilon,
+      weightDecay: training.weight_decay)
+  }
+}
+
+extension LearningRateSchedule {
+  init(_ config: RunConfig) {
+    let training = config.training
+    guard let shape = Shape(rawValue: training.lr_scheduler_type) else {
+      preconditionFailure("validated")
+    }
+    self.init(
+      shape, peak: training.learning_rate, warmupSteps: training.warmup_steps,
+      totalSteps: training.max_steps, minimumRatio: training.min_lr_ratio)
+  }
+}

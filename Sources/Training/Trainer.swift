@@ -1,0 +1,90 @@
+import Foundation
+
+/// What a run tells whoever watches it.
+package enum TrainingEvent: Sendable {
+  /// The session is open; `firstStep` is the next to be run.
+  case opened(firstStep: Int, lastStep: Int)
+  case note(String)
+  case step(StepMetrics, lastStep: Int)
+  case evaluated(EvaluationReport, unigramEntropy: Double)
+  case committed(step: Int, seconds: Double)
+}
+
+/// How a run ended.
+package struct TrainingOutcome: Sendable {
+  /// Whether the last step was reached; otherwise a stop was asked for.
+  package let isFinished: Bool
+  package let progress: RunProgress
+  package let evaluations: [EvaluationReport]
+  package let unigramEntropy: Double
+  package let expertStateBytes: Int
+  package let expertParameters: Int
+  package let denseParameters: Int
+}
+
+/// Runs steps until the last one or until asked to stop; measures, evaluates and commits on the way.
+/// The same call again continues where the last generation is.
+package struct Trainer {
+  package let config: RunConfig
+  package let run: RunDirectory
+  /// The step to end with; `training.max_steps` unless told otherwise.
+  package let lastStep: Int
+  package let mustResume: Bool
+
+  package init(_ config: RunConfig, run: RunDirectory, lastStep: Int?, mustResume: Bool) {
+    self.config = config
+    self.run = run
+    self.lastStep = lastStep ?? config.training.max_steps
+    self.mustResume = mustResume
+  }
+
+  /// Where the store of `config` lives.
+  package static func storePaths(_ config: RunConfig, _ run: RunDirectory) -> [String] {
+    config.storage.paths.isEmpty ? [run.store] : config.storage.paths
+  }
+
+  /// - Parameters:
+  ///   - isStopping: asked after every step; true ends the run with a commit.
+  ///   - observe: told of every event, on this thread.
+  package func train(
+    isStopping: () -> Bool, observe: (TrainingEvent) -> Void
+  ) throws -> TrainingOutcome {
+    try run.check(for: config)
+    try run.create()
+    var session = try TrainingSession(
+      config, storePaths: Self.storePaths(config, run), mustResume: mustResume)
+    try run.claim(for: config)
+    for note in session.notes { observe(.note(note)) }
+    observe(.opened(firstStep: session.nextStep, lastStep: lastStep))
+    var log = try RunLog(run, upTo: session.progress.step)
+
+    while session.nextStep <= lastStep && !isStopping() {
+      let metrics = try session.runStep()
+      try log.append(metrics)
+      observe(.step(metrics, lastStep: lastStep))
+      let isLast = session.nextStep > lastStep
+      if isLast || isDue(config.evaluation.every, session.progress.step) {
+        let report = try session.evaluate()
+        try log.append(report)
+        observe(.evaluated(report, unigramEntropy: session.unigramEntropy))
+      }
+      if isLast || isDue(config.checkpoint.every, session.progress.step) || isStopping() {
+        try commit(&session, observe)
+      }
+    }
+    return TrainingOutcome(
+      isFinished: session.nextStep > lastStep, progress: session.progress,
+      evaluations: log.evaluations, unigramEntropy: session.unigramEntropy,
+      expertStateBytes: session.expertStateBytes, expertParameters: session.expertParameters,
+      denseParameters: session.denseParameters)
+  }
+
+  private func commit(_ session: inout TrainingSession, _ observe: (TrainingEvent) -> Void) throws {
+    let start = ContinuousClock.now
+    try session.commit()
+    let seconds = (ContinuousClock.now - start).seconds
+    observe(.committed(step: session.progress.step, seconds: seconds))
+  }
+
+  private func isDue(_ every: Int, _ step: Int) -> Bool { every > 0 && step % every == 0 }
+}

@@ -1,0 +1,40 @@
+/// Why a run cannot start or go on, beyond what the modules below report themselves.
+package enum TrainingError: Error, Sendable, CustomStringConvertible {
+  case runBelongsToAnother(path: String, differences: [String])
+  case notARun(path: String)
+  case noRun(path: String)
+  case nothingToResume(path: String)
+  case unreadableInput(path: String)
+  case cannotCreate(path: String, cause: String)
+  case expertTooLarge(bytes: Int)
+  case notFinite(step: Int, what: String)
+  case damagedState(cause: String)
+  case unknownLanguage(String, known: [String])
+
+  package var description: String {
+    switch self {
+    case .runBelongsToAnother(let path, let differences):
+      "\(path) holds a run of another configuration (\(differences.joined(separator: "; "))); "
+        + "choose another --run, restore the configuration, or start over with --fresh"
+    case .notARun(let path):
+      "\(path) is not empty and holds no Pagoda run (no config.yaml); choose another --run"
+    case .noRun(let path):
+      "\(path) holds no run (no config.yaml); name the --run directory of a training"
+    case .nothingToResume(let path):
+      "\(path) has no committed generation; train first, without --resume"
+    case .unreadableInput(let path):
+      "cannot read \(path); check the path and that it is UTF-8 text"
+    case .cannotCreate(let path, let cause):
+      "cannot create \(path): \(cause)"
+    case .expertTooLarge(let bytes):
+      "storage.block_bytes: \(bytes) bytes cannot hold one hidden unit of an expert; raise it"
+    case .notFinite(let step, let what):
+      "step \(step): the \(what) is not a finite number; the last committed generation is whole: "
+        + "lower training.learning_rate or raise training.warmup_steps and run again"
+    case .damagedState(let cause):
+      "the committed generation does not read: \(cause); start over with --fresh"
+    case .unknownLanguage(let tag, let known):
+      "the run knows no language `\(tag)`; it knows: \(known.joined(separator: ", "))"
+    }
+  }
+}

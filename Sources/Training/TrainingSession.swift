@@ -1,0 +1,143 @@
+package import Base
+package import Corpus
+import DirectIO
+import Kernels
+import Layers
+import Models
+import Optimizers
+import Paging
+package import Storage
+
+/// A run held open: corpus, disk, store, model and pager, and the step that ties them together.
+///
+/// Opening grants all memory by name first, so that a budget too small is refused before anything
+/// exists; then it opens or makes the store, and takes the state of its last generation.
+package struct TrainingSession: ~Copyable {
+  package let config: RunConfig
+  package let plan: MemoryPlan
+  package let ledger: MemoryLedger
+  package let corpus: ParallelCorpus
+  package let store: Store
+  /// Things to tell the user once: threads instead of io_uring, buffered files, unlocked memory.
+  package let notes: [String]
+  package let hasResumed: Bool
+  let geometry: RunGeometry
+  let evaluation: EvaluationSet
+  /// Of the newest state in memory.
+  package private(set) var progress: RunProgress
+  var step: TrainingStep
+
+  /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `StorageError`, `TrainingError`.
+  package init(_ config: RunConfig, storePaths: [String], mustResume: Bool = false) throws {
+    let manifest = try ParallelCorpus.readManifest(config.data.corpus)
+    let geometry = try RunGeometry(config, vocabulary: manifest.vocabularySize)
+    let ceiling = try config.bytes(config.memory.budget, key: "memory.budget")
+    let corpusBytes = try ParallelCorpus.memory(of: config.data.corpus).peakBytes
+    let plan = try MemoryPlan(
+      ceiling: ceiling, fixed: geometry.fixedMemory(corpusBytes: corpusBytes),
+      geometry: geometry.record, blocks: geometry.blocks, resident: config.memory.resident)
+    let ledger = MemoryLedger(ceiling: ceiling)
+    for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
+
+    let corpus = try ParallelCorpus.open(config.data.corpus)
+    let (disk, note) = try Self.openDisk(config)
+    let store = try Store.open(
+      StoreConfiguration(
+        paths: storePaths, identity: RunGeometry.identity(config, corpus: manifest),
+        geometry: geometry.record, blocks: geometry.blocks),
+      disk: disk, create: !mustResume)
+    if mustResume && store.generation == nil {
+      throw TrainingError.nothingToResume(path: storePaths[0])
+    }
+    var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    let dense = DenseParameters(
+      geometry.description.layout, count: geometry.dense.paddedCount, training: true)
+    let progress = try Self.restore(store, dense, geometry, &pager, seed: UInt64(config.seed))
+    let limits = BatchSampler.Limits(config)
+    let sampler = try BatchSampler(
+      corpus: corpus, mix: TaskMix(config), seed: UInt64(config.seed), limits: limits)
+
+    self.config = config
+    self.plan = plan
+    self.ledger = ledger
+    self.corpus = corpus
+    self.store = store
+    self.geometry = geometry
+    self.progress = progress
+    hasResumed = store.generation != nil
+    notes = [note, pager.lockRemedy, Self.bufferedNote(store)].compactMap { $0 }
+    evaluation = EvaluationSet(corpus, limits, maxTokens: config.evaluation.max_tokens, config)
+    step = TrainingStep(
+      pager: pager,
+      model: ZcodeModel(
+        geometry.description, dense: dense, limits: geometry.limits,
+        options: ZcodeOptions(config), training: true, workers: Workers(count: geometry.threads)),
+      sampler: sampler, optimizer: AdamW(config), schedule: LearningRateSchedule(config),
+      options: StepOptions(config))
+  }
+
+  /// Fills `dense` from the last generation, or from the seed when there is none.
+  private static func restore(
+    _ store: Store, _ dense: DenseParameters, _ geometry: RunGeometry, _ pager: inout Pager,
+    seed: UInt64
+  ) throws -> RunProgress {
+    guard let generation = store.generation else {
+      dense.initialise(seed: seed)
+      return RunProgress()
+    }
+    try geometry.dense.load(dense, &pager)
+    return try RunProgress(payload: generation.payload)
+  }
+
+  static func openDisk(_ config: RunConfig) throws -> (disk: any Disk, note: String?) {
+    let preference: EnginePreference =
+      switch config.storage.engine {
+      case "io_uring": .ring
+      case "threads": .threads
+      default: .automatic
+      }
+    return DirectIO.openDisk(
+      preferring: preference, queueDepth: config.storage.queue_depth,
+      requestBytes: try config.bytes(config.storage.request_bytes, key: "storage.request_bytes"))
+  }
+
+  private static func bufferedNote(_ store: Store) -> String? {
+    store.isDirect
+      ? nil
+      : "the store's file system refuses O_DIRECT: training works through the page cache, which "
+        + "is memory beyond --memory and slower"
+  }
+}
+
+// MARK: Training
+
+extension TrainingSession {
+  package var nextStep: Int { progress.step + 1 }
+
+  /// Runs the next step.
+  package mutating func runStep() throws -> StepMetrics {
+    var metrics = try step.run(step: nextStep)
+    metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
+    metrics.memory_budget_bytes = plan.ceiling
+    progress.add(metrics)
+    return metrics
+  }
+
+  /// Makes the state after the last step a generation of the store.
+  package mutating func commit() throws {
+    try geometry.dense.save(step.model.dense, &step.pager, step: progress.step)
+    try step.pager.commit(step: progress.step, payload: try progress.payload())
+  }
+
+  /// The held-out loss of the state in memory.
+  package mutating func evaluate() throws -> EvaluationReport {
+    try step.evaluate(evaluation, step: progress.step)
+  }
+
+  package var unigramEntropy: Double { evaluation.unigramEntropy }
+  package var expertStateBytes: Int { geometry.shape.expertBlocks * geometry.record.recordBytes }
+  package var expertParameters: Int {
+    geometry.shape.expertBlocks * geometry.shape.parametersPerBlock
+  }
+  package var denseParameters: Int { geometry.description.layout.count }
+}

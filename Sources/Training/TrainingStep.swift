@@ -1,0 +1,105 @@
+import Base
+import Corpus
+import Kernels
+import Layers
+import Models
+import Optimizers
+import Paging
+import Storage
+
+/// One optimizer step, top to bottom. Read this file first.
+///
+///     NVMe --plan, prefetch--> pinned pool --next--> Page --planes--> kernels
+///     NVMe <---writeBack------ pinned pool <-------- (consumed)
+///
+///     forward,  layer 1..L   attention and gate of ALL micro-batches; then each touched expert:
+///                            page in hi, one grouped product, page released
+///     loss
+///     backward, layer L..1   each layer recomputed from its boundary; each touched expert:
+///                            page in lo, m, v, gradient, AdamW while resident, page out
+///
+/// Each record crosses the disk once a sweep whatever the number of micro-batches, and gradients of
+/// experts never leave memory. What is computed depends on the configuration alone: the budget
+/// decides only what `pager` finds resident.
+struct TrainingStep: ~Copyable {
+  var pager: Pager
+  let model: ZcodeModel
+  let sampler: BatchSampler
+  let optimizer: AdamW
+  let schedule: LearningRateSchedule
+  let options: StepOptions
+
+  /// Runs step `step` (the first is 1).
+  /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
+  ///   reaches a weight. The last committed generation is whole after either.
+  mutating func run(step: Int) throws -> StepMetrics {
+    var meter = StepMeter(pager.counters)
+    let update = BlockUpdate(optimizer, options, rate: schedule.rate(step), step: step)
+    let batch = PackedBatch(sampler, step: step, microBatches: options.microBatches)
+    model.embed(batch, step: step, mode: .training)
+
+    for layer in model.description.encoder { try forward(layer) }
+    model.encoderToDecoder()
+    for layer in model.description.decoder { try forward(layer) }
+    meter.mark(\.forward)
+
+    pager.plan(model.visits(.all).reversed())
+    let loss = model.lossForwardBackward()
+    guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
+
+    for layer in model.description.decoder.reversed() { try backward(layer, update, &meter) }
+    model.decoderToEncoder()
+    for layer in model.description.encoder.reversed() { try backward(layer, update, &meter) }
+    model.embedBackward(.encoder)
+    meter.mark(\.backward)
+
+    try update.dense(model.dense, on: model.workers, &meter)
+    meter.mark(\.update)
+    return meter.report(step: step, loss: loss, model, pager.counters, rate: update.rate)
+  }
+
+  /// One layer forward: the dense part for all micro-batches, then its experts one after another.
+  mutating func forward(_ layer: ZcodeLayer) throws {
+    model.attendForward(layer)
+    try pager.forwardExperts(of: layer, model, options)
+  }
+
+  /// One layer backward. Experts come in reverse, so that the first ones are still resident from the
+  /// forward sweep; each is updated while its page is here.
+  private mutating func backward(
+    _ layer: ZcodeLayer, _ update: borrowing BlockUpdate, _ meter: inout StepMeter
+  ) throws {
+    if let mixture = layer.mixture {
+      model.routeRecompute(layer)
+      for block in model.routings[mixture].blocks.reversed() {
+        var page = try pager.next()
+        page.initialiseIfVirgin(model.shape, seed: options.seed)
+        page.widen(into: model.expertWeights, precision: options.precision)
+        model.expertBackward(layer, block)
+        try update.expert(&page, gradient: model.expertGradients, on: model.workers, &meter)
+        pager.writeBack(page, step: update.step, tokens: block.rows)
+      }
+      model.routeBackward(layer)
+    }
+    model.attendBackward(layer)
+  }
+}
+
+extension Pager {
+  /// The experts of one layer forward, for training and generation alike: gate, then each touched
+  /// expert with all the rows it was given.
+  mutating func forwardExperts(
+    of layer: ZcodeLayer, _ model: ZcodeModel, _ options: StepOptions
+  ) throws {
+    guard let mixture = layer.mixture else { return }
+    model.routeForward(layer)
+    plan(model.visits(of: mixture, options.forwardPlanes))
+    for block in model.routings[mixture].blocks {
+      var page = try next()
+      page.initialiseIfVirgin(model.shape, seed: options.seed)
+      page.widen(into: model.expertWeights, precision: options.precision)
+      keep(page)
+      model.expertForward(layer, block)
+    }
+  }
+}

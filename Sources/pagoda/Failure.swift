@@ -1,0 +1,75 @@
+import ArgumentParser
+import Base
+import Corpus
+import DirectIO
+import Foundation
+import PinnedMemory
+import Storage
+import Training
+
+/// The exit codes of sysexits.h that Pagoda uses.
+enum ExitStatus {
+  static let usage: Int32 = 64
+  static let badData: Int32 = 65
+  static let missingInput: Int32 = 66
+  static let bug: Int32 = 70
+  static let refusedBySystem: Int32 = 71
+  static let cannotCreate: Int32 = 73
+  static let inputOutput: Int32 = 74
+  static let runAgain: Int32 = 75
+  static let badConfiguration: Int32 = 78
+}
+
+/// Runs a command's body; an error becomes one line on stderr and its exit code.
+func reportingFailures(_ body: () throws -> Void) throws {
+  do {
+    try body()
+  } catch let code as ExitCode {
+    throw code
+  } catch let error as ValidationError {
+    throw error
+  } catch {
+    Output.say(Output.red("error: ") + explain(error))
+    throw ExitCode(exitStatus(of: error))
+  }
+}
+
+private func explain(_ error: any Error) -> String {
+  if let refusal = error as? MemoryRefusal {
+    return "\(refusal): raise --memory by \(ByteCount(refusal.missing)), or lower "
+      + "training.micro_batch_tokens or training.gradient_accumulation_steps"
+  }
+  return "\(error)"
+}
+
+private func exitStatus(of error: any Error) -> Int32 {
+  switch error {
+  case is ConfigError: ExitStatus.badConfiguration
+  case is MemoryRefusal, is MemoryError: ExitStatus.refusedBySystem
+  case let error as StorageError: error.exitCode
+  case let error as CorpusError: exitStatus(of: error)
+  case let error as TrainingError: exitStatus(of: error)
+  case is DiskError, is CocoaError: ExitStatus.inputOutput
+  default: ExitStatus.bug
+  }
+}
+
+private func exitStatus(of error: CorpusError) -> Int32 {
+  switch error {
+  case .option: ExitStatus.usage
+  case .missingInput, .nothingFound: ExitStatus.missingInput
+  case .unreadable: ExitStatus.missingInput
+  case .languageWithoutData, .notACorpus, .damaged, .tokenizer: ExitStatus.badData
+  case .unwritable: ExitStatus.cannotCreate
+  }
+}
+
+private func exitStatus(of error: TrainingError) -> Int32 {
+  switch error {
+  case .runBelongsToAnother, .notARun, .expertTooLarge: ExitStatus.badConfiguration
+  case .nothingToResume, .noRun, .unreadableInput: ExitStatus.missingInput
+  case .cannotCreate: ExitStatus.cannotCreate
+  case .notFinite, .damagedState: ExitStatus.badData
+  case .unknownLanguage: ExitStatus.usage
+  }
+}

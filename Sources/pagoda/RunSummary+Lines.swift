@@ -1,0 +1,66 @@
+import Base
+import Training
+
+extension RunSummary {
+  /// The summary for people.
+  func lines() -> [String] {
+    var rows = [
+      ["steps", "\(steps), \(tokens) tokens in \(fixed(training_seconds, 0)) s"],
+      [
+        "experts",
+        "\(millions(expert_parameters)) parameters, \(ByteCount(expert_state_bytes)) of weights "
+          + "and moments in the store",
+      ],
+      ["dense part", "\(millions(dense_parameters)) parameters"],
+      [
+        "held-out loss",
+        (heldout_loss.map { fixed($0, 4) } ?? "-") + " nats per target token; unigram entropy "
+          + fixed(unigram_entropy, 4),
+      ],
+      ["paged", "\(ByteCount(read_bytes)) in, \(ByteCount(write_bytes)) out"],
+      ["hit rate", "\(fixed(100 * hit_rate, 1)) %"],
+      ["stall share", "\(fixed(100 * stall_share, 1)) % of the step waited for the disk"],
+      [
+        "peak memory",
+        "\(ByteCount(peak_rss_bytes)) of \(ByteCount(memory_budget_bytes)), everything included",
+      ],
+    ]
+    if let translations {
+      rows.append([
+        "chrF",
+        "\(fixed(translations.chrf, 1)) (copying the source: \(fixed(translations.copy_chrf, 1)))",
+      ])
+      rows.append([
+        "BLEU",
+        "\(fixed(translations.bleu, 1)) (copying the source: \(fixed(translations.copy_bleu, 1)))",
+      ])
+    }
+    rows.append(["run", run])
+    let width = rows.map { $0[0].count }.max() ?? 0
+    return [""]
+      + rows.map { $0[0] + String(repeating: " ", count: width + 2 - $0[0].count) + $0[1] }
+      + byTask() + samples()
+  }
+
+  private func byTask() -> [String] {
+    guard !heldout_loss_by_task.isEmpty else { return [] }
+    let sorted = heldout_loss_by_task.sorted { $0.value < $1.value }
+    let best = sorted.prefix(3).map { "\($0.key) \(fixed($0.value, 2))" }
+    let worst = sorted.suffix(3).map { "\($0.key) \(fixed($0.value, 2))" }
+    return [
+      "", "held-out loss by task (all \(sorted.count) in summary.json)",
+      "  lowest   " + best.joined(separator: ", "), "  highest  " + worst.joined(separator: ", "),
+    ]
+  }
+
+  private func samples() -> [String] {
+    (translations?.samples ?? []).flatMap {
+      [
+        "", "\($0.direction)  \($0.source)", "  reference    \($0.reference)",
+        "  translation  \($0.translation)",
+      ]
+    }
+  }
+
+  private func millions(_ count: Int) -> String { "\(fixed(Double(count) / 1e6, 1)) M" }
+}
