@@ -83,7 +83,8 @@ let package = Package(
     .executableTarget(
       name: "pagoda",
       dependencies: [
-        "Base", "Training", "Planning", "Surgery", "Corpus",
+        "Base", "PinnedMemory", "DirectIO", "Storage", "Kernels", "Corpus", "Training", "Planning",
+        "Surgery",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], cSettings: posix, swiftSettings: floats),
 

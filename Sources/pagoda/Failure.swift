@@ -4,6 +4,7 @@ import Corpus
 import DirectIO
 import Foundation
 import PinnedMemory
+import Planning
 import Storage
 import Training
 
@@ -49,6 +50,7 @@ private func exitStatus(of error: any Error) -> Int32 {
   case let error as StorageError: error.exitCode
   case let error as CorpusError: exitStatus(of: error)
   case let error as TrainingError: exitStatus(of: error)
+  case let error as ProbeError: exitStatus(of: error)
   case is DiskError, is CocoaError: ExitStatus.inputOutput
   default: ExitStatus.bug
   }
@@ -61,6 +63,14 @@ private func exitStatus(of error: CorpusError) -> Int32 {
   case .unreadable: ExitStatus.missingInput
   case .languageWithoutData, .notACorpus, .damaged, .tokenizer: ExitStatus.badData
   case .unwritable: ExitStatus.cannotCreate
+  }
+}
+
+private func exitStatus(of error: ProbeError) -> Int32 {
+  switch error {
+  case .noDirectory: ExitStatus.missingInput
+  case .noSpace: ExitStatus.cannotCreate
+  case .disk, .wrongData: ExitStatus.inputOutput
   }
 }
 

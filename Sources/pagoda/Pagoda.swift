@@ -16,7 +16,7 @@ struct Pagoda: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Train.self, Translate.self, CorpusCommand.self,
+      Train.self, Translate.self, CorpusCommand.self, Bench.self, ExpertCommand.self, Doctor.self,
     ])
 }
 

@@ -1,0 +1,72 @@
+import ArgumentParser
+import Base
+import Kernels
+import Planning
+
+struct Doctor: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "What this machine offers, what is degraded, and how to lift it.",
+    discussion: "  pagoda doctor --path /mnt/nvme0 --path /mnt/nvme1")
+
+  @Option(help: "A directory that a store may live in.")
+  var path: [String] = ["."]
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  private struct Report: Encodable {
+    let machine: MachineFacts
+    let blas: String
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let facts = MachineFacts.gather(directories: path)
+      if json { return try Output.json(Report(machine: facts, blas: blasDescription())) }
+      for line in lines(facts) { Output.result(line) }
+    }
+  }
+
+  private func lines(_ facts: MachineFacts) -> [String] {
+    var rows = [
+      ["kernel", facts.kernel], ["processor", describe(facts.processor)],
+      ["memory", describe(facts.memory)], ["BLAS", blasDescription()],
+      ["io_uring", describe(facts.ring)],
+    ]
+    for node in facts.nodes {
+      let cores = node.cores.isEmpty ? "none" : node.cores
+      let free = ByteCount(node.freeBytes)
+      rows.append(["node \(node.index)", "cores \(cores), \(ByteCount(node.totalBytes)), \(free) free"])
+    }
+    for directory in facts.directories { rows.append([directory.path, describe(directory)]) }
+    let width = rows.map { $0[0].count }.max() ?? 0
+    let table = rows.map {
+      $0[0] + String(repeating: " ", count: width + 2 - $0[0].count) + $0[1]
+    }
+    let findings = facts.findings.map { "  \($0.subject): \($0.problem); \($0.remedy)" }
+    return table + ["", findings.isEmpty ? "nothing is degraded" : "degraded:"] + findings
+  }
+
+  private func describe(_ processor: MachineFacts.Processor) -> String {
+    let vectors = (processor.hasAVX2 ? ", AVX2" : "") + (processor.hasAVX512 ? ", AVX-512" : "")
+    return "\(processor.model), \(processor.logicalCores) cores\(vectors)"
+  }
+
+  private func describe(_ memory: MachineFacts.Memory) -> String {
+    let lock = memory.lockLimitBytes.map { "up to \(ByteCount($0))" } ?? "without limit"
+    return "\(ByteCount(memory.totalBytes)), \(ByteCount(memory.availableBytes)) free; "
+      + "locked memory \(lock)"
+  }
+
+  private func describe(_ ring: MachineFacts.Ring) -> String {
+    ring.isAvailable ? ring.features.joined(separator: ", ") : ring.refusal ?? "refused"
+  }
+
+  private func describe(_ directory: DirectoryFacts) -> String {
+    guard directory.isDirectory else { return "not a directory" }
+    let device = directory.blockDevice ?? directory.source
+    let steps = directory.offsetAlignment.map { " in steps of \($0) bytes" } ?? ""
+    let direct = directory.hasDirectIO ? "O_DIRECT\(steps)" : "no O_DIRECT"
+    return "\(directory.fileSystem) on \(device), \(ByteCount(directory.freeBytes)) free, \(direct)"
+  }
+}
