@@ -100,6 +100,7 @@ import Testing
       let disk = Engine.threads.disk()
       try disk.openFile(scratch.file("a"), byteCount: 4096, .create).discard()
       let file = try disk.openFile(scratch.file("a"), byteCount: 4096, .readOnly)
+      scratch.remove()
       _ = disk.perform(.write, file, offset: 0, Memory(pages: 1).slice)
     }
   }
@@ -109,6 +110,7 @@ import Testing
       let scratch = Scratch()
       let disk = Engine.threads.disk()
       let file = try disk.openFile(scratch.file("a"), byteCount: 8192, .create)
+      scratch.remove()
       _ = disk.perform(.read, file, offset: 512, Memory(pages: 1).slice)
     }
   }

@@ -14,9 +14,12 @@ final class Scratch {
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  deinit {
+  deinit { remove() }
+
+  /// Also for tests that end in a trap, which no deinit survives; open files stay usable.
+  func remove() {
     for name in names { unsafe _ = unlink(file(name)) }
-    unsafe rmdir(path)
+    unsafe _ = rmdir(path)
   }
 
   func file(_ name: String) -> String { "\(path)/\(name)" }
