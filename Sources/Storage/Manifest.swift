@@ -83,6 +83,14 @@ struct Manifest: ~Copyable {
     }
   }
 
+  /// Whether the manifest was never opened for writing since it was made, found without leaving a
+  /// trace: no generation in the file, and no log in which one could wait.
+  static func isUnused(_ path: String) throws(StorageError) -> Bool {
+    var log = stat()
+    if unsafe stat(path + "-wal", &log) == 0, log.st_size > 0 { return false }
+    return try Connection(path, .immutable).integer("SELECT count(*) FROM generation") == 0
+  }
+
   /// Opens a manifest that `describe` has accepted.
   init(_ path: String, readOnly: Bool) throws(StorageError) {
     let connection = try Connection(path, readOnly ? .readOnly : .readWrite)

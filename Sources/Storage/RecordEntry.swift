@@ -2,6 +2,8 @@
 package struct Slot: Hashable, Sendable {
   package let path: Int
   package let index: Int
+
+  package init(path: Int, index: Int) { (self.path, self.index) = (path, index) }
 }
 
 /// What is known of a block that was written at least once. A block without an entry is virgin.

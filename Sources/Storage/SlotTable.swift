@@ -1,6 +1,6 @@
 /// Which slots of each path are free. Slots go to the path with the largest free share, so that
 /// paths fill in proportion to their sizes, which follow their bandwidths.
-struct SlotTable {
+package struct SlotTable {
   /// Slots never used start at `unused`; those given back are on a stack.
   private struct Path {
     let count: Int
@@ -11,10 +11,10 @@ struct SlotTable {
 
   private var paths: [Path]
 
-  init(slots: [Int]) { paths = slots.map { Path(count: $0) } }
+  package init(slots: [Int]) { paths = slots.map { Path(count: $0) } }
 
   /// A table in which exactly `used` are taken; nil when one is outside its path or taken twice.
-  init?(slots: [Int], used: [Slot]) {
+  package init?(slots: [Int], used: [Slot]) {
     self.init(slots: slots)
     var taken = slots.map { [Bool](repeating: false, count: $0) }
     for slot in used {
@@ -30,10 +30,10 @@ struct SlotTable {
     }
   }
 
-  var freeCount: Int { paths.reduce(0) { $0 + $1.freeCount } }
+  package var freeCount: Int { paths.reduce(0) { $0 + $1.freeCount } }
 
   /// A free slot; nil when every path is full.
-  mutating func take() -> Slot? {
+  package mutating func take() -> Slot? {
     var best: Int?
     for path in paths.indices where paths[path].freeCount > 0 {
       guard let current = best else {
@@ -50,7 +50,7 @@ struct SlotTable {
     return Slot(path: path, index: paths[path].unused - 1)
   }
 
-  mutating func putBack(_ slot: Slot) {
+  package mutating func putBack(_ slot: Slot) {
     precondition(slot.index < paths[slot.path].unused, "only taken slots are given back")
     paths[slot.path].returned.append(slot.index)
   }

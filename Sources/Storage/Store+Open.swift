@@ -106,8 +106,7 @@ extension Store {
       }
     }
     if unsigned.isEmpty { return files }
-    let manifest = try Manifest(paths[0] + "/" + Manifest.name, readOnly: true)
-    guard try manifest.generation() == nil else {
+    guard try Manifest.isUnused(paths[0] + "/" + Manifest.name) else {
       throw .inconsistent(path: files[unsigned[0]].path, reason: "the data file lost its header")
     }
     if mode == .readOnly { return files }

@@ -19,7 +19,7 @@ struct StoreLock: ~Copyable {
       }
     }
     let operation = (kind == .exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB
-    guard flock(descriptor, operation) == 0 else {
+    guard Self.flockPatiently(descriptor, operation) == 0 else {
       let code = errno
       let pid = Self.holder(descriptor)
       close(descriptor)
@@ -31,6 +31,17 @@ struct StoreLock: ~Copyable {
   }
 
   deinit { close(descriptor) }
+
+  /// Tries for half a second: the kernel may still be closing the files of a process that was killed,
+  /// and a process that this one is starting holds a copy of every open file until it runs.
+  private static func flockPatiently(_ descriptor: Int32, _ operation: Int32) -> Int32 {
+    for _ in 0..<50 {
+      let result = flock(descriptor, operation)
+      if result == 0 || errno != EWOULDBLOCK { return result }
+      usleep(10_000)
+    }
+    return flock(descriptor, operation)
+  }
 
   /// Writes this process's id, for the message that others see; a failure only shortens that message.
   private static func sign(_ descriptor: Int32) {

@@ -1,0 +1,60 @@
+import Base
+import PinnedMemory
+import Testing
+
+@Suite struct PinnedRegionTests {
+  @Test(arguments: [1, 4096, 5000, 3 << 20])
+  func startsAlignedZeroedAndRounded(byteCount: Int) throws {
+    let ledger = MemoryLedger(ceiling: 1 << 30)
+    let region = try PinnedRegion(name: "test", byteCount: byteCount, ledger: ledger)
+    let start = unsafe Int(bitPattern: region.memory.address)
+    #expect(start % (byteCount >= 2 << 20 ? 2 << 20 : 4096) == 0)
+    #expect(region.memory.byteCount == roundUp(byteCount, to: 4096))
+    #expect(unsafe region.memory.bytes.allSatisfy { $0 == 0 })
+    unsafe region.memory.bytes.copyBytes(from: repeatElement(7, count: region.memory.byteCount))
+    #expect(unsafe region.memory.bytes.last == 7)
+  }
+
+  /// The ledger is asked by name, for whole pages, before anything is mapped.
+  @Test func asksTheLedger() throws {
+    let ledger = MemoryLedger(ceiling: 10_000)
+    let region = try PinnedRegion(name: "first", byteCount: 5000, ledger: ledger)
+    #expect(region.name == "first")
+    #expect(ledger.grants.map(\.name) == ["first"] && ledger.granted == 8192)
+    let error = #expect(throws: MemoryError.self) {
+      let second = try PinnedRegion(name: "second", byteCount: 4096, ledger: ledger)
+      #expect(second.name == "second")
+    }
+    guard case .refused(let refusal) = error else {
+      Issue.record("refused by the ledger, not \(String(describing: error))")
+      return
+    }
+    #expect(refusal.name == "second" && refusal.missing == 2288)
+    #expect(error.map { "\($0)".contains("--memory") } == true)
+  }
+
+  /// More than an address space: the kernel refuses, and the error carries its errno.
+  @Test func namesWhatTheKernelRefused() {
+    let error = #expect(throws: MemoryError.self) {
+      let region = try PinnedRegion(
+        name: "absurd", byteCount: 1 << 60, ledger: MemoryLedger(ceiling: .max))
+      #expect(region.name == "absurd")
+    }
+    guard case .mapping("absurd", 1 << 60, let code) = error else {
+      Issue.record("refused by the kernel, not \(String(describing: error))")
+      return
+    }
+    #expect(code != 0)
+  }
+
+  /// Memory works with and without the right to lock it; without, there is something to tell.
+  @Test func remembersWhetherItIsLocked() throws {
+    let ledger = MemoryLedger(ceiling: 1 << 20)
+    let region = try PinnedRegion(name: "test", byteCount: 4096, ledger: ledger)
+    #expect(region.isLocked == (region.lock.remedy == nil))
+    let unlocked = PageLock.unlocked(wantedBytes: 3 << 20, limitBytes: 8 << 10, code: 12)
+    let remedy = try #require(unlocked.remedy)
+    #expect(remedy.contains("3 MiB") && remedy.contains("8 KiB"))
+    #expect(remedy.contains("ulimit -l 3072"))
+  }
+}

@@ -1,0 +1,132 @@
+import Base
+import DirectIO
+import Glibc
+import Simulation
+import Storage
+import Testing
+
+@Suite struct StoreTests {
+  let directory: TestDirectory
+  let medium = SimulatedMedium(seed: 5)
+
+  init() throws { directory = try TestDirectory() }
+
+  private func open(_ faults: [Fault] = []) throws -> Store {
+    try Store.open(
+      configuration([directory.path]), disk: SimulatedDisk(medium, seed: 1, faults: faults),
+      create: true)
+  }
+
+  private let blocks = (0..<4).map { BlockID.expert(layer: 1, $0) }
+
+  /// What is committed is there again, with its history; what was never written is virgin.
+  @Test func recordsSurviveACommitAndARestart() throws {
+    do {
+      let store = try open()
+      #expect(store.generation == nil && store.writtenBlocks.isEmpty)
+      let mover = try RecordMover(store)
+      for (index, block) in blocks.enumerated() { try mover.write(block, UInt8(index + 1)) }
+      try store.commit(step: 7, payload: [1, 2, 3])
+    }
+    let store = try open()
+    #expect(store.generation?.step == 7 && store.generation?.payload == [1, 2, 3])
+    #expect(store.writtenBlocks == blocks)
+    #expect(store.entry(of: .dense(0)) == nil)
+    let mover = try RecordMover(store)
+    for (index, block) in blocks.enumerated() {
+      let (bytes, damage) = try mover.read(block)
+      #expect(bytes == RecordMover.bytes(UInt8(index + 1), testGeometry) && damage.isEmpty)
+      let history = BlockHistory(lastStep: 1, updates: index + 1, tokens: 10 * (index + 1))
+      #expect(store.entry(of: block)?.history == history)
+    }
+  }
+
+  /// Power fails after writes that no commit followed: the last generation is whole, whatever became
+  /// of the writes.
+  @Test func uncommittedWritesNeverTouchTheLastGeneration() throws {
+    do {
+      let store = try open()
+      let mover = try RecordMover(store)
+      for block in blocks { try mover.write(block, 1) }
+      try store.commit(step: 1, payload: [])
+      for value in 2...4 {
+        for block in blocks { try mover.write(block, UInt8(value)) }
+      }
+      #expect(try mover.read(blocks[0]).bytes == RecordMover.bytes(4, testGeometry))
+      (store.disk as? SimulatedDisk)?.crash()
+    }
+    let store = try open()
+    #expect(store.generation?.step == 1)
+    let mover = try RecordMover(store)
+    for block in blocks {
+      let (bytes, damage) = try mover.read(block)
+      #expect(bytes == RecordMover.bytes(1, testGeometry) && damage.isEmpty)
+    }
+  }
+
+  /// Two slots per block are enough for ever: each commit frees the slots it supersedes.
+  @Test func slotsAreReused() throws {
+    let store = try open()
+    let mover = try RecordMover(store)
+    let free = store.freeSlotCount
+    for step in 1...5 {
+      for block in blocks { try mover.write(block, UInt8(step)) }
+      let open = step == 1 ? blocks.count : 2 * blocks.count
+      #expect(store.freeSlotCount == free - open)
+      try store.commit(step: step, payload: [])
+      #expect(store.freeSlotCount == free - blocks.count)
+    }
+  }
+
+  /// A commit whose n-th call fails leaves the generation before it; then it can be tried again.
+  @Test func aFailedCommitChangesNothing() throws {
+    // Calls of opening: create, open, header read and write, sync. Four writes, then the commit's sync.
+    let store = try open([.call(10, errno: EIO, isPersistent: false)])
+    let mover = try RecordMover(store)
+    for block in blocks { try mover.write(block, 3) }
+    let error = #expect(throws: StorageError.self) { try store.commit(step: 2, payload: []) }
+    #expect(error?.exitCode == 74)
+    #expect(store.generation == nil)
+    try store.commit(step: 2, payload: [])
+    #expect(store.generation?.step == 2)
+  }
+
+  @Test(arguments: Plane.allCases)
+  func damageNamesThePlane(plane: Plane) throws {
+    let path = directory.path + "/pages.bin"
+    let store = try open()
+    let mover = try RecordMover(store)
+    for block in blocks { try mover.write(block, 9) }
+    let offset = store.place(of: blocks[2]).offset + testGeometry.offset(of: plane)
+    medium.flipBit(of: path, byte: offset + 100, bit: 3)
+    let damage = try mover.read(blocks[2]).damage
+    #expect(damage.map(\.plane) == [plane] && damage.map(\.offset) == [offset])
+    let text = "\(StorageError.damaged(damage[0]))"
+    for part in ["layer 1 expert 2", "plane \(plane)", path, "\(offset)"] {
+      #expect(text.contains(part))
+    }
+    #expect(try mover.read(blocks[1]).damage.isEmpty)
+  }
+
+  /// Records spread over paths as their bandwidths say, and are found again.
+  @Test func recordsSpreadOverPaths() throws {
+    let other = try TestDirectory()
+    let wanted = configuration(
+      [directory.path, other.path], bandwidths: [1, 3], blocks: 12)
+    #expect(wanted.slotsPerPath == [7, 20])
+    do {
+      let store = try Store.open(wanted, disk: SimulatedDisk(medium, seed: 1), create: true)
+      let mover = try RecordMover(store)
+      for index in 0..<12 { try mover.write(.dense(index), UInt8(index)) }
+      try store.commit(step: 1, payload: [])
+    }
+    let store = try Store.open(wanted, disk: SimulatedDisk(medium, seed: 1), create: false)
+    let mover = try RecordMover(store)
+    var onFirst = 0
+    for index in 0..<12 {
+      #expect(try mover.read(.dense(index)).damage.isEmpty)
+      if store.place(of: .dense(index)).path.hasPrefix(directory.path) { onFirst += 1 }
+    }
+    #expect(onFirst == 3)
+  }
+}
