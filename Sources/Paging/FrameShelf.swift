@@ -2,8 +2,8 @@ import PinnedMemory
 
 /// One pool with the residents whose frame of its kind nobody needs at the moment.
 ///
-/// Those that a planned visit will need are kept apart from those that, as far as is known, will not
-/// be needed: the latter go first.
+/// Those that a planned visit will need are kept apart from those that, as far as is known, will
+/// not be needed: the latter go first.
 struct FrameShelf {
   let kind: FrameKind
   let pool: FramePool

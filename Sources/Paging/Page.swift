@@ -4,14 +4,14 @@ package import Storage
 
 /// Planes of one block in memory, owned by exactly one holder.
 ///
-/// Ends by `Pager.keep` or `Pager.writeBack`. Dropping it instead loses what was changed; the frames
-/// go back to the pager all the same.
+/// Ends by `Pager.keep` or `Pager.writeBack`. Dropping it instead loses what was changed; the
+/// frames go back to the pager all the same.
 @safe package struct Page: ~Copyable {
   package let block: BlockID
   /// What the visit asked for.
   package let planes: PlaneSet
-  /// Requested planes that exist nowhere yet, or are to be written anew: their bytes are whatever the
-  /// frame held before, and the holder must fill them all.
+  /// Requested planes that exist nowhere yet, or are to be written anew: their bytes are whatever
+  /// the frame held before, and the holder must fill them all.
   package let virgin: PlaneSet
   /// Planes that `spans` vends.
   package let changeable: PlaneSet

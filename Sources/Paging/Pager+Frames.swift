@@ -66,7 +66,8 @@ extension Pager {
     return true
   }
 
-  /// The page of the first visit, which is admitted; nil while transfers keep it from being handed out.
+  /// The page of the first visit, which is admitted; nil while transfers keep it from being handed
+  /// out.
   mutating func firstPage() throws(StorageError) -> Page? {
     guard let resident = visits[0].resident else {
       preconditionFailure("an admitted visit has a resident")

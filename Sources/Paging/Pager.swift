@@ -104,10 +104,10 @@ extension Pager {
 
   /// The page of the next planned visit. Waits only when the disk is late.
   ///
-  /// Its virgin planes are to be filled by the holder. There must be room for it: the holder may keep
-  /// so many pages at a time as leave a frame of each kind free.
-  /// - Throws: a read of this page that failed, which ends this visit alone, or an earlier write that
-  ///   failed, which ends everything.
+  /// Its virgin planes are to be filled by the holder. There must be room for it: the holder may
+  /// keep so many pages at a time as leave a frame of each kind free.
+  /// - Throws: a read of this page that failed, which ends this visit alone, or an earlier write
+  ///   that failed, which ends everything.
   package mutating func next() throws(StorageError) -> Page {
     precondition(!visits.isEmpty, "only planned visits are handed out")
     pump()
@@ -123,8 +123,8 @@ extension Pager {
     }
   }
 
-  /// Takes a page back unchanged. Virgin planes that its holder has filled count as filled as long as
-  /// they stay in memory; on disk they remain virgin.
+  /// Takes a page back unchanged. Virgin planes that its holder has filled count as filled as long
+  /// as they stay in memory; on disk they remain virgin.
   package mutating func keep(_ page: consuming Page) {
     precondition(!page.resident.isBlank, "a blank page is written back")
     let resident = page.resident
@@ -134,8 +134,8 @@ extension Pager {
     pump()
   }
 
-  /// Takes a page back after an optimizer update; all four planes are valid. The write starts at once,
-  /// or at the next commit when everything fits in memory.
+  /// Takes a page back after an optimizer update; all four planes are valid. The write starts at
+  /// once, or at the next commit when everything fits in memory.
   /// - Parameters:
   ///   - step: the step of the update.
   ///   - tokens: tokens routed to the block in it, added to its sum.

@@ -10,7 +10,8 @@ import Glibc
   // of the slice.
 
   package let name: String
-  /// All bytes, zero at creation; starts at a multiple of 2 MiB when it is at least so large, else 4 KiB.
+  /// All bytes, zero at creation; starts at a multiple of 2 MiB when it is at least so large, else
+  /// 4 KiB.
   package let memory: PinnedSlice
   package let lock: PageLock
   package var isLocked: Bool { lock == .locked }

@@ -44,7 +44,8 @@ struct Manifest: ~Copyable {
       step INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, payload BLOB NOT NULL);
     """
 
-  /// Makes an empty manifest at `path`, whole or not at all as far as a rename by the caller decides.
+  /// Makes an empty manifest at `path`, whole or not at all as far as a rename by the caller
+  /// decides.
   static func create(_ path: String, _ store: StoreDescription) throws(StorageError) {
     let descriptor = unsafe open(
       path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(0o600))

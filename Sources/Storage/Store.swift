@@ -11,11 +11,11 @@ package struct RecordPlace: Sendable {
   package let offset: Int
 }
 
-/// All records of a model: knows where each block's newest bytes are, and proves that bytes read are
-/// the ones written. Moves no records itself: whoever owns the memory submits the transfers.
+/// All records of a model: knows where each block's newest bytes are, and proves that bytes read
+/// are the ones written. Moves no records itself: whoever owns the memory submits the transfers.
 ///
-/// Copy on write: a slot of the last generation is never written. The first write of a block after a
-/// commit takes a free slot, later ones overwrite that one, and the next commit frees the old.
+/// Copy on write: a slot of the last generation is never written. The first write of a block after
+/// a commit takes a free slot, later ones overwrite that one, and the next commit frees the old.
 ///
 /// Belongs to one thread, like its disk.
 package final class Store {

@@ -32,8 +32,8 @@ struct StoreLock: ~Copyable {
 
   deinit { close(descriptor) }
 
-  /// Tries for half a second: the kernel may still be closing the files of a process that was killed,
-  /// and a process that this one is starting holds a copy of every open file until it runs.
+  /// Tries for half a second: the kernel may still be closing the files of a process that was
+  /// killed, and a process that this one is starting holds a copy of every open file until it runs.
   private static func flockPatiently(_ descriptor: Int32, _ operation: Int32) -> Int32 {
     for _ in 0..<50 {
       let result = flock(descriptor, operation)
@@ -43,7 +43,8 @@ struct StoreLock: ~Copyable {
     return flock(descriptor, operation)
   }
 
-  /// Writes this process's id, for the message that others see; a failure only shortens that message.
+  /// Writes this process's id, for the message that others see; a failure only shortens that
+  /// message.
   private static func sign(_ descriptor: Int32) {
     let text = "\(getpid())\n"
     ftruncate(descriptor, 0)

@@ -33,8 +33,8 @@ import Testing
     for _ in six { try pager.readNext(version: committed) }
   }
 
-  /// Every call to the disk fails once, in turn: each time a clean error, and the last generation is
-  /// whole after it. Ends with the first run that has fewer calls than that.
+  /// Every call to the disk fails once, in turn: each time a clean error, and the last generation
+  /// is whole after it. Ends with the first run that has fewer calls than that.
   @Test(arguments: [false, true])
   func everyCallCanFail(isPersistent: Bool) throws {
     for number in 1...400 {

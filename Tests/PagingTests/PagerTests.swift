@@ -59,8 +59,8 @@ import Testing
     pager.keep(page)
   }
 
-  /// Three steps in the steady state: a forward sweep over six blocks, then a backward sweep over the
-  /// same blocks in reverse, and a commit.
+  /// Three steps in the steady state: a forward sweep over six blocks, then a backward sweep over
+  /// the same blocks in reverse, and a commit.
   private func threeSteps(_ store: Store, weights: Int, state: Int) throws -> PagerCounters {
     var pager = try World.pager(store, weights, state)
     func step(_ number: Int) throws {
@@ -82,8 +82,8 @@ import Testing
     return counters
   }
 
-  /// Each sweep starts where the one before it ended, so it finds `weights` blocks' hi planes and reads
-  /// the others; state is read for every update. To the byte.
+  /// Each sweep starts where the one before it ended, so it finds `weights` blocks' hi planes and
+  /// reads the others; state is read for every update. To the byte.
   @Test(arguments: [2, 3, 4, 5])
   func weightsAreReusedAtEveryTurn(weights: Int) throws {
     let counters = try threeSteps(world.open(), weights: weights, state: 2)
@@ -92,8 +92,8 @@ import Testing
     #expect(counters.hits == 3 * weights, "forward visits; backward ones read state")
   }
 
-  /// State is used once a step in the same order: the best there is keeps all frames but the one that
-  /// turns over. Up to three turn over here: one read, one computed on, one written.
+  /// State is used once a step in the same order: the best there is keeps all frames but the one
+  /// that turns over. Up to three turn over here: one read, one computed on, one written.
   @Test(arguments: [3, 4, 5])
   func stateFramesPinWhatTheyHold(state: Int) throws {
     let counters = try threeSteps(world.open(), weights: 6, state: state)
@@ -149,8 +149,8 @@ import Testing
     for _ in six { try pager.readNext(version: 1) }
   }
 
-  /// The frames of a page that its holder drops come back; what it changed does not, and nothing can
-  /// be committed any more.
+  /// The frames of a page that its holder drops come back; what it changed does not, and nothing
+  /// can be committed any more.
   @Test func droppedPagesAreNotCommitted() throws {
     var pager = try World.pager(world.open(), 2, 2)
     pager.plan(visits([six[0], six[1], six[2], six[3]], .hi))

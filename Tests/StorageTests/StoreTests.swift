@@ -41,8 +41,8 @@ import Testing
     }
   }
 
-  /// Power fails after writes that no commit followed: the last generation is whole, whatever became
-  /// of the writes.
+  /// Power fails after writes that no commit followed: the last generation is whole, whatever
+  /// became of the writes.
   @Test func uncommittedWritesNeverTouchTheLastGeneration() throws {
     do {
       let store = try open()
@@ -80,7 +80,8 @@ import Testing
 
   /// A commit whose n-th call fails leaves the generation before it; then it can be tried again.
   @Test func aFailedCommitChangesNothing() throws {
-    // Calls of opening: create, open, header read and write, sync. Four writes, then the commit's sync.
+    // Calls of opening: create, open, header read and write, sync. Four writes, then the commit's
+    // sync.
     let store = try open([.call(10, errno: EIO, isPersistent: false)])
     let mover = try RecordMover(store)
     for block in blocks { try mover.write(block, 3) }
