@@ -19,36 +19,25 @@ package func softmax(_ x: borrowing Row) -> (maximum: Float, sum: Float) {
 
 /// x = exp(x - offset) in place; the sum of the results.
 package func exponentiate(_ x: borrowing Row, minus offset: Float) -> Float {
-  var total = SIMD8<Float>()
-  var j = 0
-  while j &+ 8 <= x.count {
-    let value = exponential(x.load8(j) - offset)
-    x.store8(value, j)
-    total += value
-    j &+= 8
-  }
-  if j < x.count {
-    let value = exponential(x.loadTail(j, filler: -.infinity) - offset)
-    x.storeTail(value, j)
-    total += value
-  }
-  return sumLanes(total)
+  for j in 0..<x.count { x[j] = exponential(x[j] - offset) }
+  return sum(x)
 }
 
-/// The largest element of a row; NaN is passed over.
+/// The largest element of a row, -infinity of an empty one. NaN if there is a positive NaN.
+///
+/// Compared as integers in the order of floats: an integer maximum vectorises, a float one does not,
+/// for the sake of NaN.
 package func largest(_ x: borrowing Row) -> Float {
-  var best = SIMD8<Float>(repeating: -.infinity)
-  var j = 0
-  while j &+ 8 <= x.count {
-    let value = x.load8(j)
-    best.replace(with: value, where: value .> best)
-    j &+= 8
-  }
-  if j < x.count {
-    let value = x.loadTail(j, filler: -.infinity)
-    best.replace(with: value, where: value .> best)
-  }
-  return best.max()
+  var best = orderedBits(-.infinity)
+  for j in 0..<x.count { best = max(best, orderedBits(x[j])) }
+  return Float(bitPattern: UInt32(bitPattern: best ^ (best &>> 31 & 0x7fff_ffff)))
+}
+
+/// The bits of `x` as an integer that sorts as floats do: negative ones have all but the sign flipped.
+@inline(__always)
+private func orderedBits(_ x: Float) -> Int32 {
+  let bits = Int32(bitPattern: x.bitPattern)
+  return bits ^ (bits &>> 31 & 0x7fff_ffff)
 }
 
 /// The index of the largest element of a row; the lowest among equals.
