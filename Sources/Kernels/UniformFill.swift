@@ -1,80 +1,112 @@
 package import Base
 
-/// The initial weights of a block: weight i is uniform in [-bound, bound) and a function of (seed, key,
-/// i) alone, so any part of a block can be made at any time, on any thread, and be the same.
+/// The initial weights of a block: weight i is uniform in [-bound, bound) and a function of (seed,
+/// block, i) alone, so any part of a block can be made at any time, on any thread, and be the same.
+///
+/// Weights come in groups of four, the four words of one Philox counter (block, group).
 package struct UniformFill: Sendable {
-  package let stream: Philox
-  /// The block: two words of its `BlockID.rawValue`.
-  package let key: (UInt32, UInt32)
   package let bound: Float
+  private let stream: Philox
+  private let batch: PhiloxBatch
+  /// The block: the two words of its `BlockID.rawValue`.
+  private let key: (UInt32, UInt32)
 
   package init(seed: UInt64, block: BlockID, bound: Float) {
     precondition(bound >= 0 && bound.isFinite, "a bound is finite and not negative")
+    self.bound = bound
     stream = Philox(seed: seed, purpose: .initialisation)
+    batch = PhiloxBatch(seed: seed, purpose: .initialisation)
     key = (
       UInt32(truncatingIfNeeded: block.rawValue), UInt32(truncatingIfNeeded: block.rawValue >> 32)
     )
-    self.bound = bound
-  }
-
-  /// Weights 4 group ..< 4 group + 4.
-  @inline(__always)
-  func weights(ofGroup group: Int) -> SIMD4<Float> {
-    let words = stream.words(key.0, key.1, UInt32(group))
-    // 24 random bits, exact in Float, as -1 ..< 1 in steps of 2^-23.
-    return (SIMD4<Float>(words &>> 8) * 0x1p-23 - 1) * bound
   }
 
   /// Weight `index` of the block.
-  package func weight(_ index: Int) -> Float { weights(ofGroup: index / 4)[index % 4] }
+  package func weight(_ index: Int) -> Float {
+    weight(stream.words(key.0, key.1, UInt32(index / 4))[index % 4])
+  }
+
+  /// 24 random bits, exact in Float, as -bound ..< bound in steps of bound * 2^-23.
+  @inline(__always)
+  private func weight(_ word: UInt32) -> Float { (Float(word >> 8) * 0x1p-23 - 1) * bound }
 
   /// Weights first ..< first + all elements of `target`, in row order.
   package func fill(_ target: Matrix, first: Int) {
     for i in 0..<target.rows {
-      let (row, start) = (target.row(i), first + i * target.columns)
-      var index = 0
-      while index < row.count {
-        let group = (start + index) / 4
-        let four = weights(ofGroup: group)
-        for lane in (start + index) % 4..<min(4, start + row.count - 4 * group) {
-          row[index] = four[lane]
-          index += 1
-        }
-      }
+      let row = target.row(i)
+      forEachWeight(from: first + i * target.columns, count: row.count) { row[$0] = $1 }
     }
   }
 
   /// Weights first ..< first + hi.count, split over the two planes.
   package func fill(hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>, first: Int) {
     precondition(lo.count == hi.count, "one lo half per hi half")
-    var index = 0
-    while index < hi.count {
-      let group = (first + index) / 4
-      let four = weights(ofGroup: group)
-      for lane in (first + index) % 4..<min(4, first + hi.count - 4 * group) {
-        (hi[index], lo[index]) = splitMaster(four[lane])
-        index += 1
-      }
-    }
+    forEachWeight(from: first, count: hi.count) { (hi[$0], lo[$0]) = splitMaster($1) }
   }
 
   /// The upper halves of all weights of the block.
   package func fill(hi: inout MutableSpan<UInt16>) {
-    for group in 0..<(hi.count + 3) / 4 {
-      let four = weights(ofGroup: group)
-      for lane in 0..<min(4, hi.count - 4 * group) {
-        hi[4 * group + lane] = splitMaster(four[lane]).hi
-      }
-    }
+    forEachWeight(from: 0, count: hi.count) { hi[$0] = splitMaster($1).hi }
   }
 
   /// The remainders of all weights of the block.
   package func fill(lo: inout MutableSpan<UInt16>) {
-    for group in 0..<(lo.count + 3) / 4 {
-      let four = weights(ofGroup: group)
-      for lane in 0..<min(4, lo.count - 4 * group) {
-        lo[4 * group + lane] = splitMaster(four[lane]).lo
+    forEachWeight(from: 0, count: lo.count) { lo[$0] = splitMaster($1).lo }
+  }
+
+  /// Eight groups at a time in the middle, single weights at both ends; `j` counts from 0.
+  @inline(__always)
+  private func forEachWeight(
+    from start: Int, count: Int, _ body: (_ j: Int, _ weight: Float) -> Void
+  ) {
+    let head = min(count, (4 - start % 4) % 4)
+    let batches = (count - head) / 32
+    for j in 0..<head { body(j, weight(start + j)) }
+    for number in 0..<batches {
+      let j = head + 32 * number
+      let words = batch.words(key.0, key.1, firstGroup: UInt32((start + j) / 4))
+      for group in 0..<8 {
+        body(j + 4 * group, weight(UInt32(truncatingIfNeeded: words.0[group])))
+        body(j + 4 * group + 1, weight(UInt32(truncatingIfNeeded: words.1[group])))
+        body(j + 4 * group + 2, weight(UInt32(truncatingIfNeeded: words.2[group])))
+        body(j + 4 * group + 3, weight(UInt32(truncatingIfNeeded: words.3[group])))
       }
     }
+    for j in head + 32 * batches..<count { body(j, weight(start + j)) }
+  }
+}
+
+/// `Philox.words` for eight consecutive last counters, in vector registers: 32-bit numbers in 64-bit
+/// lanes, as the widening multiplication wants them.
+private struct PhiloxBatch: Sendable {
+  typealias Words = SIMD8<UInt64>
+  private let key: (UInt64, UInt64)
+  private let lane: UInt64
+
+  init(seed: UInt64, purpose: RandomPurpose) {
+    key = (seed & 0xffff_ffff, seed >> 32)
+    lane = UInt64(purpose.rawValue)
+  }
+
+  /// Lane g of word w is word w of counter (a, b, firstGroup + g).
+  @inline(__always)
+  func words(_ a: UInt32, _ b: UInt32, firstGroup: UInt32) -> (Words, Words, Words, Words) {
+    let low = Words(repeating: 0xffff_ffff)
+    var x = Words(repeating: UInt64(a))
+    var y = Words(repeating: UInt64(b))
+    var z = (Words(0, 1, 2, 3, 4, 5, 6, 7) &+ Words(repeating: UInt64(firstGroup))) & low
+    var w = Words(repeating: lane)
+    var (first, second) = key
+    for _ in 0..<10 {
+      let p = x &* Words(repeating: 0xD251_1F53)
+      let q = z &* Words(repeating: 0xCD9E_8D57)
+      (x, z) = (
+        (q &>> 32) ^ y ^ Words(repeating: first), (p &>> 32) ^ w ^ Words(repeating: second)
+      )
+      (y, w) = (q & low, p & low)
+      first = (first &+ 0x9E37_79B9) & 0xffff_ffff
+      second = (second &+ 0xBB67_AE85) & 0xffff_ffff
+    }
+    return (x, y, z, w)
   }
 }

@@ -8,19 +8,30 @@ import Testing
 
   /// Goal: a weight depends on its index alone, wherever a part of the block begins.
   @Test(arguments: [0, 1, 2, 3, 4, 1001]) func partsEqualTheWhole(first: Int) {
-    let part = Matrix(rows: 3, columns: 7)
+    let part = Matrix(rows: 3, columns: 77)
     fill.fill(part, first: first)
-    #expect(part.values == (0..<21).map { fill.weight(first + $0) })
+    #expect(part.values == (0..<231).map { fill.weight(first + $0) })
   }
 
   @Test(arguments: [0, 1, 6]) func planesHoldTheSameBits(first: Int) {
-    var hi = Array(repeating: UInt16(0), count: 13)
+    var hi = Array(repeating: UInt16(0), count: 45)
     var lo = hi
     var high = hi.mutableSpan
     var low = lo.mutableSpan
     fill.fill(hi: &high, lo: &low, first: first)
     #expect(
-      zip(hi, lo).map { joinMaster(hi: $0, lo: $1) } == (0..<13).map { fill.weight(first + $0) })
+      zip(hi, lo).map { joinMaster(hi: $0, lo: $1) } == (0..<45).map { fill.weight(first + $0) })
+  }
+
+  /// Goal: a plane made alone is the plane made with its twin.
+  @Test func singlePlanesHoldTheSameBits() {
+    var hi = Array(repeating: UInt16(0), count: 75)
+    var lo = hi
+    var high = hi.mutableSpan
+    var low = lo.mutableSpan
+    fill.fill(hi: &high)
+    fill.fill(lo: &low)
+    #expect(zip(hi, lo).map { joinMaster(hi: $0, lo: $1) } == (0..<75).map { fill.weight($0) })
   }
 
   /// Goal: mean 0 and variance bound^2 / 3 within 4 standard errors; bounds respected; blocks and
