@@ -78,7 +78,7 @@ let package = Package(
         "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
         "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
       ], floats),
-    module("Planning", ["Base", "PinnedMemory", "DirectIO", "Kernels"]),
+    module("Planning", ["Base", "PinnedMemory", "DirectIO"]),
     module("Surgery", ["Base", "PinnedMemory", "DirectIO", "Storage"]),
     .executableTarget(
       name: "pagoda",
@@ -91,18 +91,25 @@ let package = Package(
     // A disk that misbehaves by seed: for tests and tools.
     module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
 
+    .target(
+      name: "TestSupport", dependencies: ["Corpus"], path: "Tests/TestSupport",
+      resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
     tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
-    tests("TrainingTests", ["Training"]),
     tests("PinnedMemoryTests", ["Base", "PinnedMemory"]),
     tests("StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation"]),
     tests("PagingTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation"]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO"]),
-    tests("CorpusTests", ["Base", "Corpus"], resources: [.copy("Resources")]),
+    tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
     tests("KernelsTests", ["Base", "Kernels"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers"]),
     tests("PlanningTests", ["Base", "DirectIO", "Planning"]),
+    tests("ModelsTests", ["Base", "Kernels", "Layers", "Models"]),
+    tests(
+      "TrainingTests",
+      ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Models", "Training", "TestSupport"]),
+    tests("SystemTests", ["Planning", "Training", "TestSupport", "pagoda"]),
   ]
 )

@@ -1,6 +1,7 @@
 import Base
 import Corpus
 import Foundation
+import TestSupport
 import Testing
 
 private let limits = BatchSampler.Limits(microBatchTokens: 160, maxSequenceTokens: 60)
@@ -48,7 +49,7 @@ private func sampler(
 @Test func sequencesHaveTheirShape() throws {
   let fixture = try Fixture.shared
   let special = fixture.corpus.special
-  let sentences = try Resource.sentences()
+  let sentences = try Sentences.all()
   let sampler = try sampler { $0.denoiseShare = 0.5 }
   for step in 0..<50 {
     let batch = sampler.microBatch(step: step, index: 1)

@@ -1,5 +1,6 @@
 import Corpus
 import Foundation
+import TestSupport
 import Testing
 
 @Test func aCorpusTellsWhatItHolds() throws {
@@ -51,7 +52,7 @@ import Testing
 /// A sentence that two packages hold in different languages stays on one side of the split.
 @Test func theSplitFollowsTheEnglishText() throws {
   let directory = try TemporaryDirectory()
-  let sentences = try Resource.sentences()
+  let sentences = try Sentences.all()
   let english = try #require(sentences["en"])
   for (package, tag) in [("a", "de"), ("b", "fr")] {
     for column in ["en", tag] {

@@ -1,5 +1,6 @@
 import Corpus
 import Foundation
+import TestSupport
 import Testing
 
 private func heldOut() throws -> HeldOut {
@@ -29,7 +30,7 @@ private func heldOut() throws -> HeldOut {
 /// References are the raw text, also where the vocabulary could not spell it.
 @Test func samplesPairRawTexts() throws {
   let fixture = try Fixture.shared
-  let sentences = try Resource.sentences()
+  let sentences = try Sentences.all()
   let german = try #require(fixture.corpus.manifest.index(of: "de"))
   let samples = try heldOut().translationSamples(from: german, to: .english, count: 5)
   #expect(!samples.isEmpty && samples.count <= 5)

@@ -1,5 +1,6 @@
 import Corpus
 import Foundation
+import TestSupport
 import Testing
 
 /// A copy of the fixture's corpus that a test may damage.

@@ -1,10 +1,11 @@
 import Corpus
+import TestSupport
 import Testing
 
 /// No normalisation and byte fallback: every text comes back, also in scripts never seen.
 @Test func textSurvivesTheTokenizer() throws {
   let tokenizer = try Fixture.shared.tokenizer
-  let sentences = try Resource.sentences().values.joined()
+  let sentences = try Sentences.all().values.joined()
   for text in sentences + ["", "x", "１２３ … ﬁ", "🦉 über\u{0301}"] {
     let tokens = tokenizer.encode(text)
     #expect(tokens.allSatisfy { $0 >= tokenizer.special.count && $0 < tokenizer.vocabularySize })

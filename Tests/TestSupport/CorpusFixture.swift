@@ -1,15 +1,12 @@
-import Corpus
+package import Corpus
 import Foundation
 
-/// Files of the test bundle.
-enum Resource {
-  static func data(_ name: String) throws -> Data {
-    try Data(contentsOf: Bundle.module.bundleURL.appending(path: "Resources/\(name)"))
-  }
-
+/// Text for tests.
+package enum Sentences {
   /// Sentences written for this project: language -> text, the same sentence at the same place.
-  static func sentences() throws -> [String: [String]] {
-    let rows = String(decoding: try data("sentences.tsv"), as: UTF8.self).split(separator: "\n")
+  package static func all() throws -> [String: [String]] {
+    let file = Bundle.module.bundleURL.appending(path: "Resources/sentences.tsv")
+    let rows = String(decoding: try Data(contentsOf: file), as: UTF8.self).split(separator: "\n")
       .map { $0.split(separator: "\t").map(String.init) }
     var columns: [String: [String]] = [:]
     for (i, tag) in rows[0].enumerated() { columns[tag] = rows.dropFirst().map { $0[i] } }
@@ -18,23 +15,23 @@ enum Resource {
 }
 
 /// A directory that goes away with its owner.
-final class TemporaryDirectory: Sendable {
-  let path: String
+package final class TemporaryDirectory: Sendable {
+  package let path: String
 
-  init() throws {
+  package init() throws {
     path = NSTemporaryDirectory() + "pagoda-corpus-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  func write(_ text: String, _ name: String) throws {
+  package func write(_ text: String, _ name: String) throws {
     let url = URL(fileURLWithPath: "\(path)/\(name)")
     try FileManager.default.createDirectory(
       at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
     try Data(text.utf8).write(to: url)
   }
 
-  func writeMessages(_ messages: [String: String], _ name: String) throws {
+  package func writeMessages(_ messages: [String: String], _ name: String) throws {
     let data = try JSONSerialization.data(withJSONObject: messages, options: .sortedKeys)
     try write(String(decoding: data, as: UTF8.self), name)
   }
@@ -42,15 +39,15 @@ final class TemporaryDirectory: Sendable {
 
 /// A corpus of the sentences, prepared once for all tests: all of German, half of French, a quarter
 /// of Russian, as MediaWiki messages.
-struct Fixture {
-  let directory: TemporaryDirectory
-  let corpus: ParallelCorpus
-  let tokenizer: Tokenizer
+package struct Fixture {
+  package let directory: TemporaryDirectory
+  package let corpus: ParallelCorpus
+  package let tokenizer: Tokenizer
 
-  static var shared: Fixture { get throws { try made.get() } }
+  package static var shared: Fixture { get throws { try made.get() } }
   private static let made = Result { try Fixture() }
 
-  static var options: CorpusPreparation.Options {
+  package static var options: CorpusPreparation.Options {
     var options = CorpusPreparation.Options()
     options.languages = .tags(["de", "fr", "ru"])
     options.heldOutShare = 0.25
@@ -70,8 +67,8 @@ struct Fixture {
     tokenizer = try corpus.tokenizer()
   }
 
-  static func writePackage(_ directory: TemporaryDirectory, _ name: String) throws {
-    let sentences = try Resource.sentences()
+  package static func writePackage(_ directory: TemporaryDirectory, _ name: String) throws {
+    let sentences = try Sentences.all()
     for (tag, file, stride) in [("en", "en", 1), ("de", "de", 1), ("fr", "fr", 2), ("ru", "ru", 4)]
     {
       var messages: [String: String] = [:]
