@@ -108,13 +108,18 @@ package final class ZcodeModel {
   }
 
   /// The negative log likelihood of every target row, in nats.
-  package func losses() -> [Float] {
+  package func losses() -> [Float] { rowLosses().map(\.negativeLogLikelihood) }
+
+  /// The loss that training minimises, by target row: with label smoothing.
+  package func smoothedLosses() -> [Float] { rowLosses().map(\.smoothed) }
+
+  private func rowLosses() -> [(smoothed: Float, negativeLogLikelihood: Float)] {
     let z = rows(activations.normed, .decoder)
     norm(description.decoderNorm, boundary(.decoder, 3 * shape.decoderLayers), into: z)
-    var losses = [Float](repeating: 0, count: batch.labels.count)
+    var losses: [(smoothed: Float, negativeLogLikelihood: Float)] = []
     _ = head.forward(
       z, targets: batch.labels, embedding: weights(description.embedding), on: workers
-    ) { row, _, negativeLogLikelihood in losses[row] = negativeLogLikelihood }
+    ) { _, smoothed, negativeLogLikelihood in losses.append((smoothed, negativeLogLikelihood)) }
     return losses
   }
 
