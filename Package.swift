@@ -109,7 +109,7 @@ let package = Package(
     tests("ModelsTests", ["Base", "Kernels", "Layers", "Models"]),
     tests(
       "TrainingTests",
-      ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Models", "Training", "TestSupport"]),
+      ["Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport"]),
     tests("SystemTests", ["Planning", "Training", "TestSupport", "pagoda"]),
   ]
 )

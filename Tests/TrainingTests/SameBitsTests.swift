@@ -1,0 +1,113 @@
+import Base
+import Storage
+import TestSupport
+import Testing
+import Training
+
+/// The first promise: what is computed depends on the configuration alone. Losses and every bit of
+/// weights and moments are equal for every budget, resident or paged, engine, number of threads and
+/// of paths.
+@Suite struct SameBitsTests {
+  struct Variant: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let change: @Sendable (inout TinyRun) throws -> Void
+  }
+
+  private static let steps = 5
+
+  /// Computed once: resident, one thread, io_uring where there is any.
+  private static let reference = Result {
+    var run = try TinyRun()
+    run.config.memory.resident = true
+    run.config.memory.budget = "1GiB"
+    return (metrics: try run.train(to: steps), checksums: try run.checksums())
+  }
+
+  static let variants: [Variant] = [
+    Variant(testDescription: "the least budget") {
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+    },
+    Variant(testDescription: "half a MiB more than the least") {
+      $0.config.memory.budget = "\(try $0.leastBudget() + 1 << 19)"
+    },
+    Variant(testDescription: "the least budget on threads instead of io_uring") {
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+      $0.config.storage.engine = "threads"
+      $0.config.storage.request_bytes = "4KiB"
+    },
+    Variant(testDescription: "two worker threads, a short queue") {
+      $0.config.compute.threads = 2
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+      $0.config.storage.queue_depth = 2
+    },
+    Variant(testDescription: "two paths") {
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+      $0.config.storage.paths = [$0.directory.path + "/a", $0.directory.path + "/b"]
+    },
+  ]
+
+  @Test(arguments: variants) func everyVariantComputesTheSame(_ variant: Variant) throws {
+    let reference = try Self.reference.get()
+    var run = try TinyRun()
+    try variant.change(&run)
+    let metrics = try run.train(to: Self.steps)
+    #expect(metrics.map(\.computed) == reference.metrics.map(\.computed))
+    let checksums = try run.checksums()
+    #expect(checksums.count == reference.checksums.count)
+    #expect(checksums == reference.checksums)
+  }
+
+  /// A variant that did not page would prove nothing.
+  @Test func theLeastBudgetPagesAndTheResidentRunDoesNot() throws {
+    var run = try TinyRun()
+    run.config.memory.budget = "\(try run.leastBudget())"
+    let paged = try run.train(to: Self.steps)
+    #expect(paged.dropFirst().allSatisfy { $0.read_bytes > 0 && $0.write_bytes > 0 })
+    let resident = try Self.reference.get().metrics
+    #expect(resident.allSatisfy { $0.read_bytes == 0 })
+  }
+
+  @Test func evaluationsChangeNothing() throws {
+    let reference = try Self.reference.get()
+    let run = try TinyRun()
+    var session = try run.session()
+    var metrics: [StepMetrics] = []
+    while session.nextStep <= Self.steps {
+      metrics.append(try session.runStep())
+      _ = try session.evaluate()
+    }
+    #expect(metrics.map(\.computed) == reference.metrics.map(\.computed))
+  }
+
+  /// Stopped and continued, also with another budget, engine and thread count: the same bits.
+  @Test func aResumedRunComputesTheSame() throws {
+    let reference = try Self.reference.get()
+    var run = try TinyRun()
+    run.config.memory.budget = "\(try run.leastBudget())"
+    var metrics = try run.train(to: 2)
+    run.config.memory.budget = "1GiB"
+    run.config.compute.threads = 2
+    run.config.storage.engine = "threads"
+    metrics += try run.train(to: Self.steps)
+    #expect(metrics.map(\.computed) == reference.metrics.map(\.computed))
+    #expect(try run.checksums() == reference.checksums)
+  }
+
+  /// Steps after the last commit are lost with the process and done again, bit for bit.
+  @Test func uncommittedStepsAreDoneAgain() throws {
+    let reference = try Self.reference.get()
+    var run = try TinyRun()
+    run.config.memory.budget = "\(try run.leastBudget())"
+    do {
+      var session = try run.session()
+      _ = try session.runStep()
+      try session.commit()
+      _ = try session.runStep()
+      _ = try session.runStep()
+    }
+    let metrics = try run.train(to: Self.steps)
+    #expect(metrics.map(\.step) == [2, 3, 4, 5])
+    #expect(metrics.map(\.computed) == reference.metrics.dropFirst().map(\.computed))
+    #expect(try run.checksums() == reference.checksums)
+  }
+}

@@ -1,0 +1,86 @@
+import Base
+import Corpus
+import DirectIO
+import Foundation
+import Storage
+import TestSupport
+import Training
+
+/// Runs of a very small model over the test corpus, each with a store of its own.
+struct TinyRun {
+  let directory: TemporaryDirectory
+  var config: RunConfig
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    config = RunConfig()
+    config.seed = 11
+    config.data.corpus = try Fixture.shared.corpus.directory
+    config.data.max_sequence_tokens = 60
+    config.model.d_model = 32
+    config.model.encoder_layers = 2
+    config.model.decoder_layers = 2
+    config.model.num_attention_heads = 2
+    config.model.ffn_dim = 64
+    config.model.num_experts = 6
+    config.model.router_jitter_noise = 0.05
+    config.training.micro_batch_tokens = 128
+    config.training.gradient_accumulation_steps = 2
+    config.training.learning_rate = 3e-3
+    config.training.warmup_steps = 4
+    config.training.max_steps = 8
+    config.evaluation.max_tokens = 256
+    config.compute.threads = 1
+    // 32 * 64 * 2 parameters of 12 bytes are 48 KiB: an expert is cut into two slices.
+    config.storage.block_bytes = "24KiB"
+  }
+
+  var storePaths: [String] {
+    config.storage.paths.isEmpty ? [directory.path + "/store"] : config.storage.paths
+  }
+
+  func session() throws -> TrainingSession { try TrainingSession(config, storePaths: storePaths) }
+
+  /// The least budget that is accepted: what the refusals say is missing is added until none comes.
+  func leastBudget() throws -> Int {
+    var config = config
+    config.memory.budget = "1MiB"
+    while true {
+      let scratch = try TemporaryDirectory()
+      do {
+        _ = try TrainingSession(config, storePaths: [scratch.path + "/store"])
+        return try config.bytes(config.memory.budget, key: "memory.budget")
+      } catch let refusal as MemoryRefusal {
+        let budget = try config.bytes(config.memory.budget, key: "memory.budget")
+        config.memory.budget = "\(budget + refusal.missing)"
+      }
+    }
+  }
+
+  /// Runs to `last` in a session of its own and commits; the metrics of its steps.
+  func train(to last: Int) throws -> [StepMetrics] {
+    var session = try session()
+    var metrics: [StepMetrics] = []
+    while session.nextStep <= last { metrics.append(try session.runStep()) }
+    try session.commit()
+    return metrics
+  }
+
+  /// The checksum of every plane of every block of the last generation: equal if all bits are.
+  func checksums() throws -> [BlockID: [UInt64]] {
+    let store = try Store.openReadOnly(paths: storePaths, disk: openDisk().disk)
+    var all: [BlockID: [UInt64]] = [:]
+    for block in store.writtenBlocks {
+      guard let sums = store.entry(of: block)?.checksums else { continue }
+      all[block] = [sums.hi, sums.lo, sums.m, sums.v]
+    }
+    return all
+  }
+}
+
+extension StepMetrics {
+  /// What must be equal to the bit between two runs; times and bytes are not.
+  var computed: [UInt64] {
+    [loss, aux_loss, grad_norm, learning_rate, dropped].map(\.bitPattern) + [UInt64(tokens)]
+  }
+}
