@@ -88,6 +88,10 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], cSettings: posix, swiftSettings: floats),
 
+    .executableTarget(
+      name: "PagedBench", dependencies: ["Base", "Training"], path: "bench/PagedBench",
+      cSettings: posix, swiftSettings: floats),
+
     // A disk that misbehaves by seed: for tests and tools.
     module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
 
