@@ -5,7 +5,9 @@ import Models
 struct EvaluationSet: Sendable {
   let batches: [HeldOut.TaskBatches]
   let names: [String]
+  /// Of all targets, and of each task's: what knowing only the frequency of tokens would score.
   let unigramEntropy: Double
+  let unigramEntropyByTask: [String: Double]
 
   /// - Parameter maxTokens: held-out target tokens for each kind of task, shared out evenly.
   init(_ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, maxTokens: Int, _ config: RunConfig)
@@ -16,6 +18,9 @@ struct EvaluationSet: Sendable {
     batches = heldOut.evaluationBatches(tokensPerTaskMax: perTask)
     names = batches.map { corpus.name(of: $0.task) }
     unigramEntropy = batches.unigramEntropy
+    let byTask = batches.map { $0.batches.flatMap(\.targetOutput) }
+    unigramEntropyByTask = Dictionary(
+      uniqueKeysWithValues: zip(names, byTask.map { Corpus.unigramEntropy(of: $0) }))
   }
 }
 

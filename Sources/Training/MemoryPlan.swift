@@ -14,9 +14,9 @@ package struct MemoryPlan: Sendable {
   /// Whether every block stays in memory and the disk is written at commits only.
   package let isResident: Bool
 
-  /// The program, the Swift runtime, OpenBLAS and its work buffers, SQLite, page tables and the
-  /// small change of the heap, beyond the named allocations.
-  package static let runtimeBytes = 56 << 20
+  /// The program, the Swift runtime, SQLite, page tables and the small change of the heap, beyond
+  /// the named allocations; and for each thread a stack and OpenBLAS's work buffer.
+  package static func runtimeBytes(threads: Int) -> Int { (48 + 4 * threads) << 20 }
 
   /// Frames that one direction cannot do without: one read, one in use, one written, one to spare.
   private static let leastFrames = 4

@@ -39,6 +39,7 @@ package struct RunSummary: Codable, Sendable {
   package let heldout_losses: [EvaluationReport]
   package let heldout_loss_by_task: [String: Double]
   package let unigram_entropy: Double
+  package let unigram_entropy_by_task: [String: Double]
   package let read_bytes: Int
   package let write_bytes: Int
   package let hit_rate: Double
@@ -62,6 +63,7 @@ package struct RunSummary: Codable, Sendable {
     heldout_loss = outcome.evaluations.last?.loss
     heldout_loss_by_task = outcome.evaluations.last?.loss_by_task ?? [:]
     unigram_entropy = outcome.unigramEntropy
+    unigram_entropy_by_task = outcome.unigramEntropyByTask
     read_bytes = progress.bytesRead
     write_bytes = progress.bytesWritten
     hit_rate = Double(progress.hits) / Double(max(1, progress.visits))

@@ -17,6 +17,7 @@ package struct TrainingOutcome: Sendable {
   package let progress: RunProgress
   package let evaluations: [EvaluationReport]
   package let unigramEntropy: Double
+  package let unigramEntropyByTask: [String: Double]
   package let expertStateBytes: Int
   package let expertParameters: Int
   package let denseParameters: Int
@@ -75,6 +76,7 @@ package struct Trainer {
     return TrainingOutcome(
       isFinished: session.nextStep > lastStep, progress: session.progress,
       evaluations: log.evaluations, unigramEntropy: session.unigramEntropy,
+      unigramEntropyByTask: session.unigramEntropyByTask,
       expertStateBytes: session.expertStateBytes, expertParameters: session.expertParameters,
       denseParameters: session.denseParameters)
   }

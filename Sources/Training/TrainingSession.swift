@@ -135,6 +135,7 @@ extension TrainingSession {
   }
 
   package var unigramEntropy: Double { evaluation.unigramEntropy }
+  package var unigramEntropyByTask: [String: Double] { evaluation.unigramEntropyByTask }
   package var expertStateBytes: Int { geometry.shape.expertBlocks * geometry.record.recordBytes }
   package var expertParameters: Int {
     geometry.shape.expertBlocks * geometry.shape.parametersPerBlock

@@ -66,7 +66,9 @@ package struct Translator: ~Copyable {
   ) throws -> [MemoryLedger.Grant] {
     let shape = geometry.shape
     return [
-      .init(name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes),
+      .init(
+        name: "program, runtime and libraries",
+        bytes: MemoryPlan.runtimeBytes(threads: geometry.threads)),
       .init(name: "corpus", bytes: try ParallelCorpus.memory(of: config.data.corpus).peakBytes),
       .init(
         name: "dense parameters",

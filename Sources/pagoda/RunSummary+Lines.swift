@@ -45,11 +45,16 @@ extension RunSummary {
   private func byTask() -> [String] {
     guard !heldout_loss_by_task.isEmpty else { return [] }
     let sorted = heldout_loss_by_task.sorted { $0.value < $1.value }
-    let best = sorted.prefix(3).map { "\($0.key) \(fixed($0.value, 2))" }
-    let worst = sorted.suffix(3).map { "\($0.key) \(fixed($0.value, 2))" }
+    let below = sorted.count { $0.value < unigram_entropy_by_task[$0.key] ?? 0 }
+    func cell(_ task: (key: String, value: Double)) -> String {
+      "\(task.key) \(fixed(task.value, 2)) of \(fixed(unigram_entropy_by_task[task.key] ?? 0, 2))"
+    }
     return [
-      "", "held-out loss by task (all \(sorted.count) in summary.json)",
-      "  lowest   " + best.joined(separator: ", "), "  highest  " + worst.joined(separator: ", "),
+      "",
+      "held-out loss by task, of its own unigram entropy: \(below) of \(sorted.count) below "
+        + "(all in summary.json)",
+      "  lowest   " + sorted.prefix(3).map(cell).joined(separator: ", "),
+      "  highest  " + sorted.suffix(3).map(cell).joined(separator: ", "),
     ]
   }
 
