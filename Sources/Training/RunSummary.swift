@@ -23,6 +23,8 @@ package struct RunSummary: Codable, Sendable {
     package let bleu: Double
     package let copy_chrf: Double
     package let copy_bleu: Double
+    /// Out of English into languages that are not written in Latin letters.
+    package let other_scripts: Direction?
     package let directions: [Direction]
     package let samples: [Sample]
   }
@@ -109,15 +111,12 @@ extension RunSummary.Translations {
   }
 
   private init(_ scored: [(direction: String, Scored)]) {
-    directions = scored.map { direction, texts in
-      Direction(
-        direction: direction, sentences: texts.sources.count, chrf: texts.chrf(texts.translations),
-        bleu: texts.bleu(texts.translations), copy_chrf: texts.chrf(texts.sources),
-        copy_bleu: texts.bleu(texts.sources))
+    directions = scored.map { Direction($0.direction, $0.1) }
+    let foreign = scored.map(\.1).filter {
+      !Scored.isLatin($0.references) && Scored.isLatin($0.sources)
     }
-    let all = Scored(
-      sources: scored.flatMap(\.1.sources), references: scored.flatMap(\.1.references),
-      translations: scored.flatMap(\.1.translations))
+    other_scripts = foreign.isEmpty ? nil : Direction("other scripts", Scored(foreign))
+    let all = Scored(scored.map(\.1))
     chrf = all.chrf(all.translations)
     bleu = all.bleu(all.translations)
     copy_chrf = all.chrf(all.sources)
@@ -132,11 +131,38 @@ extension RunSummary.Translations {
   }
 }
 
+extension RunSummary.Translations.Direction {
+  fileprivate init(_ name: String, _ texts: Scored) {
+    direction = name
+    sentences = texts.sources.count
+    chrf = texts.chrf(texts.translations)
+    bleu = texts.bleu(texts.translations)
+    copy_chrf = texts.chrf(texts.sources)
+    copy_bleu = texts.bleu(texts.sources)
+  }
+}
+
 /// Sources, references and translations of one direction, or of all.
 private struct Scored {
   let sources: [String]
   let references: [String]
   let translations: [String]
+
+  init(_ parts: [Scored]) {
+    self.init(
+      sources: parts.flatMap(\.sources), references: parts.flatMap(\.references),
+      translations: parts.flatMap(\.translations))
+  }
+
+  init(sources: [String], references: [String], translations: [String]) {
+    (self.sources, self.references, self.translations) = (sources, references, translations)
+  }
+
+  /// Whether most letters are Latin: those of Basic Latin, Latin-1 and Latin Extended-A and -B.
+  static func isLatin(_ texts: [String]) -> Bool {
+    let letters = texts.joined().unicodeScalars.filter(\.properties.isAlphabetic)
+    return 2 * letters.count { $0.value < 0x250 } > letters.count
+  }
 
   func chrf(_ hypotheses: [String]) -> Double {
     ChrF.chrF2.score(hypotheses, references: [references])

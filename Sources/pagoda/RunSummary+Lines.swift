@@ -30,6 +30,12 @@ extension RunSummary {
         "chrF",
         "\(fixed(translations.chrf, 1)) (copying the source: \(fixed(translations.copy_chrf, 1)))",
       ])
+      if let other = translations.other_scripts {
+        rows.append([
+          "  other scripts",
+          "\(fixed(other.chrf, 1)) (copying the source: \(fixed(other.copy_chrf, 1)))",
+        ])
+      }
       rows.append([
         "BLEU",
         "\(fixed(translations.bleu, 1)) (copying the source: \(fixed(translations.copy_bleu, 1)))",
