@@ -6,6 +6,8 @@ import Base
 /// `model`, `data`, `training` and `seed` decide what is computed and are part of a run's identity;
 /// `memory`, `storage`, `checkpoint`, `evaluation` and `compute` decide only where and when, and may
 /// change between a stop and a resume (`storage.block_bytes` excepted: it fixes the order of sums).
+// Names are the keys of the file, Hugging Face's where it has one.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 package struct RunConfig: Codable, Equatable, Sendable {
   package var seed = 1
   package var model = ModelSection()

@@ -33,7 +33,8 @@ struct RunGeometry: Sendable {
   /// What training needs beside page frames, by name.
   func fixedMemory(corpusBytes: Int) -> [MemoryLedger.Grant] {
     [
-      .init(name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: threads)),
+      .init(
+        name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: threads)),
       .init(name: "corpus", bytes: corpusBytes),
       .init(
         name: "dense parameters, gradients and moments",

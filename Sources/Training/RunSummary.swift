@@ -2,6 +2,8 @@ import Corpus
 import Foundation
 
 /// What a run came to: printed at its end and kept as `summary.json`.
+// Names are the keys of the file.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 package struct RunSummary: Codable, Sendable {
   package struct Translations: Codable, Sendable {
     package struct Direction: Codable, Sendable {

@@ -1,4 +1,6 @@
 /// One line of `metrics.jsonl`. Times are seconds of wall clock, rates are decimal GB/s.
+// Names are the keys of the file.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 package struct StepMetrics: Codable, Equatable, Sendable {
   package var step = 0
   /// Mean cross-entropy per target token in nats, without label smoothing and the gate's term.
@@ -36,6 +38,7 @@ package struct StepMetrics: Codable, Equatable, Sendable {
 }
 
 /// One line of `evaluations.jsonl`: held-out cross-entropy per target token in nats.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 package struct EvaluationReport: Codable, Equatable, Sendable {
   package var step = 0
   package var loss = 0.0

@@ -36,7 +36,8 @@ struct Doctor: ParsableCommand {
     for node in facts.nodes {
       let cores = node.cores.isEmpty ? "none" : node.cores
       let free = ByteCount(node.freeBytes)
-      rows.append(["node \(node.index)", "cores \(cores), \(ByteCount(node.totalBytes)), \(free) free"])
+      let text = "cores \(cores), \(ByteCount(node.totalBytes)), \(free) free"
+      rows.append(["node \(node.index)", text])
     }
     for directory in facts.directories { rows.append([directory.path, describe(directory)]) }
     let width = rows.map { $0[0].count }.max() ?? 0

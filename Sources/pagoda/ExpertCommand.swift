@@ -35,7 +35,9 @@ struct ExpertCommand: ParsableCommand {
             "\($0.tokens.max() ?? 0)",
           ]
         }
-        let head = ["layer", "touched", "evenness", "largest share", "fewest tokens", "most tokens"]
+        let head = [
+          "layer", "touched", "evenness", "largest share", "fewest tokens", "most tokens",
+        ]
         for line in table([head] + rows) { Output.result(line) }
       }
     }

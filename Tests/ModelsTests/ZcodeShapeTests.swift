@@ -16,12 +16,14 @@ import Testing
 }
 
 @Test func slicesDivideTheHiddenDimensionAndFitTheBlock() {
-  #expect(ZcodeShape.slices(hidden: 1024, width: 256, bytesPerParameter: 12, blockBytes: 6 << 20) == 1)
-  #expect(ZcodeShape.slices(hidden: 1024, width: 256, bytesPerParameter: 12, blockBytes: 2 << 20) == 4)
+  func slices(hidden: Int = 1024, blockBytes: Int) -> Int? {
+    ZcodeShape.slices(hidden: hidden, width: 256, bytesPerParameter: 12, blockBytes: blockBytes)
+  }
+  #expect(slices(blockBytes: 6 << 20) == 1)
+  #expect(slices(blockBytes: 2 << 20) == 4)
   // 5 slices would fit, but 1024 is not divisible by 5.
-  #expect(
-    ZcodeShape.slices(hidden: 1024, width: 256, bytesPerParameter: 12, blockBytes: 1_300_000) == 8)
-  #expect(ZcodeShape.slices(hidden: 8, width: 256, bytesPerParameter: 12, blockBytes: 100) == nil)
+  #expect(slices(blockBytes: 1_300_000) == 8)
+  #expect(slices(hidden: 8, blockBytes: 100) == nil)
 }
 
 @Test func tensorsCoverTheDenseVectorWithoutGaps() {

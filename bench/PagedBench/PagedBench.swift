@@ -37,14 +37,15 @@ enum PagedBench {
     let losses = Set((paged + resident).map(\.losses))
     let report = Report(
       bench: "paged", steps: steps, rounds: rounds, memory: positional[1],
-      paged_tokens_per_s: median(paged.map(\.tokensPerSecond)),
-      resident_tokens_per_s: median(resident.map(\.tokensPerSecond)),
+      pagedTokensPerS: median(paged.map(\.tokensPerSecond)),
+      residentTokensPerS: median(resident.map(\.tokensPerSecond)),
       ratio: median(zip(paged, resident).map { $0.tokensPerSecond / $1.tokensPerSecond }),
-      stall_share: median(paged.map(\.stallShare)), hit_rate: median(paged.map(\.hitRate)),
-      read_gbps: median(paged.map(\.readRate)), write_gbps: median(paged.map(\.writeRate)),
-      same_bits: losses.count == 1, checksum: String(losses.first?.hashOfBits ?? 0, radix: 16))
+      stallShare: median(paged.map(\.stallShare)), hitRate: median(paged.map(\.hitRate)),
+      readGbps: median(paged.map(\.readRate)), writeGbps: median(paged.map(\.writeRate)),
+      sameBits: losses.count == 1, checksum: String(losses.first?.hashOfBits ?? 0, radix: 16))
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
     print(String(decoding: try encoder.encode(report), as: UTF8.self))
     if losses.count != 1 { exit(70) }
   }
@@ -54,14 +55,14 @@ enum PagedBench {
     let steps: Int
     let rounds: Int
     let memory: String
-    let paged_tokens_per_s: Double
-    let resident_tokens_per_s: Double
+    let pagedTokensPerS: Double
+    let residentTokensPerS: Double
     let ratio: Double
-    let stall_share: Double
-    let hit_rate: Double
-    let read_gbps: Double
-    let write_gbps: Double
-    let same_bits: Bool
+    let stallShare: Double
+    let hitRate: Double
+    let readGbps: Double
+    let writeGbps: Double
+    let sameBits: Bool
     let checksum: String
   }
 
