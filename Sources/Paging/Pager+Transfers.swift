@@ -58,7 +58,11 @@ extension Pager {
     let memory = operation.resident.memory(from: operation.first, through: operation.last)
     let offset = place.offset + store.geometry.offset(of: operation.first)
     operations[nextTag] = operation
-    if operation.kind == .read { readsInFlight += 1 }
+    switch operation.kind {
+    case .read: readsInFlight += 1
+    // Booked where it starts: a write that ends later still belongs to the step that asked for it.
+    case .write: counters.bytesWritten += memory.byteCount
+    }
     store.disk.submit(
       Transfer(operation.kind, place.file, offset: offset, memory: memory, tag: nextTag))
     nextTag += 1
@@ -98,11 +102,7 @@ extension Pager {
       }
     case .write:
       resident.writing.subtract(planes)
-      if let failure = completion.failure {
-        self.failure = self.failure ?? .disk(failure)
-      } else {
-        counters.bytesWritten += byteCount(operation)
-      }
+      if let failure = completion.failure { self.failure = self.failure ?? .disk(failure) }
     }
     settle(resident)
   }

@@ -8,6 +8,7 @@ package struct PagerCounters: Hashable, Sendable {
   package internal(set) var virginVisits = 0
   /// Padding included, repeated reads not.
   package internal(set) var bytesRead = 0
+  /// Of writes started.
   package internal(set) var bytesWritten = 0
   package internal(set) var pagesWritten = 0
   /// Planes that were read again because their checksum was wrong.
