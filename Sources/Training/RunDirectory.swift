@@ -32,10 +32,14 @@ package struct RunDirectory: Sendable {
     // A store alone is what a first start leaves that died before it wrote its configuration; the
     // store knows by itself whom it belongs to.
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    if !FileManager.default.fileExists(atPath: config), entries.contains(where: { $0 != "store" }) {
+    let isForeign = entries.contains { $0 != "store" && !Self.isLeftover($0) }
+    if isForeign && !FileManager.default.fileExists(atPath: config) {
       throw TrainingError.notARun(path: path)
     }
   }
+
+  /// Whether Foundation made this file for an atomic write that a crash cut short.
+  private static func isLeftover(_ entry: String) -> Bool { entry.hasPrefix(".dat.nosync") }
 
   /// Makes the directory if need be.
   package func create() throws {
@@ -64,9 +68,10 @@ package struct RunDirectory: Sendable {
       return
     }
     guard manager.fileExists(atPath: config) else { throw TrainingError.notARun(path: path) }
-    let files = ["metrics.jsonl", "evaluations.jsonl", "summary.json", "config.yaml"]
-    let events = entries.filter { $0.hasPrefix("events.out.tfevents.") }
-    for entry in (files + events).map({ "\(path)/\($0)" }) where manager.fileExists(atPath: entry) {
+    let events = entries.filter { $0.hasPrefix("events.out.tfevents.") || Self.isLeftover($0) }
+    // The configuration last: as long as it is there, an interruption leaves a run to erase.
+    let files = events + ["metrics.jsonl", "evaluations.jsonl", "summary.json", "config.yaml"]
+    for entry in files.map({ "\(path)/\($0)" }) where manager.fileExists(atPath: entry) {
       try manager.removeItem(atPath: entry)
     }
   }
