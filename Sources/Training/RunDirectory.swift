@@ -50,6 +50,12 @@ package struct RunDirectory: Sendable {
     }
   }
 
+  /// Takes back what `create` made when nothing came to be in it.
+  func removeIfEmpty() {
+    let entries = try? FileManager.default.contentsOfDirectory(atPath: path)
+    if entries?.isEmpty == true { try? FileManager.default.removeItem(atPath: path) }
+  }
+
   /// Writes the resolved configuration: from now on the directory is this run's.
   package func claim(for config: RunConfig) throws {
     do {

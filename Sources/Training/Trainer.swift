@@ -51,9 +51,7 @@ package struct Trainer {
     isStopping: () -> Bool, observe: (TrainingEvent) -> Void
   ) throws -> TrainingOutcome {
     try run.check(for: config)
-    try run.create()
-    var session = try TrainingSession(
-      config, storePaths: Self.storePaths(config, run), mustResume: mustResume)
+    var session = try open()
     try run.claim(for: config)
     for note in session.notes { observe(.note(note)) }
     observe(.opened(firstStep: session.nextStep, lastStep: lastStep))
@@ -79,6 +77,19 @@ package struct Trainer {
       unigramEntropyByTask: session.unigramEntropyByTask,
       expertStateBytes: session.expertStateBytes, expertParameters: session.expertParameters,
       denseParameters: session.denseParameters)
+  }
+
+  /// The session in its directory; a start that is refused leaves no new directory behind.
+  private func open() throws -> TrainingSession {
+    let isNew = !FileManager.default.fileExists(atPath: run.path)
+    try run.create()
+    do {
+      return try TrainingSession(
+        config, storePaths: Self.storePaths(config, run), mustResume: mustResume)
+    } catch {
+      if isNew { run.removeIfEmpty() }
+      throw error
+    }
   }
 
   private func commit(_ session: inout TrainingSession, _ observe: (TrainingEvent) -> Void) throws {
