@@ -81,6 +81,10 @@ package struct Trainer {
 
   /// The session in its directory; a start that is refused leaves no new directory behind.
   private func open() throws -> TrainingSession {
+    if config.evaluation.translations > 0 {
+      let memory = try config.bytes(config.memory.budget, key: "memory.budget")
+      try Translator.requireMemory(config, memory: memory)
+    }
     let isNew = !FileManager.default.fileExists(atPath: run.path)
     try run.create()
     do {

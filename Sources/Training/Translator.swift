@@ -24,12 +24,8 @@ package struct Translator: ~Copyable {
   package init(_ run: RunDirectory, _ config: RunConfig, memory: Int) throws {
     let corpus = try ParallelCorpus.open(config.data.corpus)
     let geometry = try RunGeometry(config, vocabulary: corpus.vocabularySize)
-    let limits = BatchLimits(
-      microBatches: 1, microBatchRows: max(Self.sourceRows, config.data.max_sequence_tokens),
-      sequenceRows: config.data.max_sequence_tokens, expertRows: Self.sourceRows)
-    let plan = try MemoryPlan(
-      ceiling: memory, fixed: try Self.fixedMemory(config, geometry, limits),
-      geometry: geometry.record, blocks: geometry.blocks, resident: false)
+    let limits = Self.limits(config)
+    let plan = try Self.plan(config, geometry, memory: memory)
     let ledger = MemoryLedger(ceiling: memory)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
@@ -59,6 +55,28 @@ package struct Translator: ~Copyable {
     cache = DecodingCache(
       geometry.shape, sentences: Self.sentencesAtOnce, positions: maxTokens,
       sourceRows: limits.microBatchRows)
+  }
+
+  /// Refuses a `memory` that the run of `config` cannot be translated with, before it is trained.
+  /// - Throws: `MemoryRefusal` naming the allocation that does not fit.
+  static func requireMemory(_ config: RunConfig, memory: Int) throws {
+    let manifest = try ParallelCorpus.readManifest(config.data.corpus)
+    let geometry = try RunGeometry(config, vocabulary: manifest.vocabularySize)
+    _ = try plan(config, geometry, memory: memory)
+  }
+
+  private static func limits(_ config: RunConfig) -> BatchLimits {
+    BatchLimits(
+      microBatches: 1, microBatchRows: max(sourceRows, config.data.max_sequence_tokens),
+      sequenceRows: config.data.max_sequence_tokens, expertRows: sourceRows)
+  }
+
+  private static func plan(
+    _ config: RunConfig, _ geometry: RunGeometry, memory: Int
+  ) throws -> MemoryPlan {
+    try MemoryPlan(
+      ceiling: memory, fixed: try fixedMemory(config, geometry, limits(config)),
+      geometry: geometry.record, blocks: geometry.blocks, resident: false)
   }
 
   private static func fixedMemory(
