@@ -10,7 +10,11 @@ struct TrainingView {
   mutating func show(_ event: TrainingEvent) {
     switch event {
     case .opened(let first, let last):
-      if first > 1 { say("continuing at step \(first) of \(last)") }
+      if first > last {
+        say("step \(last) is done already")
+      } else if first > 1 {
+        say("continuing at step \(first) of \(last)")
+      }
     case .note(let text): say("note: \(text)")
     case .step(let metrics, let last):
       progress.show(line(metrics, last), always: metrics.step == last)
