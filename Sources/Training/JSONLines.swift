@@ -2,6 +2,7 @@ import Foundation
 
 /// A file of one JSON object a line, that can be cut back to a step when a run resumes.
 package struct JSONLines<Line: Codable> {
+  private let path: String
   private let handle: FileHandle
   private let encoder = JSONEncoder()
 
@@ -13,14 +14,17 @@ package struct JSONLines<Line: Codable> {
     var data = Data()
     for line in kept { data += try encoder.encode(line) + Data("\n".utf8) }
     let url = URL(fileURLWithPath: path)
-    try data.write(to: url, options: .atomic)
-    try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
-    handle = try FileHandle(forWritingTo: url)
+    self.path = path
+    handle = try writing(path) {
+      try data.write(to: url, options: .atomic)
+      try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+      return try FileHandle(forWritingTo: url)
+    }
     try handle.seekToEnd()
   }
 
   package func append(_ line: Line) throws {
-    try handle.write(contentsOf: encoder.encode(line) + Data("\n".utf8))
+    try writing(path) { try handle.write(contentsOf: encoder.encode(line) + Data("\n".utf8)) }
   }
 
   /// The lines of `path` up to the first that does not read; none when there is no file.

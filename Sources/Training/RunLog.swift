@@ -6,6 +6,7 @@ struct RunLog {
   private let metrics: JSONLines<StepMetrics>
   private let reports: JSONLines<EvaluationReport>
   private let events: FileHandle
+  private let eventsPath: String
   private(set) var evaluations: [EvaluationReport]
 
   /// Opens the files of `run`; lines after `step`, of work that was never committed, are cut off.
@@ -15,8 +16,11 @@ struct RunLog {
     reports = try JSONLines(path: run.evaluations) { $0.step <= step }
     let now = Date().timeIntervalSince1970
     let path = "\(run.path)/events.out.tfevents.\(Int(now)).pagoda.\(getpid())"
-    try Data(TensorBoardEvents.header(wallTime: now)).write(to: URL(fileURLWithPath: path))
-    events = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    eventsPath = path
+    events = try writing(path) {
+      try Data(TensorBoardEvents.header(wallTime: now)).write(to: URL(fileURLWithPath: path))
+      return try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    }
     try events.seekToEnd()
   }
 
@@ -43,6 +47,6 @@ struct RunLog {
     let scalars = values.map { (tag: $0.0, value: Float($0.1)) }
     let bytes = TensorBoardEvents.scalars(
       wallTime: Date().timeIntervalSince1970, step: step, scalars)
-    try events.write(contentsOf: Data(bytes))
+    try writing(eventsPath) { try events.write(contentsOf: Data(bytes)) }
   }
 }

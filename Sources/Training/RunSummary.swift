@@ -82,7 +82,9 @@ package struct RunSummary: Codable, Sendable {
   package func write(to path: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try encoder.encode(self).write(to: URL(fileURLWithPath: path), options: .atomic)
+    try writing(path) {
+      try encoder.encode(self).write(to: URL(fileURLWithPath: path), options: .atomic)
+    }
   }
 }
 

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Why a run cannot start or go on, beyond what the modules below report themselves.
 package enum TrainingError: Error, Sendable, CustomStringConvertible {
   case runBelongsToAnother(path: String, differences: [String])
@@ -6,6 +8,8 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
   case nothingToResume(path: String)
   case unreadableInput(path: String)
   case cannotCreate(path: String, cause: String)
+  /// A file of the run directory, while the run is under way.
+  case cannotWrite(path: String, cause: String)
   case expertTooLarge(bytes: Int)
   case notFinite(step: Int, what: String)
   case damagedState(cause: String)
@@ -26,6 +30,9 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
       "cannot read \(path); check the path and that it is UTF-8 text"
     case .cannotCreate(let path, let cause):
       "cannot create \(path): \(cause)"
+    case .cannotWrite(let path, let cause):
+      "cannot write \(path): \(cause) The last committed generation is whole: free space or mend the "
+        + "disk and run the same command again"
     case .expertTooLarge(let bytes):
       "storage.block_bytes: \(bytes) bytes cannot hold one hidden unit of an expert; raise it"
     case .notFinite(let step, let what):
@@ -36,5 +43,16 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
     case .unknownLanguage(let tag, let known):
       "the run knows no language `\(tag)`; it knows: \(known.joined(separator: ", "))"
     }
+  }
+}
+
+/// Runs `body`, which writes the file `path` of a run; its failure names the file.
+func writing<Result>(
+  _ path: String, _ body: () throws -> Result
+) throws(TrainingError) -> Result {
+  do {
+    return try body()
+  } catch {
+    throw .cannotWrite(path: path, cause: error.localizedDescription)
   }
 }

@@ -79,6 +79,7 @@ private func exitStatus(of error: TrainingError) -> Int32 {
   case .runBelongsToAnother, .notARun, .expertTooLarge: ExitStatus.badConfiguration
   case .nothingToResume, .noRun, .unreadableInput: ExitStatus.missingInput
   case .cannotCreate: ExitStatus.cannotCreate
+  case .cannotWrite: ExitStatus.inputOutput
   case .notFinite, .damagedState: ExitStatus.badData
   case .unknownLanguage: ExitStatus.usage
   }
