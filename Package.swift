@@ -114,6 +114,6 @@ let package = Package(
     tests(
       "TrainingTests",
       ["Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport"]),
-    tests("SystemTests", ["Planning", "Training", "TestSupport", "pagoda"]),
+    tests("SystemTests", ["Base", "Corpus", "Planning", "Training", "TestSupport", "pagoda"]),
   ]
 )

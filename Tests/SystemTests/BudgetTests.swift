@@ -1,0 +1,161 @@
+import Foundation
+import Planning
+import TestSupport
+import Testing
+import Training
+
+/// Memory, bytes and bits: what a budget changes and what it does not.
+@Suite struct BudgetTests {
+  let workplace: Workplace
+  init() throws { workplace = try Workplace() }
+
+  private static let record = BlockBytes(
+    parameters: 2 * Workplace.hidden * Workplace.width, RecordLayout())
+
+  /// The process never holds more than its budget, however little that is: the tiny model, more
+  /// threads than there are cores, and one whose activations count.
+  @Test(arguments: [
+    [], ["compute.threads=6"],
+    [
+      "model.d_model=128", "model.ffn_dim=512", "training.micro_batch_tokens=1024",
+      "training.gradient_accumulation_steps=4",
+    ],
+  ])
+  func thePeakStaysBelowTheLeastBudget(_ overrides: [String]) throws {
+    let least = try LeastBudget.ofTraining(overrides)
+    let budget = least + 4096
+    let memory = ["--memory", "\(budget)", "training.max_steps=3"]
+    try Pagoda.run(workplace.training("run", memory + overrides)).expect(0)
+    let metrics = workplace.metrics("run")
+    #expect(metrics.count == 3)
+    for line in metrics {
+      #expect(line.memory_budget_bytes == budget)
+      #expect(line.peak_rss_bytes > 16 << 20 && line.peak_rss_bytes < budget)
+    }
+    let summary = try workplace.summary("run")
+    #expect(summary.memory_budget_bytes == budget && summary.peak_rss_bytes < budget)
+  }
+
+  @Test func aSmallBudgetPagesAndChangesNoBit() throws {
+    let budget = "\(try LeastBudget.bytes + 4096)"
+    try workplace.trained("paged", "--memory", budget)
+    try workplace.trained("resident", "--resident")
+    let paged = workplace.metrics("paged")
+    let resident = workplace.metrics("resident")
+    #expect(paged.dropFirst().allSatisfy { $0.read_bytes > 0 && $0.write_bytes > 0 })
+    #expect(resident.allSatisfy { $0.read_bytes == 0 })
+    #expect(resident.dropFirst().allSatisfy { $0.hit_rate == 1 })
+
+    let state = Workplace.layers * Workplace.experts * Self.record.record
+    #expect(try workplace.summary("paged").expert_state_bytes == state)
+    #expect(try workplace.bytes("paged/store/pages.bin").count > 2 * state)
+
+    #expect(try workplace.printedLosses("paged") == workplace.printedLosses("resident"))
+    #expect(try workplace.printedEvaluations("paged") == workplace.printedEvaluations("resident"))
+    let text = try (Sentences.all()["en"] ?? []).joined(separator: "\n") + "\n"
+    let least = try LeastBudget.find {
+      try workplace.translate("paged", text, "--memory", "\($0)")
+    }
+    let translations = [
+      try workplace.translate("paged", text, "--memory", "\(least)"),
+      try workplace.translate("paged", text, "--memory", "128MiB"),
+      try workplace.translate("resident", text),
+    ]
+    #expect(translations.allSatisfy { $0.exitCode == 0 && !$0.output.isEmpty })
+    #expect(Set(translations.map(\.output)).count == 1)
+  }
+
+  /// The same run under any budget, thread count and engine, resumed with another budget as well.
+  @Test func nothingButTheConfigurationDecidesTheNumbers() throws {
+    let least = try LeastBudget.bytes
+    try workplace.trained("a")
+    let threads = "compute.threads=3"
+    let more = try LeastBudget.ofTraining([threads]) + 300_000
+    try workplace.trained("b", "--memory", "\(more)", threads)
+    try workplace.trained("c", "--memory", "\(least + 900_000)", "storage.engine=threads")
+    try workplace.trained("d", "--memory", "\(least)", "--steps", "5")
+    try workplace.trained("d", "--store", workplace.path("d/store"), "storage.queue_depth=2")
+    let second = ["--store", workplace.path("x"), "--store", workplace.path("y")]
+    try Pagoda.run(workplace.training("e", ["--memory", "\(least)"] + second)).expect(0)
+    let losses = try workplace.printedLosses("a")
+    #expect(losses.count == 8)
+    for run in ["b", "c", "d", "e"] {
+      #expect(try workplace.printedLosses(run) == losses, "\(run)")
+      let last = try workplace.printedEvaluations(run).last
+      #expect(try last == workplace.printedEvaluations("a").last, "\(run)")
+    }
+  }
+
+  /// Every step moves what the cost model says, from no frames to spare to frames for all weights.
+  @Test(arguments: [0, 100_000, 300_000, 700_000])
+  func bytesAreThoseOfTheCostModel(_ above: Int) throws {
+    let memory = "\(try LeastBudget.bytes + above)"
+    try workplace.trained("run", "--memory", memory, "checkpoint.every=100")
+    let metrics = workplace.metrics("run")
+    // No expert is met for the first time after the first step, which finds all of them virgin.
+    #expect(try touchedExperts("run") == metrics[0].experts_touched)
+    for line in metrics {
+      let touched = line.experts_touched
+      #expect(line.visits == 2 * touched)
+      let isFirst = line.step == 1
+      // Forward visits that hit leave as many backward ones that find `hi`: a palindrome. More hits
+      // than forward visits are records found whole.
+      let forward = min(line.hits, touched)
+      let whole = line.hits - forward
+      let predicted = StepTraffic(
+        Self.record, touched: touched, virgin: isFirst ? touched : 0, forwardHits: forward,
+        backwardHits: isFirst ? 0 : forward - whole, residentRecords: whole)
+      expect(line.read_bytes, near: predicted.readBytes, "step \(line.step) reads")
+      expect(line.write_bytes, near: predicted.writtenBytes, "step \(line.step) writes")
+    }
+  }
+
+  private func expect(_ measured: Int, near predicted: Int, _ what: Comment) {
+    #expect(abs(Double(measured - predicted)) <= 0.02 * Double(predicted), what)
+  }
+
+  private func touchedExperts(_ run: String) throws -> Int {
+    struct Usage: Decodable {
+      struct Layer: Decodable { let touched: Int }
+      let layers: [Layer]
+    }
+    let ending = try Pagoda.run(["expert", "stats", workplace.path(run), "--json"])
+    let usage = try JSONDecoder().decode(Usage.self, from: Data(ending.output.utf8))
+    return usage.layers.reduce(0) { $0 + $1.touched }
+  }
+}
+
+/// The least budget under which something starts, found the way a person finds it: by raising
+/// --memory by what the refusal says is missing.
+enum LeastBudget {
+  /// Of training the tiny model as it is.
+  static var bytes: Int { get throws { try found.get() } }
+  private static let found = Result { try ofTraining([]) }
+
+  static func ofTraining(_ overrides: [String]) throws -> Int {
+    let workplace = try Workplace()
+    return try find {
+      try Pagoda.run(workplace.training("run", ["--memory", "\($0)", "--steps", "1"] + overrides))
+    }
+  }
+
+  static func find(_ attempt: (_ budget: Int) throws -> Ending) throws -> Int {
+    var budget = 1 << 20
+    for _ in 0..<20 {
+      let ending = try attempt(budget)
+      if ending.exitCode == 0 { return budget }
+      try #require(ending.exitCode == 71, "\(ending.errors)")
+      budget += try missing(ending.errors)
+    }
+    throw CocoaError(.featureUnsupported)
+  }
+
+  /// The bytes of `raise --memory by 1.32 MiB`, rounded up.
+  private static func missing(_ message: String) throws -> Int {
+    let words = try #require(message.components(separatedBy: "raise --memory by ").last)
+      .split(whereSeparator: { " ,".contains($0) })
+    let units = ["B": 1.0, "KiB": 0x1p10, "MiB": 0x1p20, "GiB": 0x1p30]
+    let number = try #require(Double(words[0]))
+    return Int((number * (try #require(units[String(words[1])]))).rounded(.up))
+  }
+}

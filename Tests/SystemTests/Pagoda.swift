@@ -1,0 +1,108 @@
+import Foundation
+import Testing
+
+/// The built `pagoda`, run as a process of its own.
+enum Pagoda {
+  /// The program lies beside the test bundle.
+  static let executable = Bundle.main.bundleURL.appending(path: "pagoda")
+  /// Longer than any run here takes on a loaded machine; a process that is still alive is killed.
+  static let patience = 60.0
+
+  /// Runs to the end.
+  static func run(
+    _ arguments: [String], input: String? = nil, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> Ending {
+    try start(arguments, input: input, sourceLocation: sourceLocation).wait()
+  }
+
+  static func start(
+    _ arguments: [String], input: String? = nil, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> RunningPagoda {
+    try #require(
+      FileManager.default.isExecutableFile(atPath: executable.path),
+      "no program at \(executable.path)", sourceLocation: sourceLocation)
+    return try RunningPagoda(arguments, input: input, sourceLocation: sourceLocation)
+  }
+}
+
+/// How a process ended and what it said.
+struct Ending {
+  /// nil when a signal ended it.
+  let exitCode: Int32?
+  let output: String
+  let errors: String
+
+  /// Expects `code` and every one of `words` on stderr.
+  func expect(
+    _ code: Int32, _ words: String..., sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    #expect(exitCode == code, "\(errors)", sourceLocation: sourceLocation)
+    for word in words {
+      #expect(errors.contains(word), "`\(word)` in: \(errors)", sourceLocation: sourceLocation)
+    }
+  }
+}
+
+/// A process under way. Its output goes to files, so that no full pipe can stop it.
+final class RunningPagoda {
+  private let process = Process()
+  private let ended = DispatchSemaphore(value: 0)
+  private let base: URL
+  private let sourceLocation: SourceLocation
+
+  init(_ arguments: [String], input: String?, sourceLocation: SourceLocation) throws {
+    base = FileManager.default.temporaryDirectory.appending(path: "pagoda-\(UUID().uuidString)")
+    self.sourceLocation = sourceLocation
+    process.executableURL = Pagoda.executable
+    process.arguments = arguments
+    // A crash must end the process, not wait in the backtracer.
+    process.environment = ProcessInfo.processInfo.environment.merging(
+      ["SWIFT_BACKTRACE": "enable=no"]) { $1 }
+    try Data((input ?? "").utf8).write(to: file("in"))
+    process.standardInput = try FileHandle(forReadingFrom: file("in"))
+    process.standardOutput = try emptyFile("out")
+    process.standardError = try emptyFile("err")
+    process.terminationHandler = { [ended] _ in ended.signal() }
+    try process.run()
+  }
+
+  deinit {
+    for name in ["in", "out", "err"] { try? FileManager.default.removeItem(at: file(name)) }
+  }
+
+  func signal(_ number: Int32) {
+    if process.isRunning { kill(process.processIdentifier, number) }
+  }
+
+  var errorsSoFar: String { (try? text("err")) ?? "" }
+
+  /// Waits so many seconds for the end; true when it came.
+  func hasEnded(within seconds: Double) -> Bool {
+    let isOver = ended.wait(timeout: .now() + seconds) == .success
+    if isOver { ended.signal() }
+    return isOver
+  }
+
+  func wait() throws -> Ending {
+    if !hasEnded(within: Pagoda.patience) {
+      Issue.record("no end after \(Pagoda.patience) s", sourceLocation: sourceLocation)
+      signal(SIGKILL)
+      ended.wait()
+    }
+    let wasSignalled = process.terminationReason == .uncaughtSignal
+    return Ending(
+      exitCode: wasSignalled ? nil : process.terminationStatus, output: try text("out"),
+      errors: try text("err"))
+  }
+
+  private func file(_ name: String) -> URL { base.appendingPathExtension(name) }
+
+  private func emptyFile(_ name: String) throws -> FileHandle {
+    try Data().write(to: file(name))
+    return try FileHandle(forWritingTo: file(name))
+  }
+
+  private func text(_ name: String) throws -> String {
+    String(decoding: try Data(contentsOf: file(name)), as: UTF8.self)
+  }
+}

@@ -1,0 +1,124 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What cannot be run is refused with the exit code and the words that say what to change, before
+/// anything is made.
+@Suite struct RefusalTests {
+  let workplace: Workplace
+  init() throws { workplace = try Workplace() }
+
+  @Test func aBudgetTooSmallNamesTheAllocationTheBytesAndTheFlag() throws {
+    let budget = try LeastBudget.bytes - 100_000
+    try workplace.train("run", "--memory", "\(budget)").expect(
+      71, "the least number of page frames needs 192 KiB",
+      "more than is left of the memory ceiling",
+      "raise --memory by")
+    let ending = try workplace.train("run", "--memory", "1MiB")
+    ending.expect(71)
+    let refusal = /program, runtime and libraries needs (\d+) MiB, (\d+) MiB more .* by (\d+) MiB/
+    let numbers = try #require(ending.errors.firstMatch(of: refusal), "\(ending.errors)")
+    #expect(try Int(numbers.2) == #require(Int(numbers.1)) - 1 && numbers.2 == numbers.3)
+    #expect(!workplace.exists("run"))
+  }
+
+  /// The translations at the end of a run need memory of their own: found out before it starts.
+  @Test func aBudgetTooSmallForTheLastTranslationsIsRefusedAtTheStart() throws {
+    let memory = "\(try LeastBudget.bytes)"
+    try workplace.train("run", "--memory", memory, "evaluation.translations=4").expect(
+      71, "raise --memory by")
+    #expect(!workplace.exists("run"))
+  }
+
+  @Test func anUnknownKeyIsAnErrorWithASuggestion() throws {
+    try workplace.train("run", "training.learning_rte=1").expect(
+      78, "training.learning_rte: unknown key", "did you mean `learning_rate`?")
+    try workplace.directory.write("modell: {d_model: 8}\n", "wrong.yaml")
+    try Pagoda.run(["train", workplace.path("wrong.yaml"), "--run", workplace.path("run")]).expect(
+      78, "wrong.yaml:1: modell: unknown key", "did you mean `model`?")
+    #expect(!workplace.exists("run"))
+  }
+
+  /// An override without a value, of the wrong type, and one that contradicts the rest.
+  @Test(arguments: [
+    ("training.max_steps", "write key.path=value"),
+    ("training.max_steps=many", "training.max_steps: "),
+    ("model.num_attention_heads=3", "choose a divisor of 32"),
+    ("memory.budget=much", "write 512MiB"),
+  ])
+  func aBadOverrideIsAnError(_ override: String, _ remedy: String) throws {
+    try workplace.train("run", override).expect(78, "error: ", remedy)
+    #expect(!workplace.exists("run"))
+  }
+
+  @Test func aMissingCorpusIsNamed() throws {
+    let missing = workplace.path("nowhere")
+    try workplace.train("run", "data.corpus=\(missing)").expect(
+      66, "\(missing)/corpus.json", "pagoda corpus prepare")
+    #expect(!workplace.exists("run"))
+  }
+
+  @Test func aTruncatedShardNamesFileOffsetAndRemedy() throws {
+    let copy = workplace.path("corpus")
+    try FileManager.default.copyItem(atPath: try Workplace.corpus, toPath: copy)
+    let shard = try workplace.bytes("corpus/train.bin")
+    try shard.dropLast(7).write(to: URL(fileURLWithPath: copy + "/train.bin"))
+    try workplace.train("run", "data.corpus=\(copy)").expect(
+      65, "\(copy)/train.bin at offset \(shard.count - 7)", "run pagoda corpus prepare again")
+    #expect(!workplace.exists("run"))
+  }
+
+  @Test func aRunOfAnotherConfigurationIsRefusedByTheKeysThatDiffer() throws {
+    try workplace.trained("run", "--steps", "2")
+    let before = try workplace.contents("run")
+    try workplace.train("run", "training.learning_rate=0.5").expect(
+      78, "learning_rate: 1e-3 there, learning_rate: 5e-1 here", "--fresh")
+    #expect(try workplace.contents("run") == before)
+  }
+
+  @Test func foreignFilesAreLeftAlone() throws {
+    try workplace.directory.write("mine", "run/letter.txt")
+    try workplace.train("run").expect(78, "is not empty and holds no Pagoda run", "another --run")
+    try workplace.train("run", "--fresh").expect(78, "is not empty and holds no Pagoda run")
+    #expect(try workplace.contents("run") == ["letter.txt": Data("mine".utf8)])
+  }
+
+  @Test func resumingWantsARun() throws {
+    try workplace.train("run", "--resume").expect(66, "the store is missing")
+    #expect(!workplace.exists("run"))
+  }
+
+  @Test func usageErrorsShowTheUsage() throws {
+    let run = workplace.path("run")
+    let commands = [
+      ["train"], ["train", workplace.config], ["nonsense"], ["translate", run],
+      ["train", workplace.config, "--run", run, "--steps", "0"],
+      ["train", workplace.config, "--run", run, "--memory", "much"],
+      ["train", workplace.config, "--run", run, "--resume", "--fresh"],
+      ["train", workplace.config, "--run", run, "--no-such-flag"],
+      ["bench", "swap", "--seconds", "0"], ["bench", "swap", "--request", "1000"],
+      ["corpus", "prepare", "--packages", "a", "--output", "b", "--top", "2", "--languages", "de"],
+    ]
+    for command in commands {
+      let ending = try Pagoda.run(command)
+      ending.expect(64, "Usage: pagoda")
+      #expect(ending.output.isEmpty)
+    }
+    #expect(!workplace.exists("run"))
+  }
+
+  /// A disk of 1 MiB cannot hold the store; needs the right to mount one.
+  @Test(.enabled(if: SmallDisk.isPossible, "mounting a small disk takes root"))
+  func aFullDiskIsRefusedAtTheStartWithNumbers() throws {
+    let disk = try SmallDisk(workplace.path("disk"), bytes: 1 << 20)
+    defer { disk.unmount() }
+    for run in ["disk/run", "run"] {
+      let store = run == "run" ? ["--store", disk.path + "/store"] : []
+      let ending = try Pagoda.run(workplace.training(run, store))
+      ending.expect(73, "/store: the store needs ", "are free (", "missing)", "--store")
+    }
+    #expect(try workplace.contents("disk").isEmpty)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path) == [])
+    #expect(!workplace.exists("run"))
+  }
+}
