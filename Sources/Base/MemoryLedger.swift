@@ -6,11 +6,23 @@ package struct MemoryRefusal: Error, Sendable, CustomStringConvertible {
   package let bytes: Int
   package let granted: Int
   package let ceiling: Int
-  package var missing: Int { granted + bytes - ceiling }
+  /// Asked for by what comes after it.
+  package let later: Int
+
+  /// How much more the ceiling must be for everything to fit.
+  package var missing: Int { granted + bytes + later - ceiling }
+
+  package init(name: String, bytes: Int, granted: Int, ceiling: Int, later: Int = 0) {
+    self.name = name
+    self.bytes = bytes
+    self.granted = granted
+    self.ceiling = ceiling
+    self.later = later
+  }
 
   package var description: String {
-    "\(name) needs \(ByteCount(bytes)), \(ByteCount(missing)) more than is left of the memory "
-      + "ceiling of \(ByteCount(ceiling)) (\(ByteCount(granted)) already granted)"
+    "\(name): \(ByteCount(bytes)) do not fit under the memory ceiling of \(ByteCount(ceiling)), of "
+      + "which \(ByteCount(granted)) are taken; \(missing) bytes are missing in all"
   }
 }
 

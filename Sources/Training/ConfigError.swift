@@ -5,6 +5,8 @@ package struct ConfigError: Error, Equatable, Sendable, CustomStringConvertible 
   package let remedy: String
   /// `FILE:LINE` where known.
   package var place = ""
+  /// The file itself could not be read.
+  package var isMissingFile = false
 
   package var description: String {
     (place.isEmpty ? "" : "\(place): ") + (key.isEmpty ? "" : "\(key): ") + "\(problem); \(remedy)"

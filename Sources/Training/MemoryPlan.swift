@@ -28,21 +28,36 @@ package struct MemoryPlan: Sendable {
     ceiling: Int, fixed: [MemoryLedger.Grant], geometry: RecordGeometry, blocks: Int,
     resident: Bool
   ) throws(MemoryRefusal) {
-    let ledger = MemoryLedger(ceiling: ceiling)
-    for grant in fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
     let all = blocks * geometry.recordBytes
     let least = min(blocks, Self.leastFrames) * geometry.recordBytes
-    let isResident = resident || all <= ledger.left
-    try ledger.grant(
-      isResident ? "all blocks resident" : "the least number of page frames",
+    let left = ceiling - fixed.reduce(0) { $0 + $1.bytes }
+    let isResident = resident || all <= left
+    let frames = MemoryLedger.Grant(
+      name: resident ? "page frames for all blocks (--resident)" : "the least page frames",
       bytes: isResident ? all : least)
+    try Self.requireAll(fixed + [frames], ceiling: ceiling)
     self.ceiling = ceiling
     self.fixed = fixed
     self.isResident = isResident
-    frames =
+    self.frames =
       isResident
-      ? FrameBudget(weights: blocks, state: blocks)
-      : Self.share(ledger.left + least, geometry, blocks)
+      ? FrameBudget(weights: blocks, state: blocks) : Self.share(left, geometry, blocks)
+  }
+
+  /// Refuses at the first grant that does not fit, and says what all of them together miss.
+  private static func requireAll(
+    _ grants: [MemoryLedger.Grant], ceiling: Int
+  ) throws(MemoryRefusal) {
+    var granted = 0
+    for (index, grant) in grants.enumerated() {
+      guard granted + grant.bytes > ceiling else {
+        granted += grant.bytes
+        continue
+      }
+      throw MemoryRefusal(
+        name: grant.name, bytes: grant.bytes, granted: granted, ceiling: ceiling,
+        later: grants[(index + 1)...].reduce(0) { $0 + $1.bytes })
+    }
   }
 
   private static func share(

@@ -1,9 +1,20 @@
 import Foundation
+import Synchronization
 
 /// What the kernel says of this process, in bytes.
 package enum ProcessMemory {
-  /// The largest resident set so far, everything included: files mapped, C libraries, the runtime.
-  package static var peakResidentBytes: Int { status("VmHWM:") + pageTableBytes }
+  /// The largest resident set so far, everything included: files mapped, C libraries, the runtime,
+  /// and the page tables as they are now.
+  package static var peakResidentBytes: Int {
+    let now = status("VmHWM:") + pageTableBytes
+    return peak.withLock { peak in
+      peak = max(peak, now)
+      return peak
+    }
+  }
+
+  /// The kernel keeps no high-water mark of page tables: what was seen once is not forgotten.
+  private static let peak = Mutex(0)
   package static var residentBytes: Int { status("VmRSS:") + pageTableBytes }
 
   private static var pageTableBytes: Int { status("VmPTE:") }

@@ -14,7 +14,8 @@ extension RunConfig {
     } catch {
       throw ConfigError(
         key: "", problem: "cannot read the configuration \(path)",
-        remedy: "check the path; tools/examples has configurations to start from")
+        remedy: "check the path; tools/examples has configurations to start from",
+        isMissingFile: true)
     }
     return try parse(text, name: path, overrides: overrides)
   }

@@ -1,4 +1,5 @@
 import Foundation
+import Storage
 
 /// The directory of one run and the names in it.
 package struct RunDirectory: Sendable {
@@ -65,15 +66,16 @@ package struct RunDirectory: Sendable {
     }
   }
 
-  /// Deletes the files of the run that lives here, so that the next one starts over; its store is
-  /// `Store.erase`'s business and comes first.
+  /// Deletes the run that lives here, with the store that its configuration names, so that the next
+  /// one starts over. A store that another run made is never touched.
   /// - Throws: `TrainingError.notARun` for a directory that holds other things: it is left alone.
   package func erase() throws {
     let manager = FileManager.default
     guard let entries = try? manager.contentsOfDirectory(atPath: path), !entries.isEmpty else {
       return
     }
-    guard manager.fileExists(atPath: config) else { throw TrainingError.notARun(path: path) }
+    guard let saved = try savedConfig() else { throw TrainingError.notARun(path: path) }
+    try Store.erase(Trainer.storePaths(saved, self))
     let events = entries.filter { $0.hasPrefix("events.out.tfevents.") || Self.isLeftover($0) }
     // The configuration last: as long as it is there, an interruption leaves a run to erase.
     let files = events + ["metrics.jsonl", "evaluations.jsonl", "summary.json", "config.yaml"]

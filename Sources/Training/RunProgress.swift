@@ -1,4 +1,5 @@
 import Foundation
+import Paging
 
 /// What a generation remembers beside the records: where the run is, and what it has cost so far.
 /// The data cursor is the step: batches are a pure function of seed and step.
@@ -12,6 +13,14 @@ package struct RunProgress: Codable, Equatable, Sendable {
   package private(set) var visits = 0
   package private(set) var hits = 0
 
+  /// What `account` adds the counters of this process to.
+  private var bytesReadBefore = 0
+  private var bytesWrittenBefore = 0
+
+  private enum CodingKeys: CodingKey {
+    case step, tokens, seconds, stallSeconds, bytesRead, bytesWritten, visits, hits
+  }
+
   package init() {}
 
   mutating func add(_ metrics: StepMetrics) {
@@ -19,10 +28,14 @@ package struct RunProgress: Codable, Equatable, Sendable {
     tokens += metrics.tokens
     seconds += metrics.step_s
     stallSeconds += metrics.stall_s
-    bytesRead += metrics.read_bytes
-    bytesWritten += metrics.write_bytes
     visits += metrics.visits
     hits += metrics.hits
+  }
+
+  /// All bytes that the pager of this process has moved, evaluations and commits included.
+  mutating func account(_ counters: PagerCounters) {
+    bytesRead = bytesReadBefore + counters.bytesRead
+    bytesWritten = bytesWrittenBefore + counters.bytesWritten
   }
 
   func payload() throws -> [UInt8] { Array(try JSONEncoder().encode(self)) }
@@ -30,6 +43,7 @@ package struct RunProgress: Codable, Equatable, Sendable {
   init(payload: [UInt8]) throws {
     do {
       self = try JSONDecoder().decode(RunProgress.self, from: Data(payload))
+      (bytesReadBefore, bytesWrittenBefore) = (bytesRead, bytesWritten)
     } catch {
       throw TrainingError.damagedState(cause: "the progress beside it is not readable")
     }

@@ -30,13 +30,22 @@ package struct Trainer {
   package let run: RunDirectory
   /// The step to end with; `training.max_steps` unless told otherwise.
   package let lastStep: Int
-  package let mustResume: Bool
+  package let start: Start
 
-  package init(_ config: RunConfig, run: RunDirectory, lastStep: Int?, mustResume: Bool) {
+  package enum Start: Sendable {
+    /// Continues where there is something to continue.
+    case either
+    /// Refuses to begin anew.
+    case resume
+    /// Deletes the run that is there, once everything else has been found in order.
+    case fresh
+  }
+
+  package init(_ config: RunConfig, run: RunDirectory, lastStep: Int?, start: Start = .either) {
     self.config = config
     self.run = run
     self.lastStep = lastStep ?? config.training.max_steps
-    self.mustResume = mustResume
+    self.start = start
   }
 
   /// Where the store of `config` lives.
@@ -50,7 +59,7 @@ package struct Trainer {
   package func train(
     isStopping: () -> Bool, observe: (TrainingEvent) -> Void
   ) throws -> TrainingOutcome {
-    try run.check(for: config)
+    if start != .fresh { try run.check(for: config) }
     var session = try open()
     try run.claim(for: config)
     for note in session.notes { observe(.note(note)) }
@@ -81,15 +90,21 @@ package struct Trainer {
 
   /// The session in its directory; a start that is refused leaves no new directory behind.
   private func open() throws -> TrainingSession {
+    _ = try TrainingSession.plan(config)
     if config.evaluation.translations > 0 {
       let memory = try config.bytes(config.memory.budget, key: "memory.budget")
       try Translator.requireMemory(config, memory: memory)
     }
+    if start == .fresh { try run.erase() }
     let isNew = !FileManager.default.fileExists(atPath: run.path)
     try run.create()
     do {
-      return try TrainingSession(
-        config, storePaths: Self.storePaths(config, run), mustResume: mustResume)
+      let session = try TrainingSession(
+        config, storePaths: Self.storePaths(config, run), mustResume: start == .resume)
+      if start == .fresh && session.hasResumed {
+        throw TrainingError.storeNotFresh(path: Self.storePaths(config, run)[0])
+      }
+      return session
     } catch {
       if isNew { run.removeIfEmpty() }
       throw error

@@ -4,6 +4,7 @@ import Foundation
 package enum TrainingError: Error, Sendable, CustomStringConvertible {
   case runBelongsToAnother(path: String, differences: [String])
   case notARun(path: String)
+  case storeNotFresh(path: String)
   case noRun(path: String)
   case nothingToResume(path: String)
   case unreadableInput(path: String)
@@ -22,6 +23,9 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
         + "choose another --run, restore the configuration, or start over with --fresh"
     case .notARun(let path):
       "\(path) is not empty and holds no Pagoda run (no config.yaml); choose another --run"
+    case .storeNotFresh(let path):
+      "\(path) holds the store of a run in another directory; --fresh deletes only what the run in "
+        + "--run made: name another --store, or remove that run first"
     case .noRun(let path):
       "\(path) holds no run (no config.yaml); name the --run directory of a training"
     case .nothingToResume(let path):

@@ -30,13 +30,8 @@ package struct TrainingSession: ~Copyable {
   /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `StorageError`, `TrainingError`.
   package init(_ config: RunConfig, storePaths: [String], mustResume: Bool = false) throws {
     let manifest = try ParallelCorpus.readManifest(config.data.corpus)
-    let geometry = try RunGeometry(config, vocabulary: manifest.vocabularySize)
-    let ceiling = try config.bytes(config.memory.budget, key: "memory.budget")
-    let corpusBytes = try ParallelCorpus.memory(of: config.data.corpus).peakBytes
-    let plan = try MemoryPlan(
-      ceiling: ceiling, fixed: geometry.fixedMemory(corpusBytes: corpusBytes),
-      geometry: geometry.record, blocks: geometry.blocks, resident: config.memory.resident)
-    let ledger = MemoryLedger(ceiling: ceiling)
+    let (geometry, plan) = try Self.plan(config)
+    let ledger = MemoryLedger(ceiling: plan.ceiling)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
     let corpus = try ParallelCorpus.open(config.data.corpus)
@@ -74,6 +69,19 @@ package struct TrainingSession: ~Copyable {
         options: ZcodeOptions(config), training: true, workers: Workers(count: geometry.threads)),
       sampler: sampler, optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config))
+  }
+
+  /// The sizes of a run and how its memory is shared out; opens nothing.
+  /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `TrainingError`.
+  static func plan(_ config: RunConfig) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
+    let manifest = try ParallelCorpus.readManifest(config.data.corpus)
+    let geometry = try RunGeometry(config, vocabulary: manifest.vocabularySize)
+    let corpusBytes = try ParallelCorpus.memory(of: config.data.corpus).peakBytes
+    let memory = try MemoryPlan(
+      ceiling: try config.bytes(config.memory.budget, key: "memory.budget"),
+      fixed: geometry.fixedMemory(corpusBytes: corpusBytes), geometry: geometry.record,
+      blocks: geometry.blocks, resident: config.memory.resident)
+    return (geometry, memory)
   }
 
   /// Fills `dense` from the last generation, or from the seed when there is none.
@@ -120,18 +128,23 @@ extension TrainingSession {
     metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
     metrics.memory_budget_bytes = plan.ceiling
     progress.add(metrics)
+    progress.account(step.pager.counters)
     return metrics
   }
 
   /// Makes the state after the last step a generation of the store.
   package mutating func commit() throws {
     try geometry.dense.save(step.model.dense, &step.pager, step: progress.step)
+    progress.account(step.pager.counters)
     try step.pager.commit(step: progress.step, payload: try progress.payload())
+    progress.account(step.pager.counters)
   }
 
   /// The held-out loss of the state in memory.
   package mutating func evaluate() throws -> EvaluationReport {
-    try step.evaluate(evaluation, step: progress.step)
+    let report = try step.evaluate(evaluation, step: progress.step)
+    progress.account(step.pager.counters)
+    return report
   }
 
   package var unigramEntropy: Double { evaluation.unigramEntropy }

@@ -68,7 +68,9 @@ struct CorpusCommand: ParsableCommand {
         let manifest = try CorpusPreparation(
           inputs: try packageDirectories(), output: output, options: options
         ).run { Output.say($0) }
-        if json { return try Output.json(manifest) }
+        if json {
+          return Output.result(try String(contentsOfFile: "\(output)/corpus.json", encoding: .utf8))
+        }
         for line in report(manifest) { Output.result(line) }
       }
     }

@@ -37,15 +37,16 @@ func reportingFailures(_ body: () throws -> Void) throws {
 
 private func explain(_ error: any Error) -> String {
   if let refusal = error as? MemoryRefusal {
-    return "\(refusal): raise --memory by \(ByteCount(refusal.missing)), or lower "
-      + "training.micro_batch_tokens or training.gradient_accumulation_steps"
+    let enough = (refusal.ceiling + refusal.missing + (1 << 20) - 1) >> 20
+    return "\(refusal): give --memory \(enough)MiB, or make the model or its micro-batches smaller"
   }
   return "\(error)"
 }
 
 private func exitStatus(of error: any Error) -> Int32 {
   switch error {
-  case is ConfigError: ExitStatus.badConfiguration
+  case let error as ConfigError:
+    error.isMissingFile ? ExitStatus.missingInput : ExitStatus.badConfiguration
   case is MemoryRefusal, is MemoryError: ExitStatus.refusedBySystem
   case let error as StorageError: error.exitCode
   case let error as CorpusError: exitStatus(of: error)
@@ -76,7 +77,7 @@ private func exitStatus(of error: ProbeError) -> Int32 {
 
 private func exitStatus(of error: TrainingError) -> Int32 {
   switch error {
-  case .runBelongsToAnother, .notARun, .expertTooLarge: ExitStatus.badConfiguration
+  case .runBelongsToAnother, .notARun, .storeNotFresh, .expertTooLarge: ExitStatus.badConfiguration
   case .nothingToResume, .noRun, .unreadableInput: ExitStatus.missingInput
   case .cannotCreate: ExitStatus.cannotCreate
   case .cannotWrite: ExitStatus.inputOutput

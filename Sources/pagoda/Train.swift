@@ -56,11 +56,8 @@ struct Train: ParsableCommand {
       let config = try resolvedConfig()
       let directory = RunDirectory(runDirectory)
       let stop = StopSignals.install()
-      if fresh {
-        try Store.erase(Trainer.storePaths(config, directory))
-        try directory.erase()
-      }
-      let trainer = Trainer(config, run: directory, lastStep: steps, mustResume: resume)
+      let start: Trainer.Start = fresh ? .fresh : resume ? .resume : .either
+      let trainer = Trainer(config, run: directory, lastStep: steps, start: start)
       var view = TrainingView()
       let outcome = try trainer.train(isStopping: { stop.wasAsked }, observe: { view.show($0) })
       view.finish()

@@ -150,12 +150,10 @@ enum LeastBudget {
     throw CocoaError(.featureUnsupported)
   }
 
-  /// The bytes of `raise --memory by 1.32 MiB`, rounded up.
+  /// The number in `; 1234 bytes are missing in all`.
   private static func missing(_ message: String) throws -> Int {
-    let words = try #require(message.components(separatedBy: "raise --memory by ").last)
-      .split(whereSeparator: { " ,".contains($0) })
-    let units = ["B": 1.0, "KiB": 0x1p10, "MiB": 0x1p20, "GiB": 0x1p30]
-    let number = try #require(Double(words[0]))
-    return Int((number * (try #require(units[String(words[1])]))).rounded(.up))
+    let words = message.split { " ;,".contains($0) }
+    let missing = try #require(words.firstIndex(of: "missing"))
+    return try #require(Int(words[missing - 3]))
   }
 }

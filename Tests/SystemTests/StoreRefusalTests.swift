@@ -120,4 +120,20 @@ import Training
     }
     try file.synchronize()
   }
+
+  /// --fresh deletes the run in --run when everything else is in order, and no other run's store.
+  @Test func freshDeletesNothingThatIsNotItsOwn() throws {
+    try workplace.trained("mine", "--steps", "2")
+    try workplace.trained("other", "--steps", "2")
+    let (mine, other) = (try workplace.bytes("mine/metrics.jsonl"), workplace.path("other/store"))
+
+    try workplace.train("mine", "--fresh", "--memory", "1MiB").expect(71)
+    try workplace.train("mine", "--fresh", "data.corpus=nowhere").expect(66)
+    #expect(try workplace.bytes("mine/metrics.jsonl") == mine)
+
+    try workplace.train("mine", "--fresh", "--store", other).expect(78, "another directory")
+    #expect(try workplace.lines("other/metrics.jsonl").count == 2)
+    try workplace.train("other", "--steps", "3").expect(0)
+    #expect(try workplace.lines("other/metrics.jsonl").count == 3)
+  }
 }
