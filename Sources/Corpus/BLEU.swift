@@ -29,6 +29,13 @@ package struct BLEU: Sendable {
 
   package init(tokenization: Tokenization = .mteval13a) { self.tokenization = tokenization }
 
+  /// As is usual for text in the language with the tag `tag`: characters where no spaces separate words.
+  package init(forLanguage tag: String) {
+    let language = String(tag.prefix { $0 != "_" })
+    let unspaced = ["zh", "ja", "th", "km", "lo", "my", "yue", "wuu"]
+    self.init(tokenization: unspaced.contains(language) ? .character : .mteval13a)
+  }
+
   /// How the score was made, in sacreBLEU's notation.
   package func signature(references: Int = 1) -> String {
     "nrefs:\(references)|case:mixed|eff:no|tok:\(tokenization.rawValue)|smooth:exp|impl:pagoda"

@@ -2,11 +2,6 @@ import Base
 
 /// Fixed micro-batches and samples of held-out text, for evaluation.
 package struct HeldOut: Sendable {
-  package struct TaskBatches: Sendable {
-    package let task: TrainingTask
-    package let batches: [MicroBatch]
-    package var targetTokenCount: Int { batches.reduce(0) { $0 + $1.targetTokenCount } }
-  }
   package struct TranslationSample: Equatable, Sendable {
     /// As the source side of a micro-batch, special tokens included.
     package let sourceTokens: [Int32]
@@ -31,40 +26,47 @@ package struct HeldOut: Sendable {
       + corpus.languages.map { .denoise($0) }
   }
 
-  /// Micro-batches of each task with at most `tokensPerTaskMax` target tokens for each; tasks
+  /// Micro-batches with at most `tokensPerTaskMax` target tokens of each task, packed as full as those
+  /// of training and with the tasks mixed as there: the gate's capacity means the same in both. Tasks
   /// without held-out text are left out. A pure function of the corpus and the arguments.
-  package func evaluationBatches(tokensPerTaskMax: Int) -> [TaskBatches] {
-    tasks.compactMap { task in
-      let batches = batches(task, tokensMax: tokensPerTaskMax)
-      return batches.isEmpty ? nil : TaskBatches(task: task, batches: batches)
-    }
-  }
-
-  /// Up to `count` held-out translations with their raw text. The reference is the text as written,
-  /// not what the tokenizer makes of it.
-  package func translationSamples(
-    from source: LanguageIndex, to target: LanguageIndex, count: Int
-  ) throws(CorpusError) -> [TranslationSample] {
-    let text = try corpus.heldOutText()
-    let task = TrainingTask.translate(source, target)
-    return examples(task).prefix(count).map { segment, example in
-      TranslationSample(
-        sourceTokens: example.source, sourceText: text[segment][source.rawValue],
-        referenceText: text[segment][target.rawValue])
-    }
-  }
-
-  private func batches(_ task: TrainingTask, tokensMax: Int) -> [MicroBatch] {
+  package func evaluationBatches(tokensPerTaskMax: Int) -> [MicroBatch] {
+    var queues = tasks.map { examples($0, tokensMax: tokensPerTaskMax)[...] }
     var batches: [MicroBatch] = []
-    var tokens = 0
-    for (_, example) in examples(task) {
-      tokens += example.target.count + 1
-      guard tokens <= tokensMax else { break }
-      let room = batches.last?.hasRoom(for: example, tokensMax: limits.microBatchTokens) ?? false
-      if !room { batches.append(MicroBatch()) }
-      batches[batches.count - 1].append(example)
+    // One example of each task in turn.
+    while queues.contains(where: { !$0.isEmpty }) {
+      for index in queues.indices {
+        guard let example = queues[index].popFirst() else { continue }
+        if batches.last?.hasRoom(for: example, tokensMax: limits.microBatchTokens) != true {
+          batches.append(MicroBatch())
+        }
+        batches[batches.count - 1].append(example)
+      }
     }
     return batches
+  }
+
+  /// Up to `count` held-out translations of each pair, with their raw text. The reference is the text
+  /// as written, not what the tokenizer makes of it.
+  package func translationSamples(
+    _ pairs: [(source: LanguageIndex, target: LanguageIndex)], count: Int
+  ) throws(CorpusError) -> [[TranslationSample]] {
+    let text = try corpus.heldOutText()
+    return pairs.map { source, target in
+      examples(.translate(source, target)).prefix(count).map { segment, example in
+        TranslationSample(
+          sourceTokens: example.source, sourceText: text[segment][source.rawValue],
+          referenceText: text[segment][target.rawValue])
+      }
+    }
+  }
+
+  /// The first examples of a task, up to so many target tokens.
+  private func examples(_ task: TrainingTask, tokensMax: Int) -> [Example] {
+    var tokens = 0
+    return examples(task).lazy.map(\.example).prefix { example in
+      tokens += example.target.count + 1
+      return tokens <= tokensMax
+    }.map { $0 }
   }
 
   /// The held-out examples of a task that are short enough. Segments are stored in the order of a

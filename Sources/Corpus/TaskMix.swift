@@ -20,6 +20,16 @@ package struct TaskMix: Codable, Equatable, Sendable {
 
   package init() {}
 
+  /// A bound on the memory of a sampler's lists, four bytes a segment: one list for each pair of
+  /// languages, English first in `segments`, and one for each language to denoise.
+  package func listBytesMax(segments: [Int]) -> Int {
+    var count = segments.reduce(0, +)
+    for (place, first) in segments.enumerated() where place == 0 || pairs == .all {
+      count += segments[(place + 1)...].reduce(0) { $0 + min($1, first) }
+    }
+    return 4 * count
+  }
+
   /// - Throws: `CorpusError.option` for the first value that means nothing.
   func check() throws(CorpusError) {
     let shares = [

@@ -13,17 +13,23 @@ package func unigramEntropy(of tokens: some Sequence<Int32>) -> Double {
   }
 }
 
-extension [HeldOut.TaskBatches] {
-  /// The unigram entropy of all target tokens, the end of each sequence included.
-  package var unigramEntropy: Double { Corpus.unigramEntropy(of: targetTokens { _ in true }) }
+/// A model that knows how often each token occurs in the training text of one language, and nothing
+/// else. Counts are smoothed by one, so that no token is impossible.
+package struct UnigramModel: Sendable {
+  private let nats: [Double]
 
-  /// The same for one kind of task; nil when there is none.
-  package func unigramEntropy(of kind: TrainingTask.Kind) -> Double? {
-    let tokens = targetTokens { $0.kind == kind }
-    return tokens.isEmpty ? nil : Corpus.unigramEntropy(of: tokens)
+  package init(_ corpus: ParallelCorpus, _ language: LanguageIndex) {
+    var counts = [Int](repeating: 1, count: corpus.vocabularySize)
+    for segment in corpus.training.segments(language, and: language) {
+      for token in corpus.training.tokens(segment, language) { counts[Int(token)] += 1 }
+      counts[Int(SpecialTokens.end)] += 1
+    }
+    let total = Double(counts.reduce(0, +))
+    nats = counts.map { log(total / Double($0)) }
   }
 
-  private func targetTokens(_ admits: (TrainingTask) -> Bool) -> [Int32] {
-    filter { admits($0.task) }.flatMap { $0.batches.flatMap(\.targetOutput) }
+  /// Mean negative log likelihood of `tokens`, in nats per token.
+  package func crossEntropy(of tokens: some Collection<Int32>) -> Double {
+    tokens.reduce(0) { $0 + nats[Int($1)] } / Double(max(1, tokens.count))
   }
 }

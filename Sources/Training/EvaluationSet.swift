@@ -3,24 +3,61 @@ import Models
 
 /// The held-out batches a run is judged by, the same at every evaluation.
 struct EvaluationSet: Sendable {
-  let batches: [HeldOut.TaskBatches]
-  let names: [String]
-  /// Of all targets, and of each task's: what knowing only the frequency of tokens would score.
+  let batches: [MicroBatch]
+  /// Of all targets: what knowing only the frequency of tokens in this very text would score.
   let unigramEntropy: Double
-  let unigramEntropyByTask: [String: Double]
+  /// By task: what knowing the frequency of tokens in the target language's training text scores.
+  let unigramLossByTask: [String: Double]
+  private let names: [TrainingTask: String]
 
   /// - Parameter maxTokens: held-out target tokens for each kind of task, shared out evenly.
-  init(_ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, maxTokens: Int, _ config: RunConfig)
-  {
+  /// - Throws: `ConfigError` when the corpus has no held-out text that fits.
+  init(
+    _ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, maxTokens: Int, _ config: RunConfig
+  ) throws(ConfigError) {
     let heldOut = HeldOut(corpus: corpus, limits: limits, noise: TaskMix(config).noise)
     let others = max(1, corpus.languageCount - 1)
     let perTask = max(limits.maxSequenceTokens, maxTokens / (2 * others))
     batches = heldOut.evaluationBatches(tokensPerTaskMax: perTask)
-    names = batches.map { corpus.name(of: $0.task) }
-    unigramEntropy = batches.unigramEntropy
-    let byTask = batches.map { $0.batches.flatMap(\.targetOutput) }
-    unigramEntropyByTask = Dictionary(
-      uniqueKeysWithValues: zip(names, byTask.map { Corpus.unigramEntropy(of: $0) }))
+    guard !batches.isEmpty else {
+      throw ConfigError(
+        key: "data.corpus", problem: "has no held-out sentence that fits",
+        remedy: "prepare it with --held-out 0.04, or raise data.max_sequence_tokens")
+    }
+    unigramEntropy = Corpus.unigramEntropy(of: batches.flatMap(\.targetOutput))
+
+    var targets: [TrainingTask: [Int32]] = [:]
+    for batch in batches {
+      for (task, rows) in zip(batch.tasks, batch.targetSegments) {
+        targets[task, default: []] += batch.targetOutput[rows]
+      }
+    }
+    let models = corpus.languages.map { UnigramModel(corpus, $0) }
+    var (losses, names) = ([String: Double](), [TrainingTask: String]())
+    for (task, tokens) in targets {
+      names[task] = corpus.name(of: task)
+      losses[corpus.name(of: task)] = models[task.target.rawValue].crossEntropy(of: tokens)
+    }
+    (unigramLossByTask, self.names) = (losses, names)
+  }
+
+  /// Sums the losses of the rows of `microBatches` by task.
+  func add(
+    _ losses: ArraySlice<Float>, of microBatch: MicroBatch, to sums: inout [String: TaskLoss]
+  ) {
+    for (task, rows) in zip(microBatch.tasks, microBatch.targetSegments) {
+      guard let name = names[task] else { preconditionFailure("every task has a name") }
+      let start = losses.startIndex
+      let sum = losses[start + rows.lowerBound..<start + rows.upperBound]
+        .reduce(0.0) { $0 + Double($1) }
+      sums[name, default: TaskLoss()].nats += sum
+      sums[name, default: TaskLoss()].tokens += rows.count
+    }
+  }
+
+  struct TaskLoss {
+    var nats = 0.0
+    var tokens = 0
   }
 }
 
@@ -28,35 +65,31 @@ extension TrainingStep {
   /// The mean negative log likelihood per target token over `set`, in nats, and by task. Changes no
   /// weight; virgin experts are evaluated as they would start.
   mutating func evaluate(_ set: EvaluationSet, step: Int) throws -> EvaluationReport {
-    var sums = [Double](repeating: 0, count: set.batches.count)
-    var counts = [Int](repeating: 0, count: set.batches.count)
-    let pieces = set.batches.enumerated().flatMap { task, batches in
-      batches.batches.map { (task: task, microBatch: $0) }
-    }
-    var next = 0
-    while next < pieces.count {
-      let group = pieces[next..<min(pieces.count, next + options.microBatches)]
-      next += group.count
-      let packed = PackedBatch(group.map(\.microBatch))
-      let losses = try losses(packed, step: step)
-      for (rows, piece) in zip(packed.target.microBatches, group) {
-        sums[piece.task] += losses[rows].reduce(0.0) { $0 + Double($1) }
-        counts[piece.task] += rows.count
+    var sums: [String: EvaluationSet.TaskLoss] = [:]
+    var rest = set.batches[...]
+    while !rest.isEmpty {
+      let group = rest.prefix(options.microBatches)
+      rest = rest.dropFirst(group.count)
+      let packed = PackedBatch(Array(group))
+      let losses = try losses(packed)
+      for (rows, microBatch) in zip(packed.target.microBatches, group) {
+        set.add(losses[rows], of: microBatch, to: &sums)
       }
     }
     var report = EvaluationReport()
     report.step = step
-    report.tokens = counts.reduce(0, +)
-    report.loss = sums.reduce(0, +) / Double(max(1, report.tokens))
-    for (task, name) in set.names.enumerated() {
-      report.loss_by_task[name] = sums[task] / Double(max(1, counts[task]))
-    }
+    report.tokens = sums.values.reduce(0) { $0 + $1.tokens }
+    // Sorted: a dictionary's own order, and with it the last bit of a sum, changes with the process.
+    report.loss = sums.sorted { $0.key < $1.key }.reduce(0) { $0 + $1.value.nats }
+    report.loss /= Double(report.tokens)
+    report.loss_by_task = sums.mapValues { $0.nats / Double($0.tokens) }
     return report
   }
 
-  /// The loss of each target row of `batch`, at the capacity of evaluation.
-  private mutating func losses(_ batch: PackedBatch, step: Int) throws -> [Float] {
-    model.embed(batch, step: step, mode: .evaluation)
+  /// The loss of each target row of `batch`, at the capacity of evaluation. The gate's choices are
+  /// keyed as for step 0, so that every evaluation drops by the same draws.
+  private mutating func losses(_ batch: PackedBatch) throws -> [Float] {
+    model.embed(batch, step: 0, mode: .evaluation)
     for layer in model.description.encoder { try forward(layer) }
     model.encoderToDecoder()
     for layer in model.description.decoder { try forward(layer) }

@@ -33,10 +33,13 @@ package struct RunDirectory: Sendable {
     // A store alone is what a first start leaves that died before it wrote its configuration; the
     // store knows by itself whom it belongs to.
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    let isForeign = entries.contains { $0 != "store" && !Self.isLeftover($0) }
-    if isForeign && !FileManager.default.fileExists(atPath: config) {
+    if !FileManager.default.fileExists(atPath: config), Self.hasForeign(entries) {
       throw TrainingError.notARun(path: path)
     }
+  }
+
+  private static func hasForeign(_ entries: [String]) -> Bool {
+    entries.contains { $0 != "store" && !isLeftover($0) }
   }
 
   /// Whether Foundation made this file for an atomic write that a crash cut short.
@@ -74,8 +77,12 @@ package struct RunDirectory: Sendable {
     guard let entries = try? manager.contentsOfDirectory(atPath: path), !entries.isEmpty else {
       return
     }
-    guard let saved = try savedConfig() else { throw TrainingError.notARun(path: path) }
-    try Store.erase(Trainer.storePaths(saved, self))
+    if !manager.fileExists(atPath: config), Self.hasForeign(entries) {
+      throw TrainingError.notARun(path: path)
+    }
+    // Without a readable configuration the store can only be where it is by default.
+    let saved = try? savedConfig()
+    try Store.erase(saved.map { Trainer.storePaths($0, self) } ?? [store])
     let events = entries.filter { $0.hasPrefix("events.out.tfevents.") || Self.isLeftover($0) }
     // The configuration last: as long as it is there, an interruption leaves a run to erase.
     let files = events + ["metrics.jsonl", "evaluations.jsonl", "summary.json", "config.yaml"]
@@ -96,9 +103,10 @@ extension RunConfig {
     return computed.yaml()
   }
 
-  /// The keys that decide what is computed and differ, each as `key: found, not wanted`.
+  /// The keys that decide what is computed and differ, each as `key: found, not wanted`. The corpus
+  /// counts by its content, which the store knows, not by its path.
   func differences(from found: RunConfig) -> [String] {
-    let (mine, theirs) = (identity(corpus: data.corpus), found.identity(corpus: found.data.corpus))
+    let (mine, theirs) = (identity(corpus: ""), found.identity(corpus: ""))
     return zip(mine.split(separator: "\n"), theirs.split(separator: "\n"))
       .filter { $0 != $1 }
       .map {

@@ -31,11 +31,17 @@ struct RunGeometry: Sendable {
   }
 
   /// What training needs beside page frames, by name.
-  func fixedMemory(corpusBytes: Int) -> [MemoryLedger.Grant] {
-    [
+  func fixedMemory(
+    _ config: RunConfig, _ corpus: CorpusManifest
+  ) throws(CorpusError) -> [MemoryLedger.Grant] {
+    let corpusBytes = try ParallelCorpus.memory(of: config.data.corpus).peakBytes
+    return [
       .init(
         name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: threads)),
       .init(name: "corpus", bytes: corpusBytes),
+      .init(
+        name: "lists of what can be drawn",
+        bytes: TaskMix(config).listBytesMax(segments: corpus.languages.map(\.trainingSegments))),
       .init(
         name: "dense parameters, gradients and moments",
         bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),

@@ -9,6 +9,7 @@ package struct RunSummary: Codable, Sendable {
     package struct Direction: Codable, Sendable {
       package let direction: String
       package let sentences: Int
+      package let bleu_signature: String
       package let chrf: Double
       package let bleu: Double
       /// The same for the source copied as it is.
@@ -21,12 +22,17 @@ package struct RunSummary: Codable, Sendable {
       package let reference: String
       package let translation: String
     }
-    package let chrf: Double
-    package let bleu: Double
-    package let copy_chrf: Double
-    package let copy_bleu: Double
+    /// Means over directions.
+    package struct Mean: Codable, Sendable {
+      package let directions: Int
+      package let chrf: Double
+      package let bleu: Double
+      package let copy_chrf: Double
+      package let copy_bleu: Double
+    }
+    package let all: Mean?
     /// Out of English into languages that are not written in Latin letters.
-    package let other_scripts: Direction?
+    package let into_other_scripts: Mean?
     package let directions: [Direction]
     package let samples: [Sample]
   }
@@ -43,7 +49,7 @@ package struct RunSummary: Codable, Sendable {
   package let heldout_losses: [EvaluationReport]
   package let heldout_loss_by_task: [String: Double]
   package let unigram_entropy: Double
-  package let unigram_entropy_by_task: [String: Double]
+  package let unigram_loss_by_task: [String: Double]
   package let read_bytes: Int
   package let write_bytes: Int
   package let hit_rate: Double
@@ -53,7 +59,11 @@ package struct RunSummary: Codable, Sendable {
   package let memory_budget_bytes: Int
 
   /// Translates held-out sentences when the configuration asks for it, under the run's own ceiling.
-  package init(_ outcome: TrainingOutcome, _ config: RunConfig, _ directory: RunDirectory) throws {
+  /// - Throws: `TrainingError.stopped` when `isStopping` says so between two groups of sentences.
+  package init(
+    _ outcome: TrainingOutcome, _ config: RunConfig, _ directory: RunDirectory,
+    isStopping: () -> Bool
+  ) throws {
     let ceiling = try config.bytes(config.memory.budget, key: "memory.budget")
     let progress = outcome.progress
     run = directory.path
@@ -67,14 +77,14 @@ package struct RunSummary: Codable, Sendable {
     heldout_loss = outcome.evaluations.last?.loss
     heldout_loss_by_task = outcome.evaluations.last?.loss_by_task ?? [:]
     unigram_entropy = outcome.unigramEntropy
-    unigram_entropy_by_task = outcome.unigramEntropyByTask
+    unigram_loss_by_task = outcome.unigramLossByTask
     read_bytes = progress.bytesRead
     write_bytes = progress.bytesWritten
     hit_rate = Double(progress.hits) / Double(max(1, progress.visits))
     stall_share = progress.stallSeconds / max(progress.seconds, 1e-9)
     translations =
       config.evaluation.translations > 0
-      ? try Translations(config, directory, memory: ceiling) : nil
+      ? try Translations(config, directory, memory: ceiling, isStopping: isStopping) : nil
     peak_rss_bytes = ProcessMemory.peakResidentBytes
     memory_budget_bytes = ceiling
   }
@@ -90,41 +100,44 @@ package struct RunSummary: Codable, Sendable {
 
 extension RunSummary.Translations {
   /// Held-out sentences into and out of English, a share for each language.
-  init(_ config: RunConfig, _ directory: RunDirectory, memory: Int) throws {
+  init(
+    _ config: RunConfig, _ directory: RunDirectory, memory: Int, isStopping: () -> Bool
+  ) throws {
     var translator = try Translator(directory, config, memory: memory)
     let corpus = translator.corpus
     let heldOut = HeldOut(
       corpus: corpus, limits: BatchSampler.Limits(config), noise: TaskMix(config).noise)
     let others = corpus.languages.dropFirst()
     let each = max(1, config.evaluation.translations / max(1, 2 * others.count))
+    let pairs = others.flatMap { other in
+      [(source: LanguageIndex.english, target: other), (source: other, target: .english)]
+    }
+    let samples = try heldOut.translationSamples(pairs, count: each)
+    // All directions at once: the decoder works on as many sentences together as it can.
+    var texts = try translator.translate(
+      samples.joined().map(\.sourceTokens), isStopping: isStopping)[...]
     var scored: [(direction: String, Scored)] = []
-    for other in others {
-      for (source, target) in [(LanguageIndex.english, other), (other, .english)] {
-        let samples = try heldOut.translationSamples(from: source, to: target, count: each)
-        guard !samples.isEmpty else { continue }
-        scored.append(
-          (
-            "\(corpus.tag(source))-\(corpus.tag(target))",
-            Scored(
-              sources: samples.map(\.sourceText), references: samples.map(\.referenceText),
-              translations: try translator.translate(samples.map(\.sourceTokens)))
-          ))
-      }
+    for (pair, samples) in zip(pairs, samples) where !samples.isEmpty {
+      let target = corpus.tag(pair.target)
+      scored.append(
+        (
+          "\(corpus.tag(pair.source))-\(target)",
+          Scored(
+            sources: samples.map(\.sourceText), references: samples.map(\.referenceText),
+            translations: Array(texts.prefix(samples.count)), bleu: BLEU(forLanguage: target))
+        ))
+      texts = texts.dropFirst(samples.count)
     }
     self.init(scored)
   }
 
   private init(_ scored: [(direction: String, Scored)]) {
     directions = scored.map { Direction($0.direction, $0.1) }
-    let foreign = scored.map(\.1).filter {
-      !Scored.isLatin($0.references) && Scored.isLatin($0.sources)
+    all = Mean(directions)
+    let foreign = zip(directions, scored).filter {
+      Scored.isLatin($1.1.sources) && !Scored.isLatin($1.1.references)
     }
-    other_scripts = foreign.isEmpty ? nil : Direction("other scripts", Scored(foreign))
-    let all = Scored(scored.map(\.1))
-    chrf = all.chrf(all.translations)
-    bleu = all.bleu(all.translations)
-    copy_chrf = all.chrf(all.sources)
-    copy_bleu = all.bleu(all.sources)
+    into_other_scripts = Mean(foreign.map(\.0))
     // One sample each of a few directions, evenly spread.
     samples = stride(from: 0, to: scored.count, by: max(1, scored.count / 6)).map { index in
       let (direction, texts) = scored[index]
@@ -135,10 +148,26 @@ extension RunSummary.Translations {
   }
 }
 
+extension RunSummary.Translations.Mean {
+  /// nil of no direction.
+  fileprivate init?(_ parts: [RunSummary.Translations.Direction]) {
+    guard !parts.isEmpty else { return nil }
+    func mean(_ value: (RunSummary.Translations.Direction) -> Double) -> Double {
+      parts.reduce(0) { $0 + value($1) } / Double(parts.count)
+    }
+    directions = parts.count
+    chrf = mean(\.chrf)
+    bleu = mean(\.bleu)
+    copy_chrf = mean(\.copy_chrf)
+    copy_bleu = mean(\.copy_bleu)
+  }
+}
+
 extension RunSummary.Translations.Direction {
   fileprivate init(_ name: String, _ texts: Scored) {
     direction = name
     sentences = texts.sources.count
+    bleu_signature = texts.bleu.signature()
     chrf = texts.chrf(texts.translations)
     bleu = texts.bleu(texts.translations)
     copy_chrf = texts.chrf(texts.sources)
@@ -146,21 +175,12 @@ extension RunSummary.Translations.Direction {
   }
 }
 
-/// Sources, references and translations of one direction, or of all.
+/// Sources, references and translations of one direction.
 private struct Scored {
   let sources: [String]
   let references: [String]
   let translations: [String]
-
-  init(_ parts: [Scored]) {
-    self.init(
-      sources: parts.flatMap(\.sources), references: parts.flatMap(\.references),
-      translations: parts.flatMap(\.translations))
-  }
-
-  init(sources: [String], references: [String], translations: [String]) {
-    (self.sources, self.references, self.translations) = (sources, references, translations)
-  }
+  let bleu: BLEU
 
   /// Whether most letters are Latin: those of Basic Latin, Latin-1 and Latin Extended-A and -B.
   static func isLatin(_ texts: [String]) -> Bool {
@@ -172,6 +192,6 @@ private struct Scored {
     ChrF.chrF2.score(hypotheses, references: [references])
   }
   func bleu(_ hypotheses: [String]) -> Double {
-    BLEU().score(hypotheses, references: [references]).score
+    bleu.score(hypotheses, references: [references]).score
   }
 }

@@ -1,4 +1,4 @@
-import Models
+import Corpus
 package import Storage
 
 /// The run in `run`, opened for looking: its configuration and its store, read-only.
@@ -9,11 +9,24 @@ package func openStore(
 ) throws -> (config: RunConfig, store: Store) {
   guard var config = try run.savedConfig() else { throw TrainingError.noRun(path: run.path) }
   if !paths.isEmpty { config.storage.paths = paths }
-  let (disk, _) = try TrainingSession.openDisk(config)
-  return (config, try Store.openReadOnly(paths: Trainer.storePaths(config, run), disk: disk))
+  return (config, try config.storedRun(in: run))
 }
 
 extension RunConfig {
+  /// The store of this configuration, read-only.
+  /// - Throws: `StorageError.belongsToAnother` when it is not this run's.
+  func storedRun(in run: RunDirectory) throws -> Store {
+    let paths = Trainer.storePaths(self, run)
+    let (disk, _) = try TrainingSession.openDisk(self)
+    let store = try Store.openReadOnly(paths: paths, disk: disk)
+    let wanted = RunGeometry.identity(self, corpus: try ParallelCorpus.readManifest(data.corpus))
+    guard store.description.identity == wanted else {
+      throw StorageError.belongsToAnother(
+        path: paths[0], found: store.description.identity, wanted: wanted)
+    }
+    return store
+  }
+
   /// Layers with experts, encoder and decoder.
   package var mixtureLayers: Int {
     model.encoder_layers / model.sparse_step + model.decoder_layers / model.sparse_step

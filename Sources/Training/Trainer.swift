@@ -1,3 +1,4 @@
+import Corpus
 import Foundation
 
 /// What a run tells whoever watches it.
@@ -17,7 +18,7 @@ package struct TrainingOutcome: Sendable {
   package let progress: RunProgress
   package let evaluations: [EvaluationReport]
   package let unigramEntropy: Double
-  package let unigramEntropyByTask: [String: Double]
+  package let unigramLossByTask: [String: Double]
   package let expertStateBytes: Int
   package let expertParameters: Int
   package let denseParameters: Int
@@ -26,7 +27,7 @@ package struct TrainingOutcome: Sendable {
 /// Runs steps until the last one or until asked to stop; measures, evaluates and commits on the way.
 /// The same call again continues where the last generation is.
 package struct Trainer {
-  package let config: RunConfig
+  package private(set) var config: RunConfig
   package let run: RunDirectory
   /// The step to end with; `training.max_steps` unless told otherwise.
   package let lastStep: Int
@@ -56,11 +57,11 @@ package struct Trainer {
   /// - Parameters:
   ///   - isStopping: asked after every step; true ends the run with a commit.
   ///   - observe: told of every event, on this thread.
-  package func train(
+  package mutating func train(
     isStopping: () -> Bool, observe: (TrainingEvent) -> Void
   ) throws -> TrainingOutcome {
-    if start != .fresh { try run.check(for: config) }
-    var session = try open()
+    let hasBegun = try start != .fresh && takeUpStore()
+    var session = try open(hasBegun: hasBegun)
     try run.claim(for: config)
     for note in session.notes { observe(.note(note)) }
     observe(.opened(firstStep: session.nextStep, lastStep: lastStep))
@@ -83,24 +84,44 @@ package struct Trainer {
     return TrainingOutcome(
       isFinished: session.nextStep > lastStep, progress: session.progress,
       evaluations: log.evaluations, unigramEntropy: session.unigramEntropy,
-      unigramEntropyByTask: session.unigramEntropyByTask,
+      unigramLossByTask: session.unigramLossByTask,
       expertStateBytes: session.expertStateBytes, expertParameters: session.expertParameters,
       denseParameters: session.denseParameters)
   }
 
+  /// Checks that the run in the directory, if there is one, is this one, and finds its store where its
+  /// configuration says.
+  /// - Returns: whether there is one.
+  private mutating func takeUpStore() throws -> Bool {
+    try run.check(for: config)
+    guard let saved = try run.savedConfig() else { return false }
+    let (found, wanted) = (Self.storePaths(saved, run), Self.storePaths(config, run))
+    guard config.storage.paths.isEmpty || found == wanted else {
+      throw TrainingError.storesMoved(path: run.path, found: found, wanted: wanted)
+    }
+    config.storage.paths = saved.storage.paths
+    return true
+  }
+
   /// The session in its directory; a start that is refused leaves no new directory behind.
-  private func open() throws -> TrainingSession {
+  /// - Parameter hasBegun: the store must be there: a drive that is not mounted must not look like a
+  ///   new beginning.
+  private func open(hasBegun: Bool) throws -> TrainingSession {
     _ = try TrainingSession.plan(config)
     if config.evaluation.translations > 0 {
       let memory = try config.bytes(config.memory.budget, key: "memory.budget")
       try Translator.requireMemory(config, memory: memory)
     }
-    if start == .fresh { try run.erase() }
+    if start == .fresh {
+      _ = try ParallelCorpus.open(config.data.corpus)
+      try run.erase()
+    }
     let isNew = !FileManager.default.fileExists(atPath: run.path)
     try run.create()
     do {
       let session = try TrainingSession(
-        config, storePaths: Self.storePaths(config, run), mustResume: start == .resume)
+        config, storePaths: Self.storePaths(config, run),
+        beginning: start == .resume ? .resume : hasBegun ? .existing : .either)
       if start == .fresh && session.hasResumed {
         throw TrainingError.storeNotFresh(path: Self.storePaths(config, run)[0])
       }

@@ -4,6 +4,8 @@ import Foundation
 package enum TrainingError: Error, Sendable, CustomStringConvertible {
   case runBelongsToAnother(path: String, differences: [String])
   case notARun(path: String)
+  case stopped
+  case storesMoved(path: String, found: [String], wanted: [String])
   case storeNotFresh(path: String)
   case noRun(path: String)
   case nothingToResume(path: String)
@@ -23,6 +25,11 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
         + "choose another --run, restore the configuration, or start over with --fresh"
     case .notARun(let path):
       "\(path) is not empty and holds no Pagoda run (no config.yaml); choose another --run"
+    case .stopped:
+      "stopped before the translations were done; run the same command to do them"
+    case .storesMoved(let path, let found, let wanted):
+      "\(path) has its store in \(found.joined(separator: ", ")), not in "
+        + "\(wanted.joined(separator: ", ")); leave out --store to use it, or start over with --fresh"
     case .storeNotFresh(let path):
       "\(path) holds the store of a run in another directory; --fresh deletes only what the run in "
         + "--run made: name another --store, or remove that run first"

@@ -27,30 +27,41 @@ package struct TrainingSession: ~Copyable {
   package private(set) var progress: RunProgress
   var step: TrainingStep
 
+  package enum Beginning: Sendable {
+    /// Makes the store where there is none.
+    case either
+    /// The store must be there.
+    case existing
+    /// It must hold a generation, too.
+    case resume
+  }
+
   /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `StorageError`, `TrainingError`.
-  package init(_ config: RunConfig, storePaths: [String], mustResume: Bool = false) throws {
+  package init(_ config: RunConfig, storePaths: [String], beginning: Beginning = .either) throws {
     let manifest = try ParallelCorpus.readManifest(config.data.corpus)
     let (geometry, plan) = try Self.plan(config)
     let ledger = MemoryLedger(ceiling: plan.ceiling)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
     let corpus = try ParallelCorpus.open(config.data.corpus)
+    let limits = BatchSampler.Limits(config)
+    let sampler = try BatchSampler(
+      corpus: corpus, mix: TaskMix(config), seed: UInt64(config.seed), limits: limits)
+    let evaluation = try EvaluationSet(
+      corpus, limits, maxTokens: config.evaluation.max_tokens, config)
     let (disk, note) = try Self.openDisk(config)
     let store = try Store.open(
       StoreConfiguration(
         paths: storePaths, identity: RunGeometry.identity(config, corpus: manifest),
         geometry: geometry.record, blocks: geometry.blocks),
-      disk: disk, create: !mustResume)
-    if mustResume && store.generation == nil {
+      disk: disk, create: beginning == .either)
+    if beginning == .resume && store.generation == nil {
       throw TrainingError.nothingToResume(path: storePaths[0])
     }
     var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
     let dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: true)
     let progress = try Self.restore(store, dense, geometry, &pager, seed: UInt64(config.seed))
-    let limits = BatchSampler.Limits(config)
-    let sampler = try BatchSampler(
-      corpus: corpus, mix: TaskMix(config), seed: UInt64(config.seed), limits: limits)
 
     self.config = config
     self.plan = plan
@@ -61,7 +72,7 @@ package struct TrainingSession: ~Copyable {
     self.progress = progress
     hasResumed = store.generation != nil
     notes = [note, pager.lockRemedy, Self.bufferedNote(store)].compactMap { $0 }
-    evaluation = EvaluationSet(corpus, limits, maxTokens: config.evaluation.max_tokens, config)
+    self.evaluation = evaluation
     step = TrainingStep(
       pager: pager,
       model: ZcodeModel(
@@ -76,10 +87,9 @@ package struct TrainingSession: ~Copyable {
   static func plan(_ config: RunConfig) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     let manifest = try ParallelCorpus.readManifest(config.data.corpus)
     let geometry = try RunGeometry(config, vocabulary: manifest.vocabularySize)
-    let corpusBytes = try ParallelCorpus.memory(of: config.data.corpus).peakBytes
     let memory = try MemoryPlan(
       ceiling: try config.bytes(config.memory.budget, key: "memory.budget"),
-      fixed: geometry.fixedMemory(corpusBytes: corpusBytes), geometry: geometry.record,
+      fixed: try geometry.fixedMemory(config, manifest), geometry: geometry.record,
       blocks: geometry.blocks, resident: config.memory.resident)
     return (geometry, memory)
   }
@@ -148,7 +158,7 @@ extension TrainingSession {
   }
 
   package var unigramEntropy: Double { evaluation.unigramEntropy }
-  package var unigramEntropyByTask: [String: Double] { evaluation.unigramEntropyByTask }
+  package var unigramLossByTask: [String: Double] { evaluation.unigramLossByTask }
   package var expertStateBytes: Int { geometry.shape.expertBlocks * geometry.record.recordBytes }
   package var expertParameters: Int {
     geometry.shape.expertBlocks * geometry.shape.parametersPerBlock

@@ -29,14 +29,8 @@ package struct Translator: ~Copyable {
     let ledger = MemoryLedger(ceiling: memory)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
-    let (disk, _) = try TrainingSession.openDisk(config)
-    let store = try Store.openReadOnly(paths: Trainer.storePaths(config, run), disk: disk)
+    let store = try config.storedRun(in: run)
     guard store.generation != nil else { throw TrainingError.nothingToResume(path: run.path) }
-    let identity = RunGeometry.identity(config, corpus: corpus.manifest)
-    guard store.description.identity == identity else {
-      throw StorageError.belongsToAnother(
-        path: run.store, found: store.description.identity, wanted: identity)
-    }
     var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
     let dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: false)
@@ -124,9 +118,13 @@ package struct Translator: ~Copyable {
   }
 
   /// The translation of each source, in order.
-  package mutating func translate(_ sources: [[Int32]]) throws -> [String] {
+  /// - Throws: `TrainingError.stopped` when `isStopping` says so between two groups of sentences.
+  package mutating func translate(
+    _ sources: [[Int32]], isStopping: () -> Bool = { false }
+  ) throws -> [String] {
     var results: [String] = []
     while results.count < sources.count {
+      if isStopping() { throw TrainingError.stopped }
       var group: [[Int32]] = []
       var rows = 0
       for source in sources[results.count...].prefix(Self.sentencesAtOnce) {

@@ -77,7 +77,9 @@ private func exitStatus(of error: ProbeError) -> Int32 {
 
 private func exitStatus(of error: TrainingError) -> Int32 {
   switch error {
-  case .runBelongsToAnother, .notARun, .storeNotFresh, .expertTooLarge: ExitStatus.badConfiguration
+  case .stopped: ExitStatus.runAgain
+  case .runBelongsToAnother, .notARun, .storesMoved, .storeNotFresh, .expertTooLarge:
+    ExitStatus.badConfiguration
   case .nothingToResume, .noRun, .unreadableInput: ExitStatus.missingInput
   case .cannotCreate: ExitStatus.cannotCreate
   case .cannotWrite: ExitStatus.inputOutput

@@ -25,20 +25,15 @@ extension RunSummary {
         "\(ByteCount(peak_rss_bytes)) of \(ByteCount(memory_budget_bytes)), everything included",
       ],
     ]
-    if let translations {
+    for (name, mean) in [
+      ("translation", translations?.all), ("  other scripts", translations?.into_other_scripts),
+    ] {
+      guard let mean else { continue }
       rows.append([
-        "chrF",
-        "\(fixed(translations.chrf, 1)) (copying the source: \(fixed(translations.copy_chrf, 1)))",
-      ])
-      if let other = translations.other_scripts {
-        rows.append([
-          "  other scripts",
-          "\(fixed(other.chrf, 1)) (copying the source: \(fixed(other.copy_chrf, 1)))",
-        ])
-      }
-      rows.append([
-        "BLEU",
-        "\(fixed(translations.bleu, 1)) (copying the source: \(fixed(translations.copy_bleu, 1)))",
+        name,
+        "chrF \(fixed(mean.chrf, 1)), copying the source \(fixed(mean.copy_chrf, 1)); BLEU "
+          + "\(fixed(mean.bleu, 1)), copying \(fixed(mean.copy_bleu, 1)); means of "
+          + "\(mean.directions) directions",
       ])
     }
     rows.append(["run", run])
@@ -51,14 +46,14 @@ extension RunSummary {
   private func byTask() -> [String] {
     guard !heldout_loss_by_task.isEmpty else { return [] }
     let sorted = heldout_loss_by_task.sorted { $0.value < $1.value }
-    let below = sorted.count { $0.value < unigram_entropy_by_task[$0.key] ?? 0 }
+    let below = sorted.count { $0.value < unigram_loss_by_task[$0.key] ?? 0 }
     func cell(_ task: (key: String, value: Double)) -> String {
-      "\(task.key) \(fixed(task.value, 2)) of \(fixed(unigram_entropy_by_task[task.key] ?? 0, 2))"
+      "\(task.key) \(fixed(task.value, 2)) of \(fixed(unigram_loss_by_task[task.key] ?? 0, 2))"
     }
     return [
       "",
-      "held-out loss by task, of its own unigram entropy: \(below) of \(sorted.count) below "
-        + "(all in summary.json)",
+      "held-out loss by task, of what its target language's token frequencies score: \(below) of "
+        + "\(sorted.count) below (all in summary.json)",
       "  lowest   " + sorted.prefix(3).map(cell).joined(separator: ", "),
       "  highest  " + sorted.suffix(3).map(cell).joined(separator: ", "),
     ]

@@ -57,12 +57,13 @@ struct Train: ParsableCommand {
       let directory = RunDirectory(runDirectory)
       let stop = StopSignals.install()
       let start: Trainer.Start = fresh ? .fresh : resume ? .resume : .either
-      let trainer = Trainer(config, run: directory, lastStep: steps, start: start)
+      var trainer = Trainer(config, run: directory, lastStep: steps, start: start)
       var view = TrainingView()
       let outcome = try trainer.train(isStopping: { stop.wasAsked }, observe: { view.show($0) })
       view.finish()
       guard outcome.isFinished else { throw ExitCode(ExitStatus.runAgain) }
-      let summary = try RunSummary(outcome, config, directory)
+      let summary = try RunSummary(
+        outcome, trainer.config, directory, isStopping: { stop.wasAsked })
       try summary.write(to: directory.summary)
       if json {
         try Output.json(summary)

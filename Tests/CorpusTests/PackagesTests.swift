@@ -39,8 +39,5 @@ func theRealPackagesMakeACorpus() throws {
   #expect(tokens > 1000 * 1500)
   let heldOut = HeldOut(corpus: corpus, limits: sampler.limits, noise: DenoisingNoise())
   let evaluation = heldOut.evaluationBatches(tokensPerTaskMax: 4000)
-  print(
-    evaluation.count, "tasks", evaluation.reduce(0) { $0 + $1.targetTokenCount }, "tokens, entropy",
-    evaluation.unigramEntropy)
-  #expect(evaluation.count == 24 + 24 + 25)
+  #expect(unigramEntropy(of: evaluation.flatMap(\.targetOutput)) > 6)
 }

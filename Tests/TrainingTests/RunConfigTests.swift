@@ -32,6 +32,15 @@ private let minimal = "data: {corpus: data/x}\n"
   ("memory: {budget: lots}", "memory.budget", "512MiB"),
   ("training: {clip: global}", "training.clip", "block"),
   ("model: {sparse_step: 9}", "model.sparse_step", "at most 4"),
+  ("storage: {queue_depth: 5000}", "storage.queue_depth", "at most 4096"),
+  ("training: {min_lr_ratio: 2}", "training.min_lr_ratio", "up to 1"),
+  ("training: {adam_epsilon: 0}", "training.adam_epsilon", "above 0"),
+  ("compute: {threads: 5000}", "compute.threads", "at most 4096"),
+  ("model: {min_capacity: -1}", "model.min_capacity", "at least 0"),
+  (
+    "training: {gradient_accumulation_steps: 20000}", "training.gradient_accumulation_steps",
+    "at most"
+  ),
 ])
 func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
   let error = #expect(throws: ConfigError.self) {

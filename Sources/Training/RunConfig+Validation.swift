@@ -1,0 +1,138 @@
+import Base
+
+extension RunConfig {
+  /// Bytes of the size `text`, the value of `key`.
+  package func bytes(_ text: String, key: String) throws(ConfigError) -> Int {
+    guard let size = ByteCount(parsing: text) else {
+      throw ConfigError(
+        key: key, problem: "`\(text)` is not a size", remedy: "write 512MiB, 4GiB or 1.5e9")
+    }
+    return size.bytes
+  }
+
+  /// Refuses what cannot be: each error names the key and what would do.
+  package func validate() throws(ConfigError) {
+    try inside(seed, 0...Int.max, "seed")
+    try validateModel()
+    try validateData()
+    try validateTraining()
+    try validateMachine()
+  }
+
+  private func validateModel() throws(ConfigError) {
+    try choose(model.family, "model.family", ["zcode"])
+    try choose(model.token_selection, "model.token_selection", ["random", "first"])
+    try choose(model.weights, "model.weights", ["bf16", "fp32"])
+    try inside(model.d_model, 8...1 << 16, "model.d_model")
+    try inside(model.encoder_layers, 1...1 << 12, "model.encoder_layers")
+    try inside(model.decoder_layers, 1...1 << 12, "model.decoder_layers")
+    try inside(model.num_attention_heads, 1...1 << 10, "model.num_attention_heads")
+    try inside(model.ffn_dim, 1...1 << 20, "model.ffn_dim")
+    try inside(model.num_experts, 1...1 << 20, "model.num_experts")
+    try inside(model.min_capacity, 0...1 << 20, "model.min_capacity")
+    try inside(
+      model.sparse_step, 1...max(model.encoder_layers, model.decoder_layers), "model.sparse_step")
+    try positive(model.capacity_factor, "model.capacity_factor")
+    try positive(model.eval_capacity_factor, "model.eval_capacity_factor")
+    try inside(model.router_jitter_noise, 0..<1, "model.router_jitter_noise")
+    try inside(model.router_aux_loss_coef, 0..<1e6, "model.router_aux_loss_coef")
+    guard model.d_model % model.num_attention_heads == 0 else {
+      throw ConfigError(
+        key: "model.num_attention_heads",
+        problem: "\(model.num_attention_heads) heads do not divide d_model = \(model.d_model)",
+        remedy: "choose a divisor of \(model.d_model)")
+    }
+    guard model.d_model % 8 == 0 else {
+      throw ConfigError(
+        key: "model.d_model", problem: "\(model.d_model) is not a multiple of 8",
+        remedy: "use \(roundUp(model.d_model, to: 8))")
+    }
+  }
+
+  private func validateData() throws(ConfigError) {
+    try choose(data.pairs, "data.pairs", ["english", "all"])
+    try positive(data.temperature, "data.temperature")
+    try inside(data.denoise, 0..<1.0.nextUp, "data.denoise")
+    try inside(data.mask_rate, 0..<1, "data.mask_rate")
+    try inside(data.deletion_rate, 0..<1, "data.deletion_rate")
+    // A sequence must fit a micro-batch.
+    try inside(training.micro_batch_tokens, 4...1 << 24, "training.micro_batch_tokens")
+    try inside(
+      data.max_sequence_tokens, 4...training.micro_batch_tokens, "data.max_sequence_tokens")
+    guard !data.corpus.isEmpty else {
+      throw ConfigError(
+        key: "data.corpus", problem: "no corpus is named",
+        remedy: "give the directory that `pagoda corpus prepare` wrote")
+    }
+  }
+
+  private func validateTraining() throws(ConfigError) {
+    try choose(
+      training.lr_scheduler_type, "training.lr_scheduler_type",
+      ["constant", "linear", "cosine", "inverse_sqrt"])
+    try choose(training.clip, "training.clip", ["block", "none"])
+    try inside(training.max_steps, 1...Int(UInt32.max), "training.max_steps")
+    try inside(
+      training.gradient_accumulation_steps, 1...1 << 14, "training.gradient_accumulation_steps")
+    try inside(training.warmup_steps, 0...Int(UInt32.max), "training.warmup_steps")
+    try positive(training.learning_rate, "training.learning_rate")
+    try positive(training.adam_epsilon, "training.adam_epsilon")
+    try positive(training.max_grad_norm, "training.max_grad_norm")
+    try inside(training.min_lr_ratio, 0..<1.0.nextUp, "training.min_lr_ratio")
+    try inside(training.adam_beta1, 0..<1, "training.adam_beta1")
+    try inside(training.adam_beta2, 0..<1, "training.adam_beta2")
+    try inside(training.weight_decay, 0..<1e6, "training.weight_decay")
+    try inside(training.label_smoothing_factor, 0..<1, "training.label_smoothing_factor")
+  }
+
+  private func validateMachine() throws(ConfigError) {
+    try choose(storage.engine, "storage.engine", ["automatic", "io_uring", "threads"])
+    try inside(storage.queue_depth, 1...4096, "storage.queue_depth")
+    try inside(checkpoint.every, 1...Int.max, "checkpoint.every")
+    try inside(evaluation.every, 0...Int.max, "evaluation.every")
+    try inside(evaluation.max_tokens, 1...Int.max, "evaluation.max_tokens")
+    try inside(evaluation.translations, 0...1 << 20, "evaluation.translations")
+    try inside(compute.threads, 0...4096, "compute.threads")
+    _ = try bytes(memory.budget, key: "memory.budget")
+    _ = try bytes(storage.block_bytes, key: "storage.block_bytes")
+    let request = try bytes(storage.request_bytes, key: "storage.request_bytes")
+    guard request >= 4096, request % 4096 == 0, request <= 1 << 30 else {
+      throw ConfigError(
+        key: "storage.request_bytes",
+        problem: "\(request) bytes is no multiple of 4 KiB up to 1 GiB",
+        remedy: "use 1MiB")
+    }
+  }
+
+  // MARK: Rules
+
+  private func choose(_ value: String, _ key: String, _ choices: [String]) throws(ConfigError) {
+    guard !choices.contains(value) else { return }
+    let near = nearest(value, among: choices).map { "did you mean `\($0)`? " } ?? ""
+    throw ConfigError(
+      key: key, problem: "`\(value)` is not known",
+      remedy: near + "choose one of: " + choices.joined(separator: ", "))
+  }
+
+  private func inside(_ value: Int, _ range: ClosedRange<Int>, _ key: String) throws(ConfigError) {
+    guard !range.contains(value) else { return }
+    throw ConfigError(
+      key: key, problem: "\(value) is out of range",
+      remedy: value < range.lowerBound
+        ? "give at least \(range.lowerBound)" : "give at most \(range.upperBound)")
+  }
+
+  private func inside(_ value: Double, _ range: Range<Double>, _ key: String) throws(ConfigError) {
+    guard !range.contains(value) else { return }
+    throw ConfigError(
+      key: key, problem: "\(value) is out of range",
+      remedy: "give a number from \(range.lowerBound) up to \(Float(range.upperBound))")
+  }
+
+  private func positive(_ value: Double, _ key: String) throws(ConfigError) {
+    guard value > 0, value.isFinite else {
+      throw ConfigError(
+        key: key, problem: "\(value) is not a positive number", remedy: "give a number above 0")
+    }
+  }
+}
