@@ -3,9 +3,9 @@ import COpenBLAS
 /// c = scale * a b, or c += scale * a b; `a` and `b` may each be read transposed.
 ///
 /// Shapes: op(a) [m, k], op(b) [k, n], c [m, n]. Product by OpenBLAS's sgemm, one call per tile of
-/// 128 by 256 outputs. Tiles are constants and k is never split, so every output element is computed
-/// in the same order whatever the number of workers. Small products run on the caller, in the same
-/// tiles.
+/// 128 by 256 outputs, or of 128 by 64 where those would be fewer than four and leave workers idle.
+/// Tiles follow from the shape alone and k is never split, so every output element is computed in
+/// the same order whatever the number of workers. Small products run on the caller.
 package func matmul(
   _ a: Matrix, _ b: Matrix, transposeA: Bool = false, transposeB: Bool = false,
   into c: Matrix, scale: Float = 1, accumulate: Bool = false, on workers: Workers
@@ -19,12 +19,15 @@ package func matmul(
     if !accumulate { c.fill(0) }
     return
   }
-  let (tileRows, tileColumns) = (128, 256)
-  let (down, across) = ((m + tileRows - 1) / tileRows, (n + tileColumns - 1) / tileColumns)
+  let isSmall = m * n * k < 1 << 18
+  let (tileRows, wide) = (128, 256)
+  let down = (m + tileRows - 1) / tileRows
+  let isCoarse = down * ((n + wide - 1) / wide) < 4
+  let tileColumns = isCoarse && !isSmall ? 64 : wide
+  let across = (n + tileColumns - 1) / tileColumns
   guard down * across > 1 else {
     return multiplyTile(a, transposeA, b, transposeB, c, scale, accumulate)
   }
-  let isSmall = m * n * k < 1 << 18
   (isSmall ? .inline : workers).forEach(down * across) { tile in
     let rows = tileRange(tile / across, size: tileRows, of: m)
     let columns = tileRange(tile % across, size: tileColumns, of: n)
