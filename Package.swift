@@ -63,23 +63,23 @@ let package = Package(
 
     // The float side: matrices and spans; no files.
     module("Kernels", ["Base", "COpenBLAS"], floats),
-    module("Optimizers", ["Base", "Kernels"], floats),
-    module("Layers", ["Base", "Kernels", "Optimizers"], floats),
-    module("Models", ["Base", "Kernels", "Optimizers", "Layers", "Interchange"], floats),
+    module("Optimizers", ["Kernels"], floats),
+    module("Layers", ["Base", "Kernels"], floats),
+    module("Models", ["Base", "Kernels", "Optimizers", "Layers"], floats),
 
     // Text and formats.
-    module("Interchange", ["Base"]),
+    module("Interchange"),
     module("Corpus", ["Base", "CSentencePiece"]),
 
     // Where the sides meet.
     module(
       "Training",
       [
-        "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
+        "Base", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
         "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
       ], floats),
     module("Planning", ["Base", "PinnedMemory", "DirectIO"]),
-    module("Surgery", ["Base", "PinnedMemory", "DirectIO", "Storage"]),
+    module("Surgery", ["Base", "Storage"]),
     .executableTarget(
       name: "pagoda",
       dependencies: [

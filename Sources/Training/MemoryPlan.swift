@@ -72,12 +72,4 @@ package struct MemoryPlan: Sendable {
     state += (rest - weights * geometry.weightFrameBytes) / geometry.stateFrameBytes
     return FrameBudget(weights: weights, state: min(blocks - 1, state))
   }
-
-  /// Rows of name and bytes, for the report at the start of a run.
-  package func table(_ geometry: RecordGeometry) -> [(name: String, bytes: Int)] {
-    fixed.map { ($0.name, $0.bytes) } + [
-      ("page frames: \(frames.weights) of weights", frames.weights * geometry.weightFrameBytes),
-      ("page frames: \(frames.state) of optimizer state", frames.state * geometry.stateFrameBytes),
-    ]
-  }
 }

@@ -1,10 +1,11 @@
+package import Base
 import Corpus
 import Foundation
 
 /// What a run tells whoever watches it.
 package enum TrainingEvent: Sendable {
   /// The session is open; `firstStep` is the next to be run.
-  case opened(firstStep: Int, lastStep: Int)
+  case opened(firstStep: Int, lastStep: Int, memory: [MemoryLedger.Grant])
   case note(String)
   case step(StepMetrics, lastStep: Int)
   case evaluated(EvaluationReport, unigramEntropy: Double)
@@ -64,7 +65,9 @@ package struct Trainer {
     var session = try open(hasBegun: hasBegun)
     try run.claim(for: config)
     for note in session.notes { observe(.note(note)) }
-    observe(.opened(firstStep: session.nextStep, lastStep: lastStep))
+    observe(
+      .opened(
+        firstStep: session.nextStep, lastStep: lastStep, memory: session.ledger.grants))
     var log = try RunLog(run, upTo: session.progress.step)
 
     while session.nextStep <= lastStep && !isStopping() {

@@ -23,7 +23,6 @@ enum Output {
     result(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 
-  static func bold(_ text: String) -> String { colours ? "\u{1B}[1m\(text)\u{1B}[0m" : text }
   static func red(_ text: String) -> String { colours ? "\u{1B}[31m\(text)\u{1B}[0m" : text }
 }
 

@@ -9,7 +9,9 @@ struct TrainingView {
 
   mutating func show(_ event: TrainingEvent) {
     switch event {
-    case .opened(let first, let last):
+    case .opened(let first, let last, let memory):
+      let parts = memory.map { "\($0.name) \(ByteCount($0.bytes))" }
+      say("memory: " + parts.joined(separator: ", "))
       if first > last {
         say("step \(last) is done already")
       } else if first > 1 {

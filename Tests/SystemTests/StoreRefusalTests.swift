@@ -136,4 +136,35 @@ import Training
     try workplace.train("other", "--steps", "3").expect(0)
     #expect(try workplace.lines("other/metrics.jsonl").count == 3)
   }
+
+  /// A run finds its store where it was put; elsewhere, or gone, is an error that costs nothing.
+  @Test func aRunRemembersWhereItsStoreIs() throws {
+    let place = workplace.path("drive")
+    try workplace.train("run", "--store", place, "--steps", "2").expect(0)
+    try workplace.train("run", "--steps", "3").expect(0)
+    let lines = try workplace.lines("run/metrics.jsonl")
+    #expect(lines.count == 3)
+
+    try workplace.train("run", "--store", workplace.path("other"), "--steps", "4").expect(
+      78, place, "leave out --store")
+    try FileManager.default.moveItem(atPath: place, toPath: place + "-unmounted")
+    try workplace.train("run", "--steps", "4").expect(66, "the store is missing")
+    #expect(try workplace.lines("run/metrics.jsonl") == lines)
+    #expect(!workplace.exists("other"))
+
+    try FileManager.default.moveItem(atPath: place + "-unmounted", toPath: place)
+    try workplace.train("run", "--steps", "4").expect(0)
+    #expect(try workplace.lines("run/metrics.jsonl").count == 4)
+  }
+
+  /// What a first start leaves that was killed before it wrote its configuration.
+  @Test func freshRecoversAStartThatWasKilled() throws {
+    try workplace.trained("run", "--steps", "1")
+    for name in try FileManager.default.contentsOfDirectory(atPath: workplace.path("run"))
+    where name != "store" {
+      try FileManager.default.removeItem(atPath: workplace.path("run/\(name)"))
+    }
+    try workplace.train("run", "--fresh", "--steps", "1").expect(0)
+    #expect(try workplace.lines("run/metrics.jsonl").count == 1)
+  }
 }
