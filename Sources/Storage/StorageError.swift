@@ -31,6 +31,8 @@ package enum StorageError: Error, Sendable {
   /// A whole store, of another run.
   case belongsToAnother(path: String, found: String, wanted: String)
   case missing(path: String, what: String)
+  /// Two paths of one store that name one directory.
+  case sameDirectory(String, String)
   case diskTooSmall(path: String, needed: Int, free: Int)
   case locked(path: String, pid: Int?)
   /// A transfer, open or sync of a data file.
@@ -64,6 +66,9 @@ extension StorageError: CustomStringConvertible {
         + "name another directory with --store, or start again with --fresh"
     case .missing(let path, let what):
       return "\(path): \(what) is missing: check --store and that the drive is mounted"
+    case .sameDirectory(let first, let second):
+      return "\(first) and \(second) are the same directory: a store needs each of its directories "
+        + "once; name another with --store, or leave one out"
     case .diskTooSmall(let path, let needed, let free):
       return "\(path): the store needs \(ByteCount(needed)), \(ByteCount(free)) are free "
         + "(\(ByteCount(needed - free)) missing): free space or add a drive with --store"
@@ -96,6 +101,7 @@ extension StorageError: CustomStringConvertible {
     case .system: 74
     case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74
     case .locked: 75
+    case .sameDirectory: 78
     }
   }
 }

@@ -9,10 +9,11 @@ extension Store {
     _ configuration: StoreConfiguration, disk: any Disk, create: Bool
   ) throws(StorageError) -> Store {
     let manifestPath = configuration.paths[0] + "/" + Manifest.name
+    try checkDistinct(configuration.paths)
     if try !exists(manifestPath) {
       guard create else { throw .missing(path: manifestPath, what: "the store") }
       try requireSpace(for: configuration)
-      for path in configuration.paths { try makeDirectory(path) }
+      try makeDirectories(configuration.paths)
       let lock = try StoreLock(configuration.paths[0] + "/" + lockName, .exclusive)
       // Another process may have made it between the look and the lock.
       if try !exists(manifestPath) { try make(configuration, disk: disk) }
@@ -29,6 +30,7 @@ extension Store {
     paths: [String], disk: any Disk
   ) throws(StorageError) -> Store {
     precondition(!paths.isEmpty, "a store has a path")
+    try checkDistinct(paths)
     let manifestPath = paths[0] + "/" + Manifest.name
     let description = try describe(paths[0])
     guard paths.count == description.paths.count else {
@@ -198,11 +200,6 @@ extension Store {
       throw .foreign(path: path, reason: "not a regular file")
     }
     return true
-  }
-
-  private static func makeDirectory(_ path: String) throws(StorageError) {
-    if unsafe mkdir(path, mode_t(0o700)) == 0 { return }
-    if errno != EEXIST { throw .system(action: "create", path: path, code: errno) }
   }
 
   private static func syncDirectory(_ path: String) throws(StorageError) {

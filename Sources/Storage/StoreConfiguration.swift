@@ -2,7 +2,8 @@ import Base
 
 /// What a store is asked to be.
 package struct StoreConfiguration: Sendable {
-  /// Directories, one per drive; the first holds the manifest and the lock.
+  /// Directories, one per drive; the first holds the manifest and the lock. Opening refuses two that
+  /// are the same, however they are spelled.
   package let paths: [String]
   /// Relative speeds of the paths: slots are shared out in proportion.
   package let bandwidths: [Double]
@@ -18,7 +19,6 @@ package struct StoreConfiguration: Sendable {
     blocks: Int
   ) {
     precondition(!paths.isEmpty, "a store has a path")
-    precondition(Set(paths).count == paths.count, "every path is named once")
     precondition(blocks > 0, "a store has blocks")
     precondition(!identity.isEmpty, "a store belongs to somebody")
     let bandwidths = bandwidths ?? paths.map { _ in 1 }

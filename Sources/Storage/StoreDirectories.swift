@@ -1,0 +1,39 @@
+import Glibc
+
+/// Makes the directories of a store where there are none.
+/// - Throws: `.sameDirectory`. Whatever is thrown, directories made until then are removed again.
+func makeDirectories(_ paths: [String]) throws(StorageError) {
+  var made: [String] = []
+  do throws(StorageError) {
+    for path in paths {
+      if try makeDirectory(path) { made.append(path) }
+    }
+    try checkDistinct(paths)
+  } catch {
+    for path in made { unsafe rmdir(path) }
+    throw error
+  }
+}
+
+/// Refuses paths that name one directory: their data files would be the same bytes. Names are not
+/// compared, since `a`, `./a` and a symbolic link to it differ. Says nothing of missing directories.
+func checkDistinct(_ paths: [String]) throws(StorageError) {
+  struct Identity: Hashable {
+    let device: UInt
+    let inode: UInt
+  }
+  var seen: [Identity: String] = [:]
+  for path in paths {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { continue }
+    let identity = Identity(device: status.st_dev, inode: status.st_ino)
+    if let first = seen.updateValue(path, forKey: identity) { throw .sameDirectory(first, path) }
+  }
+}
+
+/// - Returns: whether it was missing.
+private func makeDirectory(_ path: String) throws(StorageError) -> Bool {
+  if unsafe mkdir(path, mode_t(0o700)) == 0 { return true }
+  guard errno == EEXIST else { throw .system(action: "create", path: path, code: errno) }
+  return false
+}
