@@ -3,13 +3,16 @@ import Glibc
 
 /// Refuses a new store that would not fit, before anything of it exists.
 ///
-/// Paths on one file system are added up: each may fit alone and both not.
+/// Paths on one file system are added up: each may fit alone and both not. What an interrupted
+/// creation has already taken counts as free, since its files are replaced.
+/// - Throws: `.foreign` when a data file is there that no interrupted creation left.
 func requireSpace(for configuration: StoreConfiguration) throws(StorageError) {
   var needs: [UInt: (path: String, needed: Int, free: Int)] = [:]
   for (path, bytes) in zip(configuration.paths, configuration.bytesPerPath) {
     let (device, free) = try fileSystem(under: path)
+    let leftover = try Leftover(at: path + "/" + DataFile.name)?.allocatedBytes ?? 0
     let before = needs[device] ?? (path, 0, free)
-    needs[device] = (before.path, before.needed + bytes, before.free)
+    needs[device] = (before.path, before.needed + bytes, before.free + leftover)
   }
   for need in needs.values where need.needed > need.free {
     throw .diskTooSmall(path: need.path, needed: need.needed, free: need.free)

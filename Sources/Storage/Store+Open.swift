@@ -174,20 +174,22 @@ extension Store {
     }
   }
 
-  /// A data file without a manifest: taken over when it is one that an interrupted creation left,
-  /// of the right size and never signed; anything else is somebody's.
+  /// Replaces a data file without a manifest when an interrupted creation left it; anything else is
+  /// somebody's.
   private static func takeOver(
     _ path: String, bytes: Int, disk: any Disk
   ) throws(StorageError) {
-    let refusal = StorageError.foreign(
-      path: path, reason: "a data file without a manifest; if nobody needs it, remove it")
-    let left: DataFile
-    do {
-      left = try openFile(path, bytes: bytes, disk: disk, mode: .readWrite)
-    } catch {
-      throw refusal
+    if let leftover = try Leftover(at: path) {
+      try leftover.remove()
+      do { _ = try disk.openFile(path, byteCount: bytes, .create) } catch { throw .disk(error) }
+      return
     }
-    guard try left.state(on: disk, expecting: []) == .unsigned else { throw refusal }
+    // A file that this disk has and the file system has not: a disk in memory, which makes files
+    // whole. It goes on being used.
+    let file = try openFile(path, bytes: bytes, disk: disk, mode: .readWrite)
+    guard try file.state(on: disk, expecting: []) == .unsigned else {
+      throw .foreign(path: path, reason: "a data file without a manifest")
+    }
   }
 
   private static func exists(_ path: String) throws(StorageError) -> Bool {

@@ -10,8 +10,8 @@ import Testing
 final class TestDirectory {
   let path: String
 
-  init() throws {
-    var template = Array("/tmp/pagoda-store-XXXXXX".utf8CString)
+  init(in parent: String = "/tmp") throws {
+    var template = Array("\(parent)/pagoda-store-XXXXXX".utf8CString)
     guard unsafe mkdtemp(&template) != nil else { throw TestDirectoryError.refused(errno) }
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
