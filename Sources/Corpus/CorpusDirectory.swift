@@ -6,26 +6,32 @@ struct CorpusDirectory {
   private let final: String
   private let partial: String
   private static let licences = "licences"
+  private static let suffix = ".partial"
 
   /// Starts afresh; what an interrupted preparation left is removed.
   init(_ path: String) throws(CorpusError) {
-    final = path
-    partial = path + ".partial"
+    final = Self.target(of: path)
+    partial = final + Self.suffix
+    try DirectoryReplacement.start(partial)
     try Self.attempt(partial) { [partial] in
-      if FileManager.default.fileExists(atPath: partial) {
-        try FileManager.default.removeItem(atPath: partial)
-      }
       try FileManager.default.createDirectory(
         atPath: "\(partial)/\(Self.licences)", withIntermediateDirectories: true)
     }
   }
 
-  /// Refuses to replace anything but a corpus or an empty directory.
+  /// Refuses to replace anything but a corpus, an empty directory or an unfinished one, there or
+  /// where the new one is made.
   static func checkReplaceable(_ path: String) throws(CorpusError) {
-    guard FileManager.default.fileExists(atPath: path) else { return }
-    guard DirectoryWalk.isDirectory(path) else { throw .notACorpus(path: path) }
-    let held = try DirectoryWalk.children(of: path)
-    guard held.isEmpty || held.contains(CorpusFile.manifest) else { throw .notACorpus(path: path) }
+    let final = target(of: path)
+    try DirectoryReplacement.recover(final)
+    try DirectoryReplacement.check(final)
+    try DirectoryReplacement.check(final + suffix)
+  }
+
+  /// The directory that a symbolic link at `path` leads to: it is replaced, the link stays.
+  private static func target(of path: String) -> String {
+    let isLink = (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) != nil
+    return isLink ? URL(fileURLWithPath: path).resolvingSymlinksInPath().path : path
   }
 
   /// What an input is called: the last part of its path.
@@ -62,16 +68,7 @@ struct CorpusDirectory {
   }
 
   /// Gives the finished directory its name.
-  func publish() throws(CorpusError) {
-    try Self.attempt(final) {
-      let files = FileManager.default
-      let old = final + ".old"
-      if files.fileExists(atPath: old) { try files.removeItem(atPath: old) }
-      if files.fileExists(atPath: final) { try files.moveItem(atPath: final, toPath: old) }
-      try files.moveItem(atPath: partial, toPath: final)
-      if files.fileExists(atPath: old) { try files.removeItem(atPath: old) }
-    }
-  }
+  func publish() throws(CorpusError) { try DirectoryReplacement.publish(partial, as: final) }
 
   /// The first licence that the package's copyright file names; Debian's machine-readable format
   /// puts that of the bulk of the files first.

@@ -125,6 +125,7 @@ import Testing
 @Test func preparationStartsAfreshAndReplaces() throws {
   let directory = try TemporaryDirectory()
   try Fixture.writePackage(directory, "package")
+  try directory.write("", "corpus.partial/.pagoda-unfinished")
   try directory.write("half of it", "corpus.partial/train.bin")
   try directory.write("left over", "corpus.partial/junk")
   let output = directory.path + "/corpus"
