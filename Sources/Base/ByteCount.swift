@@ -11,7 +11,8 @@ package struct ByteCount: Hashable, Comparable, Sendable {
     ("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("tb", 1e12), ("b", 1), ("", 1),
   ]
 
-  /// Parses `512MiB`, `4GiB`, `200MB`, `1.5e9`; nil for anything else, for negative and for fractional bytes.
+  /// Parses `512MiB`, `4GiB`, `200MB`, `1.5e9`; nil for anything else, for
+  /// negative and for fractional bytes.
   package init?(parsing text: String) {
     let lower = text.lowercased().filter { $0 != " " && $0 != "_" }
     for (suffix, factor) in Self.units where lower.hasSuffix(suffix) {
@@ -35,8 +36,8 @@ extension ByteCount: CustomStringConvertible {
       value /= 1024
       unit += 1
     }
-    return
-      "\(fixed(value, value == value.rounded() || value >= 100 ? 0 : value >= 10 ? 1 : 2)) \(names[unit])"
+    let digits = value == value.rounded() || value >= 100 ? 0 : value >= 10 ? 1 : 2
+    return "\(fixed(value, digits)) \(names[unit])"
   }
 }
 

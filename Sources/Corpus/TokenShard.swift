@@ -96,7 +96,8 @@ extension TokenShard {
   }
 
   /// Reads the bytes of the file `path`.
-  /// - Throws: `CorpusError.damaged` for anything but a whole shard of this version whose tokens are
+  /// - Throws: `CorpusError.damaged` for anything but a whole shard of this version whose tokens
+  ///   are all below `vocabularySize`.
   package init(decoding data: Data, path: String, vocabularySize: Int) throws(CorpusError) {
     func damage(_ offset: Int, _ cause: String) -> CorpusError {
       .damaged(path: path, offset: offset, cause: cause)

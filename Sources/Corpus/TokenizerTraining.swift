@@ -35,7 +35,7 @@ package struct TokenizerTraining: Codable, Equatable, Sendable {
     guard let model = unsafe model else {
       throw .tokenizer(
         cause: "SentencePiece could not train (\(string(of: message)))",
-        remedy: "ask for another --vocabulary-size, or give it more text")
+        remedy: "ask for another --vocabulary, or give it more text")
     }
     defer { unsafe cspm_release(model) }
     return unsafe Data(bytes: model, count: byteCount)

@@ -105,7 +105,8 @@ extension FileTable {
     }
   }
 
-  /// Asked before, since allocating more than there is takes all there is from everyone for a while.
+  /// Asked before, since allocating more than there is takes all there is from everyone for a
+  /// while.
   private static func checkRoom(
     _ descriptor: Int32, _ path: String, _ byteCount: Int
   ) throws(DiskError) {

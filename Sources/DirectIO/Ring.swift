@@ -60,11 +60,11 @@ package struct RingRefusal: Error, Sendable, CustomStringConvertible {
 
   /// Tries the best flags first; kernels that do not know one answer EINVAL.
   ///
-  /// COOP_TASKRUN: the kernel does not interrupt the owner's arithmetic to post an answer or to go on
-  /// with a request; it waits for the owner's next entry, at the latest the clock tick. TASKRUN_FLAG
-  /// makes peeking notice such answers. Not DEFER_TASKRUN: then it waits until the owner comes back
-  /// to the ring, after 50 ms of arithmetic. Not SINGLE_ISSUER: it gains little without the former
-  /// and ties the ring to the thread that made it.
+  /// COOP_TASKRUN: the kernel does not interrupt the owner's arithmetic to post an answer or to go
+  /// on with a request; it waits for the owner's next entry, at the latest the clock tick.
+  /// TASKRUN_FLAG makes peeking notice such answers. Not DEFER_TASKRUN: then it waits until the
+  /// owner comes back to the ring, after 50 ms of arithmetic. Not SINGLE_ISSUER: it gains little
+  /// without the former and ties the ring to the thread that made it.
   private static func setUp(
     _ ring: UnsafeMutablePointer<io_uring>, _ entries: Int
   ) throws(RingRefusal) -> [String] {

@@ -43,6 +43,6 @@ package struct Generation: Hashable, Sendable {
   package let step: Int
   /// Seconds since 1970.
   package let committedAt: Int
-  /// What training stored beside it: the data cursor, the config.
+  /// What training stored beside it: the progress of the run.
   package let payload: [UInt8]
 }

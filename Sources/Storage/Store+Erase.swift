@@ -2,8 +2,8 @@ import Foundation
 
 extension Store {
   /// Deletes the store in `paths`, for a run that starts over: its manifest first, so that an
-  /// interruption leaves no half store, then data files and lock. Other files are left alone, and so
-  /// are directories that hold any.
+  /// interruption leaves no half store, then data files and lock. Other files are left alone, and
+  /// so are directories that hold any.
   /// - Throws: `StorageError.locked` when somebody uses it.
   package static func erase(_ paths: [String]) throws(StorageError) {
     let manager = FileManager.default
