@@ -1,43 +1,53 @@
 import Corpus
 import Foundation
+import TestSupport
 import Testing
 
-/// Prepares the real packages; needs `tools/setup data` and PAGODA_PACKAGES=DIR.
-@Test(.enabled(if: ProcessInfo.processInfo.environment["PAGODA_PACKAGES"] != nil))
+/// What `tools/setup data` unpacks, in the root of the repository.
+private let packages = URL(fileURLWithPath: #filePath)
+  .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+  .appending(path: "data/packages").path
+
+/// Prepares the real packages, where they are.
+@Test(.enabled(if: FileManager.default.fileExists(atPath: packages + "/mediawiki")))
 func theRealPackagesMakeACorpus() throws {
-  let packages = try #require(ProcessInfo.processInfo.environment["PAGODA_PACKAGES"])
+  let directory = try TemporaryDirectory()
   var options = CorpusPreparation.Options()
-  options.languages = .tags([
-    "de", "fr", "es", "it", "pt_BR", "nl", "sv", "pl", "cs", "ru", "uk", "tr", "ja", "ko",
-    "zh_Hans", "ar", "he", "hi", "el", "fi", "hu", "vi", "id", "fa",
-  ])
-  let output = "\(packages)/../corpus24"
-  let clock = ContinuousClock()
-  let start = clock.now
-  let manifest = try CorpusPreparation(
-    inputs: ["\(packages)/mediawiki", "\(packages)/gnome-user-docs"], output: output,
-    options: options
-  ).run { print(clock.now - start, $0) }
-  print(clock.now - start, "done")
-  for language in manifest.languages {
-    print(
-      language.tag, language.trainingSegments, language.heldOutSegments, language.trainingTokens)
+  options.languages = .tags(["de", "fr", "es", "ru", "ja", "ar"])
+  options.segmentsPerLanguageMax = 3000
+  options.tokenizer.sampleBytesMax = 1_000_000
+  options.tokenizer.vocabularySize = 4000
+  let names = ["mediawiki", "gnome-user-docs"].filter {
+    FileManager.default.fileExists(atPath: "\(packages)/\($0)")
   }
+  let output = directory.path + "/corpus"
+  try CorpusPreparation(
+    inputs: names.map { "\(packages)/\($0)" }, output: output, options: options
+  ).run()
+
   let corpus = try ParallelCorpus.open(output)
-  print(clock.now - start, "opened", try ParallelCorpus.memory(of: output))
-  #expect(corpus.languageCount == 25)
+  #expect(corpus.languageCount == 7)
   for language in corpus.languages {
     #expect(corpus.training.segments(language, and: language).count > 1500)
+    #expect(corpus.heldOut.segments(language, and: language).count > 50)
   }
+
+  let english = corpus.languages[0]
+  let tokenizer = try corpus.tokenizer()
+  let training = Set(
+    (0..<corpus.training.segmentCount).map { segment in
+      tokenizer.decode(corpus.training.tokens(segment, english).map { Int32($0) })
+    })
+  let heldOut = Set(try corpus.heldOutText().map { $0[english.rawValue] })
+  #expect(training.count > 1500 && heldOut.count > 50)
+  #expect(training.isDisjoint(with: heldOut))
 
   let sampler = try BatchSampler(
     corpus: corpus, mix: TaskMix(), seed: 1,
     limits: BatchSampler.Limits(microBatchTokens: 2048, maxSequenceTokens: 256))
-  let sampling = clock.now
-  let tokens = (0..<1000).reduce(0) { $0 + sampler.microBatch(step: $1, index: 0).targetTokenCount }
-  print(clock.now - sampling, "for", tokens, "target tokens,", sampler.residentBytes, "bytes")
-  #expect(tokens > 1000 * 1500)
-  let heldOut = HeldOut(corpus: corpus, limits: sampler.limits, noise: DenoisingNoise())
-  let evaluation = heldOut.evaluationBatches(tokensPerTaskMax: 4000)
-  #expect(unigramEntropy(of: evaluation.flatMap(\.targetOutput)) > 6)
+  let tokens = (0..<100).reduce(0) { $0 + sampler.microBatch(step: $1, index: 0).targetTokenCount }
+  #expect(tokens > 100 * 1500)
+  let evaluation = HeldOut(corpus: corpus, limits: sampler.limits, noise: DenoisingNoise())
+    .evaluationBatches(tokensPerTaskMax: 4000)
+  #expect(unigramEntropy(of: evaluation.flatMap(\.targetOutput)) > 5)
 }
