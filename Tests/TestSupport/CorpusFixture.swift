@@ -1,5 +1,6 @@
 package import Corpus
 import Foundation
+import Synchronization
 
 /// Text for tests.
 package enum Sentences {
@@ -14,15 +15,31 @@ package enum Sentences {
   }
 }
 
-/// A directory that goes away with its owner.
+/// A directory that goes away with its owner, or with the process: what a static property owns has
+/// no other end.
 package final class TemporaryDirectory: Sendable {
   package let path: String
 
   package init() throws {
     path = NSTemporaryDirectory() + "pagoda-corpus-" + UUID().uuidString
+    Self.removeAllAtExit
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    Self.present.withLock { _ = $0.insert(path) }
   }
-  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  deinit {
+    try? FileManager.default.removeItem(atPath: path)
+    Self.present.withLock { _ = $0.remove(path) }
+  }
+
+  private static let present = Mutex<Set<String>>([])
+  private static let removeAllAtExit: Void = {
+    atexit {
+      for path in TemporaryDirectory.present.withLock({ $0 }) {
+        try? FileManager.default.removeItem(atPath: path)
+      }
+    }
+  }()
 
   package func write(_ text: String, _ name: String) throws {
     let url = URL(fileURLWithPath: "\(path)/\(name)")
