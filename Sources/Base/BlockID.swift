@@ -1,7 +1,8 @@
 /// The name of one block, the unit of paging.
 ///
 /// An expert block is a slice of one expert of one MoE layer; layers count in forward order over
-/// the whole model, the encoder first. A dense block is a range of the flat vector of dense parameters.
+/// the whole model, the encoder first. A dense block is a range of the flat vector of dense
+/// parameters.
 package struct BlockID: Hashable, Sendable {
   package enum Kind: UInt8, Sendable {
     case dense = 0

@@ -46,8 +46,8 @@ package final class MemoryLedger: Sendable {
   package init(ceiling: Int) { self.ceiling = ceiling }
 
   /// Grants `bytes` to `name`.
-  /// - Throws: `MemoryRefusal` when the sum of all grants would pass the ceiling; nothing is granted
-  ///   then.
+  /// - Throws: `MemoryRefusal` when the sum of all grants would pass the ceiling; nothing is
+  ///   granted then.
   package func grant(_ name: String, bytes: Int) throws(MemoryRefusal) {
     precondition(bytes >= 0, "a grant has a size")
     let granted = state.withLock { grants -> Int? in

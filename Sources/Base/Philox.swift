@@ -1,5 +1,6 @@
 /// What a random number is for. Each purpose is its own stream of the one seed, so that adding a
-/// use never moves the numbers of another. Raw values are part of what a seed means: never renumber.
+/// use never moves the numbers of another. Raw values are part of what a seed means: never
+/// renumber.
 package enum RandomPurpose: UInt32, Sendable {
   case initialisation = 1
   case tokenSelection = 2

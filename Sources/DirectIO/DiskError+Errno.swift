@@ -40,8 +40,8 @@ extension DiskError {
     case EIO:
       action == .open || action == .create
         ? "the device reports an error; see `dmesg`"
-        : "the device reports an error, also after \(Request.errorsAllowed) repetitions; see `dmesg`"
-          + ", then check the drive with `smartctl -a`"
+        : "the device reports an error, also after \(Request.errorsAllowed) repetitions; see "
+          + "`dmesg`, then check the drive with `smartctl -a`"
     case ENODEV, ENXIO, ENOTCONN:
       "the device is gone; check cable, mount and `dmesg`"
     case ESTALE:

@@ -2,8 +2,8 @@ import Base
 
 /// What a store is asked to be.
 package struct StoreConfiguration: Sendable {
-  /// Directories, one per drive; the first holds the manifest and the lock. Opening refuses two that
-  /// are the same, however they are spelled.
+  /// Directories, one per drive; the first holds the manifest and the lock. Opening refuses two
+  /// that are the same, however they are spelled.
   package let paths: [String]
   /// Relative speeds of the paths: slots are shared out in proportion.
   package let bandwidths: [Double]

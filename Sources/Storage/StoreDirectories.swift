@@ -16,7 +16,8 @@ func makeDirectories(_ paths: [String]) throws(StorageError) {
 }
 
 /// Refuses paths that name one directory: their data files would be the same bytes. Names are not
-/// compared, since `a`, `./a` and a symbolic link to it differ. Says nothing of missing directories.
+/// compared, since `a`, `./a` and a symbolic link to it differ. Says nothing of missing
+/// directories.
 func checkDistinct(_ paths: [String]) throws(StorageError) {
   struct Identity: Hashable {
     let device: UInt
