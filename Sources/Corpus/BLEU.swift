@@ -29,7 +29,8 @@ package struct BLEU: Sendable {
 
   package init(tokenization: Tokenization = .mteval13a) { self.tokenization = tokenization }
 
-  /// As is usual for text in the language with the tag `tag`: characters where no spaces separate words.
+  /// As is usual for text in the language with the tag `tag`: characters where no spaces separate
+  /// words.
   package init(forLanguage tag: String) {
     let language = String(tag.prefix { $0 != "_" })
     let unspaced = ["zh", "ja", "th", "km", "lo", "my", "yue", "wuu"]

@@ -26,9 +26,10 @@ package struct HeldOut: Sendable {
       + corpus.languages.map { .denoise($0) }
   }
 
-  /// Micro-batches with at most `tokensPerTaskMax` target tokens of each task, packed as full as those
-  /// of training and with the tasks mixed as there: the gate's capacity means the same in both. Tasks
-  /// without held-out text are left out. A pure function of the corpus and the arguments.
+  /// Micro-batches with at most `tokensPerTaskMax` target tokens of each task, packed as full as
+  /// those of training and with the tasks mixed as there: the gate's capacity means the same in
+  /// both. Tasks without held-out text are left out. A pure function of the corpus and the
+  /// arguments.
   package func evaluationBatches(tokensPerTaskMax: Int) -> [MicroBatch] {
     var queues = tasks.map { examples($0, tokensMax: tokensPerTaskMax)[...] }
     var batches: [MicroBatch] = []
@@ -45,8 +46,8 @@ package struct HeldOut: Sendable {
     return batches
   }
 
-  /// Up to `count` held-out translations of each pair, with their raw text. The reference is the text
-  /// as written, not what the tokenizer makes of it.
+  /// Up to `count` held-out translations of each pair, with their raw text. The reference is the
+  /// text as written, not what the tokenizer makes of it.
   package func translationSamples(
     _ pairs: [(source: LanguageIndex, target: LanguageIndex)], count: Int
   ) throws(CorpusError) -> [[TranslationSample]] {

@@ -1,8 +1,8 @@
 /// The two halves of an fp32 weight. `hi` is the nearest bfloat16, halves up in magnitude:
 /// (bits + 0x8000) >> 16. `lo`, the low 16 bits read as a signed number, is what is missing.
 ///
-/// Not round-to-even: at a tie it leaves the remainder +32768, which a signed 16-bit number does not
-/// hold; 10 % of the means of two bfloat16 weights are such ties.
+/// Not round-to-even: at a tie it leaves the remainder +32768, which a signed 16-bit number does
+/// not hold; 10 % of the means of two bfloat16 weights are such ties.
 @inlinable
 package func splitMaster(_ weight: Float) -> (hi: UInt16, lo: UInt16) {
   let bits = weight.bitPattern

@@ -1,5 +1,5 @@
-/// e^x: within 2 units in the last place for x in -87.3...88, exactly 0 below, NaN for NaN. Above 88
-/// is outside the contract; softmax never goes there.
+/// e^x: within 2 units in the last place for x in -87.3...88, exactly 0 below, NaN for NaN. Above
+/// 88 is outside the contract; softmax never goes there.
 ///
 /// Range reduction x = n ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts, then the polynomial of
 /// Cephes' `expf` (Moshier). Rounding to n goes through 1.5 * 2^23, whose low bits are then n and

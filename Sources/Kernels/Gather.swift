@@ -17,8 +17,8 @@ package func gatherRows(
 
 /// Row indices[i] of `target` += scale * row i of `source`.
 ///
-/// An index may occur many times. Each task owns a strip of 64 columns and adds the rows in order, so
-/// the sums do not depend on the number of workers.
+/// An index may occur many times. Each task owns a strip of 64 columns and adds the rows in order,
+/// so the sums do not depend on the number of workers.
 package func scatterAddRows(
   _ source: Matrix, _ indices: [Int32], scale: Float = 1, to target: Matrix, on workers: Workers
 ) {

@@ -1,8 +1,8 @@
 /// A row-major view of floats: `rows` rows of `columns` floats, `stride` floats from row to row.
 ///
 /// Reference semantics, like a NumPy view: copies of the view and sub-views share the floats, and
-/// writing through a `let` view is fine. The view holds its buffer, and its bounds are checked once,
-/// when it is made.
+/// writing through a `let` view is fine. The view holds its buffer, and its bounds are checked
+/// once, when it is made.
 @safe @usableFromInline package struct Matrix: Sendable {
   @usableFromInline package let buffer: FloatBuffer
   @usableFromInline package let offset: Int

@@ -68,8 +68,8 @@ package func sumLanes(_ v: SIMD8<Float>) -> Float {
   return two.x + two.y
 }
 
-/// Sum of the squares of all elements, as the norm of a gradient needs it: rows by `dot` in pieces of
-/// 1024 columns, pieces added in Double, in row order.
+/// Sum of the squares of all elements, as the norm of a gradient needs it: rows by `dot` in pieces
+/// of 1024 columns, pieces added in Double, in row order.
 package func sumOfSquares(_ x: Matrix) -> Double {
   var total = 0.0
   var start = 0

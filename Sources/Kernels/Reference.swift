@@ -1,6 +1,7 @@
 import Glibc
 
-/// Slow twins of the kernels: plain loops in Double, read once and believed. Tests compare with them.
+/// Slow twins of the kernels: plain loops in Double, read once and believed. Tests compare with
+/// them.
 package enum Reference {
   /// op(a) op(b), [m, n] in row order.
   package static func matmul(

@@ -1,5 +1,5 @@
-/// A borrowed run of floats: what kernels loop over. It cannot outlive the matrix it was taken from,
-/// and every access is checked. Like the view it comes from, it writes through `let`.
+/// A borrowed run of floats: what kernels loop over. It cannot outlive the matrix it was taken
+/// from, and every access is checked. Like the view it comes from, it writes through `let`.
 @safe @usableFromInline package struct Row: ~Escapable {
   @usableFromInline let base: UnsafeMutablePointer<Float>
   @usableFromInline package let count: Int

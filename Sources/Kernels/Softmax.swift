@@ -8,7 +8,8 @@ package func softmaxRows(_ x: Matrix, on workers: Workers) {
   }
 }
 
-/// A row becomes its softmax, in place: exp(x - maximum) / sum. Log sum exp x is maximum + log(sum).
+/// A row becomes its softmax, in place: exp(x - maximum) / sum. Log sum exp x is maximum +
+/// log(sum).
 @discardableResult
 package func softmax(_ x: borrowing Row) -> (maximum: Float, sum: Float) {
   let maximum = largest(x)
@@ -25,15 +26,16 @@ package func exponentiate(_ x: borrowing Row, minus offset: Float) -> Float {
 
 /// The largest element of a row, -infinity of an empty one. NaN if there is a positive NaN.
 ///
-/// Compared as integers in the order of floats: an integer maximum vectorises, a float one does not,
-/// for the sake of NaN.
+/// Compared as integers in the order of floats: an integer maximum vectorises, a float one does
+/// not, for the sake of NaN.
 package func largest(_ x: borrowing Row) -> Float {
   var best = orderedBits(-.infinity)
   for j in 0..<x.count { best = max(best, orderedBits(x[j])) }
   return Float(bitPattern: UInt32(bitPattern: best ^ (best &>> 31 & 0x7fff_ffff)))
 }
 
-/// The bits of `x` as an integer that sorts as floats do: negative ones have all but the sign flipped.
+/// The bits of `x` as an integer that sorts as floats do: negative ones have all but the sign
+/// flipped.
 @inline(__always)
 private func orderedBits(_ x: Float) -> Int32 {
   let bits = Int32(bitPattern: x.bitPattern)

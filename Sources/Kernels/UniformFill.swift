@@ -76,8 +76,8 @@ package struct UniformFill: Sendable {
   }
 }
 
-/// `Philox.words` for eight consecutive last counters, in vector registers: 32-bit numbers in 64-bit
-/// lanes, as the widening multiplication wants them.
+/// `Philox.words` for eight consecutive last counters, in vector registers: 32-bit numbers in
+/// 64-bit lanes, as the widening multiplication wants them.
 private struct PhiloxBatch: Sendable {
   typealias Words = SIMD8<UInt64>
   private let key: (UInt64, UInt64)

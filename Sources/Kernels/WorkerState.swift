@@ -8,9 +8,10 @@ import Synchronization
 ///     63          32 31      30           0
 ///     | generation  | closed |  running   |
 ///
-/// A thread joins a loop by adding one to `running` while the loop is open; the caller closes it when
-/// no index is left and waits until `running` is zero. `job` is written only while the loop is closed
-/// and nobody runs, and read only by threads that joined: that is why @unchecked Sendable holds.
+/// A thread joins a loop by adding one to `running` while the loop is open; the caller closes it
+/// when no index is left and waits until `running` is zero. `job` is written only while the loop is
+/// closed and nobody runs, and read only by threads that joined: that is why @unchecked Sendable
+/// holds.
 @safe final class WorkerState: @unchecked Sendable {
   typealias Body = @Sendable (_ index: Int, _ worker: Int) -> Void
 

@@ -10,12 +10,12 @@ package struct AttentionSpan: Hashable, Sendable {
   }
 }
 
-/// The core of multi-head attention over packed, ragged rows: context = softmax(q k^T / sqrt(H)) v per
-/// sequence and head. The projections around it are the caller's.
+/// The core of multi-head attention over packed, ragged rows: context = softmax(q k^T / sqrt(H)) v
+/// per sequence and head. The projections around it are the caller's.
 ///
-/// Legend: queries [Tq, D], keys and values [Tk, D]; D = heads * H, head h in columns h H ..< (h+1) H.
-/// A task is one (sequence, head), cut into 64 queries at a time, so scratch is [64, longest keys],
-/// twice, per worker, allocated here; probabilities are computed again by the backward pass.
+/// Legend: queries [Tq, D], keys and values [Tk, D]; D = heads * H, head h in columns h H ..< (h+1)
+/// H. A task is one (sequence, head), cut into 64 queries at a time, so scratch is [64, longest
+/// keys], twice, per worker, allocated here; probabilities are computed again by the backward pass.
 package struct Attention: Sendable {
   package let heads: Int
   package let headWidth: Int

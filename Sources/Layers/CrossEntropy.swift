@@ -50,8 +50,8 @@ package struct CrossEntropy: Sendable {
     return total
   }
 
-  /// The loss, dx_ND (overwritten) and dembedding_VD +=, both times `scale`: 1 / target tokens of the
-  /// whole batch.
+  /// The loss, dx_ND (overwritten) and dembedding_VD +=, both times `scale`: 1 / target tokens of
+  /// the whole batch.
   package func forwardBackward(
     _ x: Matrix, targets: [Int32], embedding: Matrix, scale: Float, dx: Matrix,
     dembedding: Matrix, on workers: Workers
@@ -122,8 +122,8 @@ package struct CrossEntropy: Sendable {
     }
   }
 
-  /// Row `index` of the tile becomes exp(logit - maximum), and its losses are noted. Returns the sum
-  /// of the row.
+  /// Row `index` of the tile becomes exp(logit - maximum), and its losses are noted. Returns the
+  /// sum of the row.
   private func lose(_ index: Int, _ logits: Matrix, target: Int) -> Float {
     let row = logits.row(index)
     let (chosen, mean) = (row[target], sum(row) / Float(row.count))

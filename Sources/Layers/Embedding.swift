@@ -4,8 +4,9 @@ package import Kernels
 /// Token rows of a table times sqrt(D), plus sinusoidal positions.
 ///
 /// Positions as fairseq and M2M-100 compute them: the first half of the columns sine, the second
-/// cosine, of position * exp(-ln 10000 * i / (D/2 - 1)); they restart in each sequence and the first
-/// is number 2 (their padding index 1, plus 1). Legend: N packed tokens, D width, V vocabulary.
+/// cosine, of position * exp(-ln 10000 * i / (D/2 - 1)); they restart in each sequence and the
+/// first is number 2 (their padding index 1, plus 1). Legend: N packed tokens, D width, V
+/// vocabulary.
 package struct Embedding: Sendable {
   package let scale: Float
   /// Row r holds position r of a sequence, [positionsMax, D].
@@ -27,8 +28,8 @@ package struct Embedding: Sendable {
   }
 
   /// tokens_N -> x_ND. `sequences` are the runs of rows that are one sequence each; `start` is the
-  /// position of their first token, above 0 when decoding step by step. Rows of no sequence are left
-  /// alone.
+  /// position of their first token, above 0 when decoding step by step. Rows of no sequence are
+  /// left alone.
   package func forward(
     _ tokens: [Int32], table: Matrix, sequences: [Range<Int>], start: Int = 0, into x: Matrix,
     on workers: Workers

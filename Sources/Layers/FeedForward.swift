@@ -39,9 +39,9 @@ package enum FeedForward {
 
   /// The gradients of y for dy_ND.
   ///
-  /// `combine` is for experts: row i of the output was p[i] * y[i], `dy` is the gradient of that, and
-  /// dp[i] = <dy[i], y[i]> comes out without y, as <hidden[i], dy[i] W2^T>. p and dp are [N, 1].
-  /// The hidden units are computed again; `hidden` and `dhidden`, [N, F], are scratch.
+  /// `combine` is for experts: row i of the output was p[i] * y[i], `dy` is the gradient of that,
+  /// and dp[i] = <dy[i], y[i]> comes out without y, as <hidden[i], dy[i] W2^T>. p and dp are [N,
+  /// 1]. The hidden units are computed again; `hidden` and `dhidden`, [N, F], are scratch.
   package static func backward(
     _ h: Matrix, w1: Matrix, w2: Matrix, dy: Matrix, combine: (p: Matrix, dp: Matrix)?,
     hidden: Matrix, dhidden: Matrix, into gradients: Gradients, on workers: Workers
@@ -64,7 +64,8 @@ package enum FeedForward {
     matmul(dhidden, w1, into: gradients.dh, accumulate: gradients.accumulateInput, on: workers)
   }
 
-  /// dp (+)= <hidden, dhidden> by row, then both rows times p: what remains sees the weighted output.
+  /// dp (+)= <hidden, dhidden> by row, then both rows times p: what remains sees the weighted
+  /// output.
   private static func weigh(
     _ hidden: Matrix, _ dhidden: Matrix, p: Matrix, dp: Matrix, accumulate: Bool,
     on workers: Workers

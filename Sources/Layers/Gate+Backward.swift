@@ -2,11 +2,12 @@ import Base
 package import Kernels
 
 extension Gate {
-  /// dweight += and dx += from the loss's gradient of the combine weights and from the balance loss.
+  /// dweight += and dx += from the loss's gradient of the combine weights and from the balance
+  /// loss.
   ///
-  /// `dprobability` is dL/dp of each token's choice; of a dropped token it is ignored, as its expert
-  /// output does not exist. `auxiliaryScale` multiplies the balance loss in L; its token shares count
-  /// as constants. x, key and isTraining as in the forward pass.
+  /// `dprobability` is dL/dp of each token's choice; of a dropped token it is ignored, as its
+  /// expert output does not exist. `auxiliaryScale` multiplies the balance loss in L; its token
+  /// shares count as constants. x, key and isTraining as in the forward pass.
   package func backward(
     _ x: Matrix, weight: Matrix, routing: Routing, key: GateKey, isTraining: Bool,
     dprobability: [Float], auxiliaryScale: Float, dweight: Matrix, dx: Matrix,

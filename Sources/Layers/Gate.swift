@@ -1,8 +1,8 @@
 import Base
 package import Kernels
 
-/// The top-1 gate of an MoE layer (Fedus, Zoph and Shazeer, "Switch transformers", 2021; capacity and
-/// balance loss as DeepSpeed computes them), in fp32 throughout.
+/// The top-1 gate of an MoE layer (Fedus, Zoph and Shazeer, "Switch transformers", 2021; capacity
+/// and balance loss as DeepSpeed computes them), in fp32 throughout.
 ///
 /// Legend: S tokens of one micro-batch, D model width, E experts. The weight is [E, D].
 package struct Gate: Sendable {

@@ -1,7 +1,7 @@
 package import Kernels
 
-/// y = (x - mean) / sqrt(variance + epsilon) * gain + bias over each row (Ba, Kiros and Hinton, "Layer
-/// normalization", 2016). Legend: N rows, D columns.
+/// y = (x - mean) / sqrt(variance + epsilon) * gain + bias over each row (Ba, Kiros and Hinton,
+/// "Layer normalization", 2016). Legend: N rows, D columns.
 package struct LayerNorm: Sendable {
   package let epsilon: Float
 
@@ -29,8 +29,8 @@ package struct LayerNorm: Sendable {
     }
   }
 
-  /// dy_ND -> dx_ND (overwritten, or added to), dgain += and dbias += [1, D]. The statistics of x are
-  /// computed again. `dx` must not overlap `dy`. Takes 8 bytes a row of scratch memory.
+  /// dy_ND -> dx_ND (overwritten, or added to), dgain += and dbias += [1, D]. The statistics of x
+  /// are computed again. `dx` must not overlap `dy`. Takes 8 bytes a row of scratch memory.
   package func backward(
     _ x: Matrix, gain: Matrix, dy: Matrix, dx: Matrix, accumulate: Bool, dgain: Matrix,
     dbias: Matrix, on workers: Workers

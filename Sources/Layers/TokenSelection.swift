@@ -2,8 +2,8 @@ import Base
 
 /// Which tokens an expert keeps when more chose it than it has room for.
 package enum TokenSelection: String, Sendable, CaseIterable {
-  /// Random token selection: the same chance for every position (Kim et al., "Scalable and efficient
-  /// MoE training for multitask multilingual models", 2021).
+  /// Random token selection: the same chance for every position (Kim et al., "Scalable and
+  /// efficient MoE training for multitask multilingual models", 2021).
   case random
   /// The first in token order: starves late positions; for comparison.
   case first

@@ -88,8 +88,8 @@ extension AdamWStep {
   }
 }
 
-/// A span that tasks on several threads may cut up: closures cannot capture spans. Lives only inside
-/// the function that fenced it, which holds the spans exclusively meanwhile.
+/// A span that tasks on several threads may cut up: closures cannot capture spans. Lives only
+/// inside the function that fenced it, which holds the spans exclusively meanwhile.
 ///
 /// @unchecked Sendable: each task takes a range that no other task takes.
 @safe private struct Fence<Element: BitwiseCopyable>: @unchecked Sendable {

@@ -1,5 +1,5 @@
-/// AdamW with PyTorch's conventions (Loshchilov and Hutter, "Decoupled weight decay regularization",
-/// ICLR 2019): for a gradient g = scale * gradient at step t = 1, 2, ...
+/// AdamW with PyTorch's conventions (Loshchilov and Hutter, "Decoupled weight decay
+/// regularization", ICLR 2019): for a gradient g = scale * gradient at step t = 1, 2, ...
 ///
 ///     w -= learningRate * weightDecay * w
 ///     m += (1 - beta1) (g - m)

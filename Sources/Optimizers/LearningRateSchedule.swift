@@ -2,15 +2,16 @@ import Glibc
 
 /// The learning rate as a pure function of the step, so that a resumed run needs no state.
 ///
-/// Linear warm-up over `warmupSteps`, reaching `peak` at step `warmupSteps`; then, until `totalSteps`:
+/// Linear warm-up over `warmupSteps`, reaching `peak` at step `warmupSteps`; then, until
+/// `totalSteps`:
 ///
 ///     constant        peak
 ///     linear          straight line from peak to minimumRatio * peak
 ///     cosine          half a cosine from peak to minimumRatio * peak
 ///     inverseSqrt     peak * sqrt(warmupSteps / step), not below minimumRatio * peak
 ///
-/// After `totalSteps`, linear and cosine stay at their end. Steps count from 1, the first to be taken:
-/// no step is wasted at rate 0.
+/// After `totalSteps`, linear and cosine stay at their end. Steps count from 1, the first to be
+/// taken: no step is wasted at rate 0.
 package struct LearningRateSchedule: Sendable {
   package enum Shape: String, Sendable, CaseIterable {
     case constant, linear, cosine

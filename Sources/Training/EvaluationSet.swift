@@ -79,7 +79,8 @@ extension TrainingStep {
     var report = EvaluationReport()
     report.step = step
     report.tokens = sums.values.reduce(0) { $0 + $1.tokens }
-    // Sorted: a dictionary's own order, and with it the last bit of a sum, changes with the process.
+    // Sorted: a dictionary's own order, and with it the last bit of a sum, changes with the
+    // process.
     report.loss = sums.sorted { $0.key < $1.key }.reduce(0) { $0 + $1.value.nats }
     report.loss /= Double(report.tokens)
     report.loss_by_task = sums.mapValues { $0.nats / Double($0.tokens) }

@@ -5,8 +5,8 @@ package import Storage
 /// How the memory ceiling is shared out, decided before anything large is allocated.
 ///
 /// Fixed needs are granted first, by name; the frames of the page pool get the rest: first the few
-/// that paging cannot do without, then frames for weights (read in both sweeps, 2 bytes a parameter),
-/// then frames for optimizer state (once a step, 10 bytes a parameter).
+/// that paging cannot do without, then frames for weights (read in both sweeps, 2 bytes a
+/// parameter), then frames for optimizer state (once a step, 10 bytes a parameter).
 package struct MemoryPlan: Sendable {
   package let ceiling: Int
   package let fixed: [MemoryLedger.Grant]

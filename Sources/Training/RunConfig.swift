@@ -2,8 +2,9 @@
 /// `config.yaml` of a run all have exactly these keys.
 ///
 /// `model`, `data`, `training` and `seed` decide what is computed and are part of a run's identity;
-/// `memory`, `storage`, `checkpoint`, `evaluation` and `compute` decide only where and when, and may
-/// change between a stop and a resume (`storage.block_bytes` excepted: it fixes the order of sums).
+/// `memory`, `storage`, `checkpoint`, `evaluation` and `compute` decide only where and when, and
+/// may change between a stop and a resume (`storage.block_bytes` excepted: it fixes the order of
+/// sums).
 // Names are the keys of the file, Hugging Face's where it has one.
 // swift-format-ignore: AlwaysUseLowerCamelCase
 package struct RunConfig: Codable, Equatable, Sendable {
@@ -35,7 +36,8 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var token_selection = "random"
     package var router_jitter_noise = 0.0
     package var router_aux_loss_coef = 0.01
-    /// What the experts compute with: `bf16` reads the upper half of the fp32 master, `fp32` all of it.
+    /// What the experts compute with: `bf16` reads the upper half of the fp32 master, `fp32` all of
+    /// it.
     package var weights = "bf16"
   }
 

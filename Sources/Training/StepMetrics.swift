@@ -5,7 +5,8 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   package var step = 0
   /// Mean cross-entropy per target token in nats, without label smoothing and the gate's term.
   package var loss = 0.0
-  /// The load-balancing loss, summed over layers and averaged over micro-batches: 1 a layer is even.
+  /// The load-balancing loss, summed over layers and averaged over micro-batches: 1 a layer is
+  /// even.
   package var aux_loss = 0.0
   package var learning_rate = 0.0
   /// Euclidean norm of the whole gradient before clipping.

@@ -25,8 +25,8 @@ package struct TrainingOutcome: Sendable {
   package let denseParameters: Int
 }
 
-/// Runs steps until the last one or until asked to stop; measures, evaluates and commits on the way.
-/// The same call again continues where the last generation is.
+/// Runs steps until the last one or until asked to stop; measures, evaluates and commits on the
+/// way. The same call again continues where the last generation is.
 package struct Trainer {
   package private(set) var config: RunConfig
   package let run: RunDirectory
@@ -92,8 +92,8 @@ package struct Trainer {
       denseParameters: session.denseParameters)
   }
 
-  /// Checks that the run in the directory, if there is one, is this one, and finds its store where its
-  /// configuration says.
+  /// Checks that the run in the directory, if there is one, is this one, and finds its store where
+  /// its configuration says.
   /// - Returns: whether there is one.
   private mutating func takeUpStore() throws -> Bool {
     try run.check(for: config)
@@ -107,7 +107,8 @@ package struct Trainer {
   }
 
   /// The session in its directory; a start that is refused leaves no new directory behind.
-  /// - Parameter hasBegun: the store must be there: a drive that is not mounted must not look like a
+  /// - Parameter hasBegun: the store must be there: a drive that is not mounted must not look like
+  ///   a
   ///   new beginning.
   private func open(hasBegun: Bool) throws -> TrainingSession {
     _ = try TrainingSession.plan(config)

@@ -29,7 +29,8 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
       "stopped before the translations were done; run the same command to do them"
     case .storesMoved(let path, let found, let wanted):
       "\(path) has its store in \(found.joined(separator: ", ")), not in "
-        + "\(wanted.joined(separator: ", ")); leave out --store to use it, or start over with --fresh"
+        + "\(wanted.joined(separator: ", ")); leave out --store to use it, or start over with "
+        + "--fresh"
     case .storeNotFresh(let path):
       "\(path) holds the store of a run in another directory; --fresh deletes only what the run in "
         + "--run made: name another --store, or remove that run first"

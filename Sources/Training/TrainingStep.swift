@@ -64,8 +64,8 @@ struct TrainingStep: ~Copyable {
     try pager.forwardExperts(of: layer, model, options)
   }
 
-  /// One layer backward. Experts come in reverse, so that the first ones are still resident from the
-  /// forward sweep; each is updated while its page is here.
+  /// One layer backward. Experts come in reverse, so that the first ones are still resident from
+  /// the forward sweep; each is updated while its page is here.
   private mutating func backward(
     _ layer: ZcodeLayer, _ update: borrowing BlockUpdate, _ meter: inout StepMeter
   ) throws {

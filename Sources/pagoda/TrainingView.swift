@@ -42,15 +42,15 @@ struct TrainingView {
     let remaining = Int(mean * Double(last - metrics.step))
     return "step \(metrics.step)/\(last) [<\(clock(remaining))]  loss \(fixed(metrics.loss, 4))  "
       + "\(Int(metrics.tokens_per_s)) tokens/s  in \(fixed(metrics.read_gbps, 2)) out "
-      + "\(fixed(metrics.write_gbps, 2)) GB/s  stall \(Int(100 * metrics.stall_s / metrics.step_s))%  "
-      + "hits \(Int(100 * metrics.hit_rate))%  memory \(ByteCount(metrics.peak_rss_bytes)) of "
+      + "\(fixed(metrics.write_gbps, 2)) GB/s  "
+      + "stall \(Int(100 * metrics.stall_s / metrics.step_s))%  hits \(Int(100 * metrics.hit_rate))%  memory \(ByteCount(metrics.peak_rss_bytes)) of "
       + "\(ByteCount(metrics.memory_budget_bytes))"
   }
 
   private func clock(_ seconds: Int) -> String {
+    func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
     let (minutes, rest) = (seconds / 60, seconds % 60)
-    return minutes >= 60
-      ? "\(minutes / 60):\(minutes % 60 < 10 ? "0" : "")\(minutes % 60):\(rest < 10 ? "0" : "")\(rest)"
-      : "\(minutes):\(rest < 10 ? "0" : "")\(rest)"
+    return minutes < 60
+      ? "\(minutes):\(two(rest))" : "\(minutes / 60):\(two(minutes % 60)):\(two(rest))"
   }
 }

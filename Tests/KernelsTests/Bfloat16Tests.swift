@@ -15,7 +15,8 @@ import Testing
     }
   }
 
-  /// Goal: means of bfloat16 pairs, one in ten of them a tie, are restored; halves go up in magnitude.
+  /// Goal: means of bfloat16 pairs, one in ten of them a tie, are restored; halves go up in
+  /// magnitude.
   @Test func meansOfBfloat16PairsAreRestored() {
     let stream = Philox(seed: 1, purpose: .test)
     var ties = 0

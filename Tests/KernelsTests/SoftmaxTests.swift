@@ -23,8 +23,8 @@ import Testing
     #expect(exponential(-87.3) > 0)
   }
 
-  /// Tolerance: x - maximum, up to 40, is rounded by up to 2^-19 = 1.9e-6, which is the relative error
-  /// of its power; a few units in the last place come on top.
+  /// Tolerance: x - maximum, up to 40, is rounded by up to 2^-19 = 1.9e-6, which is the relative
+  /// error of its power; a few units in the last place come on top.
   @Test(arguments: [1, 2, 7, 8, 9, 31, 64, 100]) func equalsTheReference(count: Int) {
     let x = testMatrix(2, count, seed: 1, padding: 1)
     scale(x, by: 20, on: .inline)

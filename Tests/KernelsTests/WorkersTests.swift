@@ -3,8 +3,8 @@ import Synchronization
 import Testing
 
 @Suite struct WorkersTests {
-  /// Goal: every index exactly once, for many loops in a row, short and long, so that threads asleep,
-  /// spinning and late all occur.
+  /// Goal: every index exactly once, for many loops in a row, short and long, so that threads
+  /// asleep, spinning and late all occur.
   @Test(arguments: [1, 2, 3, 5]) func everyIndexRunsOnce(threads: Int) {
     let workers = Workers(count: threads)
     let hits = Matrix(rows: 1, columns: 1000)

@@ -46,8 +46,8 @@ import Testing
   static let long = Case(
     description: "long", heads: 2, headWidth: 8, lengths: [(150, 150), (70, 90)], isCausal: true)
 
-  /// Goal: the formula in Double. Tolerance: sums of at most 200 terms below 1 with weights that add
-  /// to 1.
+  /// Goal: the formula in Double. Tolerance: sums of at most 200 terms below 1 with weights that
+  /// add to 1.
   @Test(arguments: cases + [long]) func equalsTheFormula(example: Case) {
     let (q, k, v) = example.inputs()
     let context = Matrix(rows: example.queries, columns: example.width)

@@ -2,8 +2,9 @@ import Kernels
 import Layers
 import Testing
 
-/// Gradients of the gate: of sum over kept tokens of r[s] p[s, choice] plus a multiple of the balance
-/// loss. Choices and token shares are constants in it, so steps must not cross a tie: checked.
+/// Gradients of the gate: of sum over kept tokens of r[s] p[s, choice] plus a multiple of the
+/// balance loss. Choices and token shares are constants in it, so steps must not cross a tie:
+/// checked.
 @Suite struct GateBackwardTests {
   static let key = GateKey(step: 7, layer: 0, microBatch: 1)
 

@@ -2,7 +2,8 @@ import Base
 import Kernels
 import Testing
 
-/// A matrix of numbers in -1 ..< 1 that depend on (seed, element) alone; `padding` widens the stride.
+/// A matrix of numbers in -1 ..< 1 that depend on (seed, element) alone; `padding` widens the
+/// stride.
 func testMatrix(_ rows: Int, _ columns: Int, seed: UInt64, padding: Int = 0) -> Matrix {
   let whole = Matrix(rows: rows, columns: columns + padding)
   let stream = Philox(seed: seed, purpose: .test)
@@ -24,10 +25,10 @@ func inner(_ x: Matrix, _ y: Matrix) -> Double {
 /// Expects `gradient` to be the gradient of `loss` with respect to the elements of `x`, by central
 /// differences.
 ///
-/// The layers compute in fp32, so a loss of size 1 carries errors near 1e-6; with a step of h = 2^-7
-/// the quotient carries 1e-6 / 2h = 6e-5, and the third derivative of a smooth loss h^2 / 6 = 1e-5
-/// times its size. The tolerance, 1e-3 + 5e-3 of the gradient, is an order above both, and far below
-/// what a wrong term of a formula makes. `isSmooth` excludes elements near a kink.
+/// The layers compute in fp32, so a loss of size 1 carries errors near 1e-6; with a step of h =
+/// 2^-7 the quotient carries 1e-6 / 2h = 6e-5, and the third derivative of a smooth loss h^2 / 6 =
+/// 1e-5 times its size. The tolerance, 1e-3 + 5e-3 of the gradient, is an order above both, and far
+/// below what a wrong term of a formula makes. `isSmooth` excludes elements near a kink.
 func expectGradient(
   _ gradient: Matrix, of loss: () -> Double, withRespectTo x: Matrix, _ name: String,
   isSmooth: (Int, Int) -> Bool = { _, _ in true }, sourceLocation: SourceLocation = #_sourceLocation

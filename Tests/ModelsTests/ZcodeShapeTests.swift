@@ -1,8 +1,8 @@
 import Models
 import Testing
 
-/// The parameter count that methods for 50 languages report: base 0.634 billion at d = 1024, f = 4096,
-/// 24 + 12 layers and a vocabulary of 128k, norms aside; 10.1 billion with 64 experts.
+/// The parameter count that methods for 50 languages report: base 0.634 billion at d = 1024, f =
+/// 4096, 24 + 12 layers and a vocabulary of 128k, norms aside; 10.1 billion with 64 experts.
 @Test func theShapeOfTheTenBillionModelCountsTenBillion() {
   let shape = ZcodeShape(
     width: 1024, heads: 16, hidden: 4096, encoderLayers: 24, decoderLayers: 12, experts: 64,

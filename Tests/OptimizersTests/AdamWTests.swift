@@ -84,8 +84,8 @@ private func randoms(_ count: Int, seed: UInt64) -> [Float] {
     #expect(zip(state.v, v).allSatisfy { abs(Double($0) - $1) < 1e-7 })
   }
 
-  /// Goal: both forms of the weights, and any number of workers, give the same bits. 20,000 elements
-  /// are three tasks, the last one short.
+  /// Goal: both forms of the weights, and any number of workers, give the same bits. 20,000
+  /// elements are three tasks, the last one short.
   @Test(arguments: [1, 2, 3]) func halvesEqualWhole(threads: Int) {
     let workers = Workers(count: threads)
     var (halves, whole) = (State(count: 20_001, seed: 2), State(count: 20_001, seed: 2))

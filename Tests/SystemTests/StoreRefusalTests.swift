@@ -8,8 +8,8 @@ import Training
   let workplace: Workplace
   init() throws { workplace = try Workplace() }
 
-  /// Trains four steps of eight, everything resident and committed once: experts come to the disk in
-  /// the order of their first update, so that the first slots hold experts.
+  /// Trains four steps of eight, everything resident and committed once: experts come to the disk
+  /// in the order of their first update, so that the first slots hold experts.
   private func halfTrained(_ run: String) throws {
     try workplace.trained(run, "--resident", "checkpoint.every=100", "--steps", "4")
   }

@@ -7,8 +7,8 @@ import Training
 ///     swift run -c release PagedBench CONFIG MEMORY [STEPS [ROUNDS [key.path=value ...]]]
 ///
 /// Resident and paged runs take turns in one process, each from the seed, with stores in a scratch
-/// directory under `runs`. Prints one JSON line: tokens per second of both, medians over rounds, their
-/// ratio, and a checksum of the losses, which must be the same for both.
+/// directory under `runs`. Prints one JSON line: tokens per second of both, medians over rounds,
+/// their ratio, and a checksum of the losses, which must be the same for both.
 @main
 enum PagedBench {
   static func main() throws {

@@ -20,8 +20,8 @@ package struct BatchLimits: Sendable, Equatable {
   package var rowsOfOneExpert: Int { microBatches * expertRows }
 }
 
-/// Everything that lives from the forward to the backward sweep, and the scratch of one micro-batch.
-/// Allocated once; during a step only index lists and a few bytes a row are.
+/// Everything that lives from the forward to the backward sweep, and the scratch of one
+/// micro-batch. Allocated once; during a step only index lists and a few bytes a row are.
 ///
 ///     boundary[0] --attention--> boundary[1] --FFN--> boundary[2] ...      one such chain a side
 ///
@@ -93,7 +93,8 @@ package final class ZcodeActivations: Sendable {
 struct AttentionScratch: Sendable {
   let normed: Matrix
   let dNormed: Matrix
-  /// Queries, keys and values [rows, 3 width]; cross-attention uses the first third for its queries.
+  /// Queries, keys and values [rows, 3 width]; cross-attention uses the first third for its
+  /// queries.
   let qkv: Matrix
   let dqkv: Matrix
   /// Keys and values of the encoder's output [rows, 2 width].

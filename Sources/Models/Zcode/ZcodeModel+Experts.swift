@@ -1,8 +1,8 @@
 package import Kernels
 import Layers
 
-/// The layers of experts. All micro-batches are routed first; then each touched expert sees the rows
-/// of all of them at once.
+/// The layers of experts. All micro-batches are routed first; then each touched expert sees the
+/// rows of all of them at once.
 ///
 ///     normed = norm(x)        gate(normed) -> rows of each expert        y = x + p * FFN(normed)
 extension ZcodeModel {

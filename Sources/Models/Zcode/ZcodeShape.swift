@@ -1,6 +1,6 @@
 /// The geometry of an encoder-decoder mixture-of-experts transformer in the style of Z-code M3
-/// (Kim et al. 2021, arXiv 2109.10465): pre-norm layers, every `sparseStep`-th FFN a layer of experts
-/// with a top-1 gate, one vocabulary for source, target and output.
+/// (Kim et al. 2021, arXiv 2109.10465): pre-norm layers, every `sparseStep`-th FFN a layer of
+/// experts with a top-1 gate, one vocabulary for source, target and output.
 package struct ZcodeShape: Sendable, Equatable {
   package var width: Int
   package var heads: Int
@@ -63,7 +63,8 @@ package enum Side: Sendable { case encoder, decoder }
 /// The dense tensors of one attention: pre-norm, projections, output.
 package struct AttentionSlots: Sendable {
   package let norm: NormSlots
-  /// Queries [width, width] for cross-attention; queries, keys and values [3 width, width] otherwise.
+  /// Queries [width, width] for cross-attention; queries, keys and values [3 width, width]
+  /// otherwise.
   package let input: TensorSlot
   /// Keys and values of cross-attention [2 width, width]; nil for self-attention.
   package let memory: TensorSlot?
