@@ -61,12 +61,14 @@ package struct Pager: ~Copyable {
     store: Store, frames: FrameBudget, ledger: MemoryLedger
   ) throws(MemoryError) {
     try frames.requireMinimum(store.geometry)
+    // Pages are computed on by the thread that takes them: its node holds them, where it can.
+    let node = Topology.current().localNode(holding: frames.byteCount(store.geometry))
     let weights = try FramePool(
       name: "weight frames", frameCount: frames.weights,
-      frameBytes: store.geometry.weightFrameBytes, ledger: ledger)
+      frameBytes: store.geometry.weightFrameBytes, node: node, ledger: ledger)
     let state = try FramePool(
       name: "state frames", frameCount: frames.state,
-      frameBytes: store.geometry.stateFrameBytes, ledger: ledger)
+      frameBytes: store.geometry.stateFrameBytes, node: node, ledger: ledger)
     store.disk.register(weights.memory)
     store.disk.register(state.memory)
     self.store = store

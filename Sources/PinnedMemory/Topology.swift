@@ -27,6 +27,15 @@ package struct Topology: Sendable {
       : Topology(nodes: nodes, isNumaVisible: true)
   }
 
+  /// The node beside the caller's processor, for a pool of `byteCount` bytes; nil where binding would
+  /// mean nothing (one node) or fail (not so much free there).
+  package func localNode(holding byteCount: Int) -> Int? {
+    guard nodes.count > 1 else { return nil }
+    let cpu = Int(sched_getcpu())
+    guard let node = nodes.first(where: { $0.cpus.contains(cpu) }) else { return nil }
+    return node.freeBytes > byteCount ? node.id : nil
+  }
+
   private static func node(_ id: Int) -> Node? {
     var free: Int64 = 0
     let total = unsafe numa_node_size64(Int32(id), &free)

@@ -13,4 +13,16 @@ import Testing
       #expect(node.memoryBytes > 0 && (0...node.memoryBytes).contains(node.freeBytes))
     }
   }
+
+  /// Pools are bound where there is a choice and room, and only there.
+  @Test func namesALocalNodeOnlyWhereThereIsAChoice() {
+    let topology = Topology.current()
+    let local = topology.localNode(holding: 1 << 20)
+    if topology.nodes.count == 1 {
+      #expect(local == nil)
+    } else {
+      #expect(topology.nodes.contains { $0.id == local && !$0.cpus.isEmpty })
+    }
+    #expect(topology.localNode(holding: .max) == nil)
+  }
 }
