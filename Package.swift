@@ -96,7 +96,7 @@ let package = Package(
     module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
 
     .target(
-      name: "TestSupport", dependencies: ["Corpus"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
     tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
@@ -106,9 +106,9 @@ let package = Package(
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO"]),
     tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
-    tests("KernelsTests", ["Base", "Kernels"]),
+    tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
-    tests("LayersTests", ["Base", "Kernels", "Layers"]),
+    tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
     tests("PlanningTests", ["Base", "DirectIO", "Planning"]),
     tests("ModelsTests", ["Base", "Kernels", "Layers", "Models"]),
     tests(

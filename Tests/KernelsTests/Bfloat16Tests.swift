@@ -1,5 +1,6 @@
 import Base
 import Kernels
+import TestSupport
 import Testing
 
 @Suite struct Bfloat16Tests {

@@ -1,22 +1,3 @@
-import Base
-import Kernels
-
-/// A matrix of numbers in -1 ..< 1 that depend on (seed, element) alone, inside a larger buffer if
-/// `padding` columns are asked for, so that strides differ from columns.
-func testMatrix(_ rows: Int, _ columns: Int, seed: UInt64, padding: Int = 0) -> Matrix {
-  let whole = Matrix(rows: rows, columns: columns + padding)
-  let stream = Philox(seed: seed, purpose: .test)
-  for i in 0..<rows {
-    for j in 0..<columns + padding {
-      whole[i, j] = 2 * stream.uniform(UInt32(i), UInt32(j), 0) - 1
-    }
-  }
-  return whole.columns(0..<columns)
-}
-
-/// The bit patterns of all elements: equal means equal bits, signed zeros and NaNs included.
-func bits(_ x: Matrix) -> [UInt32] { x.values.map(\.bitPattern) }
-
 func largestDifference(_ x: [Float], _ y: [Double]) -> Double {
   zip(x, y).reduce(0) { max($0, abs(Double($1.0) - $1.1)) }
 }

@@ -1,5 +1,6 @@
 import Kernels
 import Layers
+import TestSupport
 import Testing
 
 @Suite struct FeedForwardTests {

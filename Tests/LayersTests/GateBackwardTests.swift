@@ -1,5 +1,6 @@
 import Kernels
 import Layers
+import TestSupport
 import Testing
 
 /// Gradients of the gate: of sum over kept tokens of r[s] p[s, choice] plus a multiple of the

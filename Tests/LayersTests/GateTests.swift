@@ -1,6 +1,7 @@
 import Glibc
 import Kernels
 import Layers
+import TestSupport
 import Testing
 
 @Suite struct GateTests {

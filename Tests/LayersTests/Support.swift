@@ -2,21 +2,6 @@ import Base
 import Kernels
 import Testing
 
-/// A matrix of numbers in -1 ..< 1 that depend on (seed, element) alone; `padding` widens the
-/// stride.
-func testMatrix(_ rows: Int, _ columns: Int, seed: UInt64, padding: Int = 0) -> Matrix {
-  let whole = Matrix(rows: rows, columns: columns + padding)
-  let stream = Philox(seed: seed, purpose: .test)
-  for i in 0..<rows {
-    for j in 0..<columns + padding {
-      whole[i, j] = 2 * stream.uniform(UInt32(i), UInt32(j), 0) - 1
-    }
-  }
-  return whole.columns(0..<columns)
-}
-
-func bits(_ x: Matrix) -> [UInt32] { x.values.map(\.bitPattern) }
-
 /// <x, y> over all elements, in Double: a loss whose gradient with respect to x is y.
 func inner(_ x: Matrix, _ y: Matrix) -> Double {
   zip(x.values, y.values).reduce(0) { $0 + Double($1.0) * Double($1.1) }
