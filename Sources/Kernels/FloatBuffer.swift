@@ -54,16 +54,6 @@ import Glibc
     }
   }
 
-  /// Calls `body` with the floats of `range`, for writing; nobody else may touch them meanwhile.
-  package func withMutableSpan<R>(
-    _ range: Range<Int>, _ body: (inout MutableSpan<Float>) -> R
-  ) -> R {
-    precondition(range.lowerBound >= 0, "range starts inside the buffer")
-    precondition(range.upperBound <= count, "range ends inside the buffer")
-    var span = unsafe MutableSpan(_unsafeStart: base + range.lowerBound, count: range.count)
-    return body(&span)
-  }
-
   /// A row-major view of `rows` times `columns` floats from `offset` on.
   package func matrix(rows: Int, columns: Int, offset: Int = 0) -> Matrix {
     Matrix(buffer: self, offset: offset, rows: rows, columns: columns, stride: columns)

@@ -30,13 +30,6 @@
     return unsafe UnsafeRawPointer(base + index).loadUnaligned(as: SIMD8<Float>.self)
   }
 
-  /// Eight floats written from `index` on.
-  @inlinable
-  package func store8(_ value: SIMD8<Float>, _ index: Int) {
-    precondition(index >= 0 && index &+ 8 <= count, "eight floats inside the row")
-    unsafe UnsafeMutableRawPointer(base + index).storeBytes(of: value, as: SIMD8<Float>.self)
-  }
-
   /// The floats from `index` to the end, fewer than eight; the other lanes are `filler`.
   @inlinable
   package func loadTail(_ index: Int, filler: Float) -> SIMD8<Float> {
@@ -44,12 +37,5 @@
     var value = SIMD8<Float>(repeating: filler)
     for lane in 0..<max(0, count &- index) { value[lane] = unsafe base[index &+ lane] }
     return value
-  }
-
-  /// The first lanes of `value` written from `index` to the end of the row.
-  @inlinable
-  package func storeTail(_ value: SIMD8<Float>, _ index: Int) {
-    precondition(index >= 0 && count &- index < 8, "fewer than eight floats are left")
-    for lane in 0..<max(0, count &- index) { unsafe base[index &+ lane] = value[lane] }
   }
 }

@@ -88,24 +88,6 @@ package struct CrossEntropy: Sendable {
     return best
   }
 
-  /// log softmax of each row, [N, V]: for beam search, whose batches are small.
-  package func logProbabilities(
-    _ x: Matrix, embedding: Matrix, into output: Matrix, on workers: Workers
-  ) {
-    check(x, embedding)
-    precondition(output.rows == x.rows && output.columns == embedding.rows, "output is [N, V]")
-    forEachTile(x, embedding, on: workers) { rows, logits in
-      for i in 0..<rows.count {
-        let target = output.row(rows.lowerBound + i)
-        let source = logits.row(i)
-        for j in 0..<target.count { target[j] = source[j] }
-        let maximum = largest(source)
-        let offset = maximum + logf(exponentiate(source, minus: maximum))
-        for j in 0..<target.count { target[j] -= offset }
-      }
-    }
-  }
-
   private func check(_ x: Matrix, _ embedding: Matrix) {
     precondition(embedding.columns == x.columns, "embedding is [V, D]")
     precondition(embedding.rows == logits.columns, "the vocabulary given at init")

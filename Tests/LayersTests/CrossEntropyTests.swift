@@ -60,18 +60,6 @@ import Testing
     #expect(head(0).argMax(x, embedding: table, on: .inline) == expected)
   }
 
-  /// Goal: probabilities that sum to 1, and agree with the loss.
-  @Test func logProbabilitiesAgreeWithTheLoss() {
-    let output = Matrix(rows: 5, columns: 11)
-    head(0).logProbabilities(x, embedding: table, into: output, on: .inline)
-    _ = head(0).forward(x, targets: Self.targets, embedding: table, on: .inline) { row, loss, _ in
-      #expect(abs(output[row, Int(Self.targets[row])] + loss) < 1e-6)
-      var sum = 0.0
-      for token in 0..<11 { sum += exp(Double(output[row, token])) }
-      #expect(abs(sum - 1) < 1e-6)
-    }
-  }
-
   @Test func sameBitsForAnyNumberOfWorkers() {
     let (x, table) = (testMatrix(70, 40, seed: 4), testMatrix(300, 40, seed: 5))
     let targets = (0..<70).map { Int32($0 * 4) }
