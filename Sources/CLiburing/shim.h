@@ -5,7 +5,8 @@
 #include <liburing.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
-// fstatfs, which the Glibc module leaves out.
+// fstatfs and eventfd, which the Glibc module leaves out.
+#include <sys/eventfd.h>
 #include <sys/vfs.h>
 // IOSQE_* are `1U << enum constant`, which the importer cannot evaluate.
 enum : unsigned {

@@ -10,6 +10,15 @@ package struct DiskFile: Hashable, Sendable {
 /// it into requests of its own size and reports one completion.
 package struct Transfer: Sendable {
   package enum Kind: Sendable { case read, write }
+  /// What goes first where a path has more to do than its queue holds.
+  package enum Priority: Int, CaseIterable, Sendable {
+    /// Somebody waits for it.
+    case demand
+    /// Somebody will want it.
+    case prefetch
+    /// Nobody waits, except for the room.
+    case writeBack
+  }
   package let kind: Kind
   package let file: DiskFile
   /// Bytes from the start of the file, a multiple of the disk's alignment.
@@ -17,14 +26,19 @@ package struct Transfer: Sendable {
   package let memory: PinnedSlice
   /// Chosen by the caller and handed back in the completion.
   package let tag: UInt64
+  package let priority: Priority
 
-  package init(_ kind: Kind, _ file: DiskFile, offset: Int, memory: PinnedSlice, tag: UInt64) {
+  package init(
+    _ kind: Kind, _ file: DiskFile, offset: Int, memory: PinnedSlice, tag: UInt64,
+    priority: Priority = .demand
+  ) {
     precondition(offset >= 0, "offsets count from the start of the file")
     self.kind = kind
     self.file = file
     self.offset = offset
     self.memory = memory
     self.tag = tag
+    self.priority = priority
   }
 }
 
@@ -57,12 +71,12 @@ package enum OpenMode: Sendable {
 package protocol Disk: AnyObject {
   /// The engine's name in reports: `io_uring`, `threads`, `simulated`.
   var engine: String { get }
-  /// Offsets, addresses and lengths of transfers are multiples of this many bytes.
-  var alignment: Int { get }
   /// Transfers submitted and not yet reaped.
   var inFlight: Int { get }
   /// What the disk has done since it was made.
   var counters: DiskCounters { get }
+  /// The same by path: the directories of the files, in the order in which they were first used.
+  var pathCounters: [PathCounters] { get }
 
   /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes
   /// at least so many.
@@ -73,10 +87,17 @@ package protocol Disk: AnyObject {
   /// O_DIRECT: everything works, but figures are not the disk's and memory is used beyond the
   /// pools.
   func isDirect(_ file: DiskFile) -> Bool
+  /// Offsets and lengths of transfers of `file` are multiples of this many bytes, at most 4096: what
+  /// device and file system ask.
+  func alignment(of file: DiskFile) -> Int
   /// Tells the engine of memory that transfers will use. Optional for correctness, once per pool.
   func register(_ memory: PinnedSlice)
-  /// Queues a transfer; it is under way at the latest when `nextCompletion` is called.
+  /// Queues a transfer. It is begun by `start` or `nextCompletion`, many with one call.
   func submit(_ transfer: Transfer)
+  /// Begins what was submitted, as far as the queues of the paths have room.
+  func start()
+  /// Somebody waits now for the transfer with this tag: it goes before all that does not run yet.
+  func promote(tag: UInt64)
   /// The next finished transfer in any order; nil when none is finished and `wait` is false, or
   /// none is in flight.
   func nextCompletion(wait: Bool) -> Completion?

@@ -21,6 +21,16 @@ package struct DiskCounters: Hashable, Sendable {
     return difference
   }
 
+  package static func + (one: Self, other: Self) -> Self {
+    var sum = Self()
+    sum.bytesRead = one.bytesRead + other.bytesRead
+    sum.bytesWritten = one.bytesWritten + other.bytesWritten
+    sum.requests = one.requests + other.requests
+    sum.retries = one.retries + other.retries
+    sum.syncs = one.syncs + other.syncs
+    return sum
+  }
+
   /// Notes the answer to one request: bytes moved, or a negative errno.
   mutating func note(_ kind: Transfer.Kind, result: Int, repeated: Bool) {
     requests += 1
@@ -29,5 +39,16 @@ package struct DiskCounters: Hashable, Sendable {
     case .read: bytesRead += max(0, result)
     case .write: bytesWritten += max(0, result)
     }
+  }
+}
+
+/// What one path of a disk has moved.
+package struct PathCounters: Hashable, Sendable {
+  package let directory: String
+  package let counters: DiskCounters
+
+  package init(directory: String, counters: DiskCounters) {
+    self.directory = directory
+    self.counters = counters
   }
 }

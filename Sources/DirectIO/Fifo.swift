@@ -19,4 +19,14 @@ struct Fifo<Element> {
     }
     return element
   }
+
+  /// Takes out all that match, in their order.
+  mutating func removeAll(where matches: (Element) -> Bool) -> [Element] {
+    let waiting = elements[head...]
+    let removed = waiting.filter(matches)
+    guard !removed.isEmpty else { return [] }
+    elements = waiting.filter { !matches($0) }
+    head = 0
+    return removed
+  }
 }

@@ -7,19 +7,26 @@ package struct OpenFile: Sendable {
   package let descriptor: Int32
   package let path: String
   package let isDirect: Bool
+  /// Offsets and lengths are multiples of this.
+  package let alignment: Int
+  /// Addresses are.
+  package let memoryAlignment: Int
 
-  package init(descriptor: Int32, path: String, isDirect: Bool) {
+  package init(
+    descriptor: Int32, path: String, isDirect: Bool, alignment: Int, memoryAlignment: Int
+  ) {
     self.descriptor = descriptor
     self.path = path
     self.isDirect = isDirect
+    self.alignment = alignment
+    self.memoryAlignment = memoryAlignment
   }
 }
 
 /// The files that a disk has opened. Owns their descriptors.
 struct FileTable: ~Copyable {
-  /// Offsets, addresses and lengths of transfers are multiples of this. Larger than most devices
-  /// ask, and the unit of records, so that one constant serves all.
-  static let alignment = 4096
+  /// The unit of records and frames. A file that asks for more is used through the page cache.
+  static let alignmentMax = 4096
 
   private var files: [OpenFile] = []
 
@@ -49,8 +56,11 @@ struct FileTable: ~Copyable {
       throw error
     }
 
+    let direct = Self.bypassCache(descriptor)
     files.append(
-      OpenFile(descriptor: descriptor, path: path, isDirect: Self.bypassCache(descriptor)))
+      OpenFile(
+        descriptor: descriptor, path: path, isDirect: direct != nil,
+        alignment: direct?.offset ?? 1, memoryAlignment: direct?.memory ?? 1))
     return DiskFile(index: files.count - 1)
   }
 
@@ -123,10 +133,8 @@ extension FileTable {
 
   /// - Returns: the errno of what failed, or 0.
   private static func syncDirectory(of path: String) -> Int32 {
-    let slash = path.lastIndex(of: "/")
-    let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     let descriptor = retrying {
-      unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      unsafe Glibc.open(directory(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     }
     guard descriptor >= 0 else { return errno }
     defer { _ = Glibc.close(descriptor) }
@@ -152,24 +160,34 @@ extension FileTable {
     }
   }
 
-  /// Switches the page cache off where the file system can do that at this alignment.
+  /// Switches the page cache off where the file system can do that, and says what alignment it
+  /// then asks for; nil where it cannot.
   ///
   /// Done after opening: `open` with O_CREAT and O_DIRECT on a file system without O_DIRECT fails
   /// and may leave the new file behind.
-  private static func bypassCache(_ descriptor: Int32) -> Bool {
+  private static func bypassCache(_ descriptor: Int32) -> (offset: Int, memory: Int)? {
     // Files in memory may take the flag, and are still not on a disk.
     var system = statfs()
     let isKnown = unsafe fstatfs(descriptor, &system) == 0
-    guard isKnown, system.f_type != tmpfsMagic, system.f_type != ramfsMagic else { return false }
+    guard isKnown, system.f_type != tmpfsMagic, system.f_type != ramfsMagic else { return nil }
+    guard let asked = directAlignment(descriptor) else { return nil }
+    let flags = fcntl(descriptor, F_GETFL)
+    guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_DIRECT) == 0 else { return nil }
+    return asked
+  }
+
+  /// What the kernel says that direct transfers of a file need; where it does not say, the most
+  /// that any usual drive needs. nil where they are impossible.
+  private static func directAlignment(_ descriptor: Int32) -> (offset: Int, memory: Int)? {
     var facts = statx()
     let asked = unsafe statx(descriptor, "", AT_EMPTY_PATH, UInt32(STATX_DIOALIGN), &facts)
-    if asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 {
-      let needed = max(facts.stx_dio_mem_align, facts.stx_dio_offset_align)
-      // Zero says that this file is never direct, whatever its flags claim.
-      guard needed > 0, Int(needed) <= alignment else { return false }
+    guard asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 else {
+      return (alignmentMax, alignmentMax)
     }
-    let flags = fcntl(descriptor, F_GETFL)
-    return flags >= 0 && fcntl(descriptor, F_SETFL, flags | O_DIRECT) == 0
+    let (offset, memory) = (Int(facts.stx_dio_offset_align), Int(facts.stx_dio_mem_align))
+    // Zero says that this file is never direct, whatever its flags claim.
+    guard offset > 0, memory > 0, offset <= alignmentMax, memory <= alignmentMax else { return nil }
+    return (offset, memory)
   }
 }
 

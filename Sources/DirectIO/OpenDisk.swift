@@ -6,24 +6,31 @@ package enum EnginePreference: String, CaseIterable, Sendable {
   case threads
 }
 
-/// Opens the disk for this machine. Making the ring is the probe; the note says why threads were
-/// taken although they were not asked for.
-///
+/// Opens the disk for this machine. Making a ring is the probe; the note says why threads were taken
+/// although they were not asked for.
+package func openDisk(_ settings: DiskSettings) -> (disk: any Disk, note: String?) {
+  guard settings.engine != .threads else { return (PathDisk<ThreadQueue>(settings), nil) }
+  do {
+    _ = try Ring(entries: settings.standard.queueDepth, mode: settings.ringMode)
+    return (PathDisk<Ring>(settings), nil)
+  } catch {
+    return (
+      PathDisk<ThreadQueue>(settings),
+      "reading and writing with threads instead of io_uring: \(error)"
+    )
+  }
+}
+
+/// The same with one way of driving all paths.
 /// - Parameters:
-///   - queueDepth: requests under way at once; threads are at most eight, more of them only
-///     compete.
+///   - queueDepth: requests under way at once on each path.
 ///   - requestBytes: transfers are cut into requests of at most so many bytes, a multiple of 4096.
 package func openDisk(
   preferring preference: EnginePreference = .automatic, queueDepth: Int = 32,
   requestBytes: Int = 1 << 20
 ) -> (disk: any Disk, note: String?) {
-  func threads() -> ThreadDisk {
-    ThreadDisk(threadCount: min(queueDepth, 8), requestBytes: requestBytes)
-  }
-  guard preference != .threads else { return (threads(), nil) }
-  do {
-    return (try RingDisk(queueDepth: queueDepth, requestBytes: requestBytes), nil)
-  } catch {
-    return (threads(), "reading and writing with threads instead of io_uring: \(error)")
-  }
+  openDisk(
+    DiskSettings(
+      engine: preference,
+      standard: PathSettings(requestBytes: requestBytes, queueDepth: queueDepth)))
 }

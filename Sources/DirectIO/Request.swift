@@ -66,7 +66,7 @@ extension Request {
 
   /// The rest after a short transfer, from the last aligned position on: O_DIRECT refuses others.
   private func continued(after moved: Int) -> Verdict {
-    let whole = moved / FileTable.alignment * FileTable.alignment
+    let whole = moved / file.alignment * file.alignment
     var next = self
     next.offset += whole
     unsafe next.memory = PinnedSlice(

@@ -9,26 +9,21 @@ struct TransferTable {
     var failure: DiskError?
   }
 
-  let requestBytes: Int
   private var rows: [Row] = []
   private var freeRows: [Int] = []
   private var finished = Fifo<Completion>()
   /// Transfers admitted and not yet handed back.
   private(set) var count = 0
 
-  init(requestBytes: Int) {
-    precondition(requestBytes > 0, "requests have bytes")
-    precondition(requestBytes.isMultiple(of: FileTable.alignment), "requests are aligned")
-    self.requestBytes = requestBytes
-  }
-
   /// The requests of `transfer`, in the order of the file.
-  mutating func admit(_ transfer: Transfer, _ file: OpenFile) -> [Request] {
+  mutating func admit(
+    _ transfer: Transfer, _ file: OpenFile, requestBytes: Int
+  ) -> [Request] {
     let memory = transfer.memory
-    let unit = FileTable.alignment
-    precondition(transfer.offset.isMultiple(of: unit), "the offset is aligned")
-    precondition(memory.byteCount.isMultiple(of: unit), "the length is aligned")
-    precondition(unsafe UInt(bitPattern: memory.address) % UInt(unit) == 0, "memory is aligned")
+    precondition(transfer.offset.isMultiple(of: file.alignment), "the offset is aligned")
+    precondition(memory.byteCount.isMultiple(of: file.alignment), "the length is aligned")
+    let address = unsafe UInt(bitPattern: memory.address)
+    precondition(address % UInt(file.memoryAlignment) == 0, "memory is aligned")
 
     let starts = stride(from: 0, to: memory.byteCount, by: requestBytes)
     let row = makeRow(tag: transfer.tag, requests: (memory.byteCount - 1) / requestBytes + 1)
@@ -48,6 +43,11 @@ struct TransferTable {
     guard rows[row].requestsLeft == 0 else { return }
     finished.append(Completion(tag: rows[row].tag, failure: rows[row].failure))
     freeRows.append(row)
+  }
+
+  /// The rows of transfers under way that bear `tag`.
+  func rows(tagged tag: UInt64) -> [Int] {
+    rows.indices.filter { rows[$0].tag == tag && rows[$0].requestsLeft > 0 }
   }
 
   mutating func popFinished() -> Completion? {

@@ -1,38 +1,38 @@
 import Glibc
 import PinnedMemory
 
-/// Threads that carry out requests with pread and pwrite, one request each at a time.
+/// Threads that make one pread or pwrite of each request. What its answer means is the owner's affair.
 ///
 /// @unchecked Sendable: every mutable field is read and written under `mutex`.
 @safe final class WorkerPool: @unchecked Sendable {
-  /// A request carried out to its end.
-  struct Outcome {
-    let row: Int
-    let failure: DiskError?
+  struct Task {
+    let request: Request
+    let tag: Int
   }
 
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+  private let hasAnswers: UnsafeMutablePointer<pthread_cond_t>
   private let hasWork: UnsafeMutablePointer<pthread_cond_t>
-  private let hasOutcome: UnsafeMutablePointer<pthread_cond_t>
-  private var requests = Fifo<Request>()
-  private var outcomes = Fifo<Outcome>()
-  private var total = DiskCounters()
+  private var tasks = Fifo<Task>()
+  private var answers = Fifo<(tag: Int, result: Int)>()
+  /// Raised for every answer, too.
+  private var event: EventDescriptor?
   private var isStopping = false
 
   init() {
+    unsafe hasAnswers = .allocate(capacity: 1)
     unsafe mutex = .allocate(capacity: 1)
     unsafe hasWork = .allocate(capacity: 1)
-    unsafe hasOutcome = .allocate(capacity: 1)
     unsafe pthread_mutex_init(mutex, nil)
     unsafe pthread_cond_init(hasWork, nil)
-    unsafe pthread_cond_init(hasOutcome, nil)
+    unsafe pthread_cond_init(hasAnswers, nil)
   }
 
   deinit {
-    unsafe pthread_cond_destroy(hasOutcome)
+    unsafe pthread_cond_destroy(hasAnswers)
+    unsafe hasAnswers.deallocate()
     unsafe pthread_cond_destroy(hasWork)
     unsafe pthread_mutex_destroy(mutex)
-    unsafe hasOutcome.deallocate()
     unsafe hasWork.deallocate()
     unsafe mutex.deallocate()
   }
@@ -59,20 +59,23 @@ import PinnedMemory
     unsafe pthread_cond_broadcast(hasWork)
   }
 
-  func add(_ batch: [Request]) {
-    locked { for request in batch { requests.append(request) } }
+  func add(_ batch: [Task]) {
+    locked { for task in batch { tasks.append(task) } }
     unsafe pthread_cond_broadcast(hasWork)
   }
 
-  /// The next request that is over; with `wait`, only called while some are not.
-  func nextOutcome(wait: Bool) -> Outcome? {
+  func notify(_ event: EventDescriptor) { locked { self.event = event } }
+
+  var hasAnswer: Bool { locked { !answers.isEmpty } }
+
+  /// Only called while answers are outstanding.
+  func waitForAnswer() {
     locked {
-      while wait, outcomes.isEmpty { unsafe pthread_cond_wait(hasOutcome, mutex) }
-      return outcomes.popFirst()
+      while answers.isEmpty { unsafe pthread_cond_wait(hasAnswers, mutex) }
     }
   }
 
-  var counters: DiskCounters { locked { total } }
+  func nextAnswer() -> (tag: Int, result: Int)? { locked { answers.popFirst() } }
 
   private func locked<Result>(_ body: () -> Result) -> Result {
     unsafe pthread_mutex_lock(mutex)
@@ -82,34 +85,21 @@ import PinnedMemory
 
   /// What each thread does.
   private func work() {
-    while let request = nextRequest() {
-      let failure = carryOut(request)
-      locked { outcomes.append(Outcome(row: request.row, failure: failure)) }
-      unsafe pthread_cond_signal(hasOutcome)
-    }
-  }
-
-  /// Waits for a request; nil when the pool is stopping and none is left.
-  private func nextRequest() -> Request? {
-    locked {
-      while requests.isEmpty, !isStopping { unsafe pthread_cond_wait(hasWork, mutex) }
-      return requests.popFirst()
-    }
-  }
-
-  private func carryOut(_ request: Request) -> DiskError? {
-    var request = request
-    while true {
-      let result = Self.call(request)
-      let verdict = request.verdict(result)
-      var isRepeated = false
-      if case .again = verdict { isRepeated = true }
-      locked { total.note(request.kind, result: result, repeated: isRepeated) }
-      switch verdict {
-      case .done: return nil
-      case .again(let rest): request = rest
-      case .failed(let failure): return failure
+    while let task = nextTask() {
+      let result = Self.call(task.request)
+      locked {
+        answers.append((task.tag, result))
+        event?.raise()
       }
+      unsafe pthread_cond_signal(hasAnswers)
+    }
+  }
+
+  /// Waits for a task; nil when the pool is stopping and none is left.
+  private func nextTask() -> Task? {
+    locked {
+      while tasks.isEmpty, !isStopping { unsafe pthread_cond_wait(hasWork, mutex) }
+      return tasks.popFirst()
     }
   }
 

@@ -1,4 +1,5 @@
 import Base
+import DirectIO
 import PinnedMemory
 import Storage
 
@@ -31,7 +32,8 @@ extension Pager {
       }
       gathering = nil
       visits[admitted].resident = resident
-      visits[admitted].didRead = startReads(resident, visit.planes)
+      visits[admitted].didRead = startReads(
+        resident, visit.planes, admitted == 0 ? .demand : .prefetch)
       admitted += 1
     }
   }
@@ -80,8 +82,11 @@ extension Pager {
       throw failure
     }
     // Again, because a page of this block may have been dropped meanwhile.
-    if startReads(resident, visit.planes) { visits[0].didRead = true }
-    guard resident.reading.isDisjoint(with: visit.planes) else { return nil }
+    if startReads(resident, visit.planes, .demand) { visits[0].didRead = true }
+    guard resident.reading.isDisjoint(with: visit.planes) else {
+      promoteReads(of: resident)
+      return nil
+    }
     // What is being written may be read, not changed.
     guard !visit.isUpdate || resident.writing.isEmpty else { return nil }
 

@@ -7,33 +7,36 @@ import Storage
 extension Pager {
   /// Starts reading those of `planes` that exist on disk and not in memory; adjacent ones together.
   /// - Returns: whether anything had to be read.
-  mutating func startReads(_ resident: Resident, _ planes: PlaneSet) -> Bool {
+  mutating func startReads(
+    _ resident: Resident, _ planes: PlaneSet, _ priority: Transfer.Priority
+  ) -> Bool {
     let missing = planes.subtracting(resident.valid).subtracting(resident.reading)
     guard !missing.isEmpty, !resident.isBlank, store.entry(of: resident.block) != nil else {
       return false
     }
     precondition(
       resident.writing.isDisjoint(with: missing), "what is being written is in memory")
-    if missing.contains(.hi) { startRead(resident, from: .hi, through: .hi) }
+    if missing.contains(.hi) { startRead(resident, from: .hi, through: .hi, priority) }
     var first: Plane?
     for plane in PlaneSet.state.planes {
       guard missing.contains(plane) else { continue }
       first = first ?? plane
       let next = Plane(rawValue: plane.rawValue + 1)
       if let next, missing.contains(next) { continue }
-      startRead(resident, from: first ?? plane, through: plane)
+      startRead(resident, from: first ?? plane, through: plane, priority)
       first = nil
     }
     return true
   }
 
   private mutating func startRead(
-    _ resident: Resident, from first: Plane, through last: Plane, isRepeated: Bool = false
+    _ resident: Resident, from first: Plane, through last: Plane, _ priority: Transfer.Priority,
+    isRepeated: Bool = false
   ) {
     resident.reading.formUnion(PlaneSet(first, through: last))
     let operation = Operation(
       kind: .read, resident: resident, first: first, last: last, isRepeated: isRepeated)
-    submit(operation, at: store.place(of: resident.block))
+    submit(operation, at: store.place(of: resident.block), priority)
   }
 
   /// Starts writing all planes, in two transfers because they are in two frames.
@@ -50,11 +53,21 @@ extension Pager {
     for (first, last) in [(Plane.hi, Plane.hi), (.lo, .v)] {
       let operation = Operation(
         kind: .write, resident: resident, first: first, last: last, isRepeated: false)
-      submit(operation, at: place)
+      submit(operation, at: place, .writeBack)
     }
   }
 
-  private mutating func submit(_ operation: Operation, at place: RecordPlace) {
+  /// The holder waits for these reads, whatever they were started for.
+  mutating func promoteReads(of resident: Resident) {
+    for (tag, operation) in operations
+    where operation.kind == .read && operation.resident === resident {
+      store.disk.promote(tag: tag)
+    }
+  }
+
+  private mutating func submit(
+    _ operation: Operation, at place: RecordPlace, _ priority: Transfer.Priority
+  ) {
     let memory = operation.resident.memory(from: operation.first, through: operation.last)
     let offset = place.offset + store.geometry.offset(of: operation.first)
     operations[nextTag] = operation
@@ -64,7 +77,9 @@ extension Pager {
     case .write: counters.bytesWritten += memory.byteCount
     }
     store.disk.submit(
-      Transfer(operation.kind, place.file, offset: offset, memory: memory, tag: nextTag))
+      Transfer(
+        operation.kind, place.file, offset: offset, memory: memory, tag: nextTag,
+        priority: priority))
     nextTag += 1
   }
 
@@ -96,13 +111,16 @@ extension Pager {
       readsInFlight -= 1
       resident.reading.subtract(planes)
       if let failure = completion.failure {
-        resident.failure = .disk(failure)
+        resident.failure = .transfer(resident.block, operation.first, operation.last, failure)
       } else {
         finishRead(operation, planes)
       }
     case .write:
       resident.writing.subtract(planes)
-      if let failure = completion.failure { self.failure = self.failure ?? .disk(failure) }
+      if let failure = completion.failure {
+        self.failure =
+          self.failure ?? .transfer(resident.block, operation.first, operation.last, failure)
+      }
     }
     settle(resident)
   }
@@ -123,7 +141,8 @@ extension Pager {
       resident.failure = .damaged(damage)
     } else {
       counters.repeatedReads += 1
-      startRead(resident, from: operation.first, through: operation.last, isRepeated: true)
+      startRead(
+        resident, from: operation.first, through: operation.last, .demand, isRepeated: true)
     }
   }
 

@@ -205,6 +205,8 @@ extension Pager {
       finish(completion)
     }
     admit()
+    // All that was submitted since the last call goes to the kernel together.
+    store.disk.start()
   }
 
   /// Writes what is not yet written and makes it, with `payload`, the last generation of the store.

@@ -157,7 +157,7 @@ private struct Trial {
 
   init(_ directory: String) {
     let path = "\(directory)/pagoda-doctor-\(getpid()).tmp"
-    let disk = ThreadDisk(threadCount: 1)
+    let disk = PathDisk<ThreadQueue>()
     do throws(DiskError) {
       let file = try disk.openFile(path, byteCount: 4096, .create)
       isDirect = disk.isDirect(file)

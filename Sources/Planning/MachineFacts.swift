@@ -44,8 +44,10 @@ package struct MachineFacts: Codable, Hashable, Sendable {
 
   package struct Ring: Codable, Hashable, Sendable {
     package let isAvailable: Bool
-    /// The set-up flags that the kernel took.
+    /// The set-up flags that the kernel takes, and the tables that it keeps.
     package let features: [String]
+    /// The set-up flags that disks use.
+    package let used: [String]
     package let refusal: String?
   }
 
@@ -163,12 +165,13 @@ extension MachineFacts.Node {
 
 extension MachineFacts.Ring {
   static func gather() -> Self {
-    do {
-      let disk = try RingDisk(queueDepth: 1)
-      return Self(isAvailable: true, features: disk.ringFeatures, refusal: nil)
-    } catch {
-      return Self(isAvailable: false, features: [], refusal: error.description)
-    }
+    let ring = RingFacts.probe()
+    let tables =
+      (ring.hasRegisteredFiles ? ["registered files"] : [])
+      + (ring.hasRegisteredBuffers ? ["registered buffers"] : [])
+    return Self(
+      isAvailable: ring.refusal == nil, features: ring.modes.flatMap(\.flagNames) + tables,
+      used: ring.used?.flagNames ?? [], refusal: ring.refusal?.description)
   }
 
   package var findings: [MachineFacts.Finding] {

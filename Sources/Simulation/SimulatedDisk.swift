@@ -21,7 +21,7 @@ package final class SimulatedDisk: Disk {
   }
 
   package let engine = "simulated"
-  package let alignment = 4096
+  private let alignment = 4096
   package private(set) var counters = DiskCounters()
   package let medium: SimulatedMedium
 
@@ -51,6 +51,8 @@ package final class SimulatedDisk: Disk {
   package var inFlight: Int { pending.count }
   package func path(of file: DiskFile) -> String { openPaths[file.index] }
   package func isDirect(_ file: DiskFile) -> Bool { true }
+  package func alignment(of file: DiskFile) -> Int { alignment }
+  package var pathCounters: [PathCounters] { [] }
   package func register(_ memory: PinnedSlice) {}
 
   /// Power fails: what is in flight or unsynced is lost or torn, and the disk is gone.
@@ -135,6 +137,10 @@ extension SimulatedDisk {
         transfer: transfer, path: path(of: transfer.file), bytes: bytes,
         fault: faults.nextTransfer(isRead: isRead), due: reaps + late))
   }
+
+  /// Everything is begun when it is submitted, and order is chance.
+  package func start() {}
+  package func promote(tag: UInt64) {}
 
   package func nextCompletion(wait: Bool) -> Completion? {
     guard !pending.isEmpty else { return nil }

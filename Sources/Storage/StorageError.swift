@@ -35,8 +35,10 @@ package enum StorageError: Error, Sendable {
   case sameDirectory(String, String)
   case diskTooSmall(path: String, needed: Int, free: Int)
   case locked(path: String, pid: Int?)
-  /// A transfer, open or sync of a data file.
+  /// An open, sync or other transfer of a data file.
   case disk(DiskError)
+  /// A transfer of adjacent planes of a record, from the first to the last.
+  case transfer(BlockID, Plane, Plane, DiskError)
   /// A failed system call on a directory, lock or manifest file.
   case system(action: String, path: String, code: Int32)
   /// SQLite's result code and message.
@@ -76,6 +78,9 @@ extension StorageError: CustomStringConvertible {
       return "\(path) is in use" + (pid.map { " by process \($0)" } ?? "")
         + ": wait until it ends or stop it"
     case .disk(let error): return error.description
+    case .transfer(let block, let first, let last, let error):
+      let planes = first == last ? "plane \(first)" : "planes \(first) to \(last)"
+      return "\(block), \(planes): \(error)"
     case .system(let action, let path, let code):
       return "cannot \(action) \(path): errno \(code): check that the directory is writable"
     case .manifest(let path, let action, let code, let message):
@@ -98,6 +103,7 @@ extension StorageError: CustomStringConvertible {
     case .abandoned: 70
     case .diskTooSmall: 73
     case .disk(let error): error.action == .create ? 73 : 74
+    case .transfer: 74
     case .system: 74
     case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74
     case .locked: 75

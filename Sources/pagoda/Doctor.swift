@@ -60,7 +60,9 @@ struct Doctor: ParsableCommand {
   }
 
   private func describe(_ ring: MachineFacts.Ring) -> String {
-    ring.isAvailable ? ring.features.joined(separator: ", ") : ring.refusal ?? "refused"
+    guard ring.isAvailable else { return ring.refusal ?? "refused" }
+    let used = ring.used.isEmpty ? "no flags" : ring.used.joined(separator: ", ")
+    return "\(ring.features.joined(separator: ", ")); in use: \(used)"
   }
 
   private func describe(_ directory: DirectoryFacts) -> String {

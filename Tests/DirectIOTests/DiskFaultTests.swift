@@ -95,25 +95,52 @@ import Testing
   }
 
   @Test func writingToAReadOnlyFileTraps() async {
-    await #expect(processExitsWith: .failure) {
+    await #expect(processExitsWith: .signal(SIGILL)) {
       let scratch = Scratch()
       let disk = Engine.threads.disk()
       try disk.openFile(scratch.file("a"), byteCount: 4096, .create).discard()
       let file = try disk.openFile(scratch.file("a"), byteCount: 4096, .readOnly)
       scratch.remove()
-      _ = disk.perform(.write, file, offset: 0, Memory(pages: 1).slice)
+      let memory = Memory(pages: 1)
+      withExtendedLifetime(memory) {
+        _ = disk.perform(.write, file, offset: 0, memory.slice)
+      }
     }
   }
 
   @Test func misalignedTransfersTrap() async {
-    await #expect(processExitsWith: .failure) {
+    await #expect(processExitsWith: .signal(SIGILL)) {
       let scratch = Scratch()
       let disk = Engine.threads.disk()
       let file = try disk.openFile(scratch.file("a"), byteCount: 8192, .create)
       scratch.remove()
-      _ = disk.perform(.read, file, offset: 512, Memory(pages: 1).slice)
+      let memory = Memory(pages: 1)
+      withExtendedLifetime(memory) {
+        _ = disk.perform(.read, file, offset: 100, memory.slice)
+      }
     }
   }
+
+  /// What the drive asks for, not a constant, decides which offsets are allowed.
+  @Test(arguments: Engine.present)
+  func alignmentIsTheDrives(_ engine: Engine) throws {
+    let disk = engine.disk()
+    let file = try disk.openFile(scratch.file("a"), byteCount: 8192, .create)
+    let unit = disk.alignment(of: file)
+    #expect(unit == directAlignment(of: scratch.file("a")))
+    let memory = Memory(pages: 1)
+    withExtendedLifetime(memory) {
+      #expect(disk.perform(.read, file, offset: unit, memory.slice) == nil)
+    }
+  }
+}
+
+/// As the kernel gives it, asked without the engine; 1 where files are not direct.
+private func directAlignment(of path: String) -> Int {
+  var facts = statx()
+  let asked = unsafe statx(AT_FDCWD, path, 0, UInt32(STATX_DIOALIGN), &facts)
+  guard asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 else { return 4096 }
+  return facts.stx_dio_offset_align == 0 ? 1 : Int(facts.stx_dio_offset_align)
 }
 
 extension DiskFile {

@@ -11,7 +11,6 @@ import Testing
 @Test func theChoiceIsExplained() {
   let (disk, note) = openDisk(preferring: .automatic)
   #expect((disk.engine == "io_uring") == (note == nil))
-  #expect(disk.alignment == 4096)
 }
 
 @Test func refusalsSayWhatToDo() {

@@ -6,7 +6,8 @@ import Testing
 /// The decision about every answer of the kernel, without a kernel.
 @Suite struct RequestTests {
   let memory = Memory(pages: 4)
-  let file = OpenFile(descriptor: -1, path: "/data/a", isDirect: true)
+  let file = OpenFile(
+    descriptor: -1, path: "/data/a", isDirect: true, alignment: 4096, memoryAlignment: 512)
 
   func request(_ kind: Transfer.Kind) -> Request {
     Request(kind, file, row: 0, offset: 8192, memory: memory.slice)

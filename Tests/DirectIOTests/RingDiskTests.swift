@@ -8,7 +8,8 @@ import Testing
   /// Memory registered in full, in part and not at all is all the same to transfers.
   @Test(arguments: [0, 3, 8])
   func registrationChangesNothing(_ registeredPages: Int) throws {
-    let disk = try RingDisk(queueDepth: 4, requestBytes: 2 * 4096)
+    let disk = PathDisk<Ring>(
+      DiskSettings(standard: PathSettings(requestBytes: 2 * 4096, queueDepth: 4)))
     let (written, read) = (Memory(pages: 8), Memory(pages: 8))
     written.fill(version: 8)
     for memory in [written, read] where registeredPages > 0 {
@@ -24,7 +25,7 @@ import Testing
 
   /// Closing gives every descriptor back, the disk still being there.
   @Test func closedDisksHoldNoFiles() throws {
-    let disk = try RingDisk()
+    let disk = PathDisk<Ring>()
     _ = try disk.openFile(scratch.file("a"), byteCount: 4096, .create)
     #expect(openDescriptors(of: scratch.file("a")) == 1)
     disk.close()
