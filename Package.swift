@@ -103,7 +103,7 @@ let package = Package(
     tests("PinnedMemoryTests", ["Base", "PinnedMemory"]),
     tests("StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation"]),
     tests("PagingTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation"]),
-    tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO"]),
+    tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
     tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),

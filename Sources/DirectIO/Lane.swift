@@ -18,10 +18,8 @@ final class Lane<Queue: RequestQueue & ~Copyable> {
   private var underWay: [Request?]
   private var freeTags: [Int]
 
-  init(
-    _ directory: String, _ settings: PathSettings, mode: RingMode?
-  ) throws(DiskError) {
-    queue = try Queue(depth: settings.queueDepth, mode: mode, directory: directory)
+  init(_ directory: String, _ settings: PathSettings, _ queue: consuming Queue) {
+    self.queue = queue
     self.directory = directory
     self.settings = settings
     backlog = Backlog(settings.mixing)

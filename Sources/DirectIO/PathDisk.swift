@@ -14,7 +14,11 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
   /// where locking is limited.
   package private(set) var registeredBytes = 0
 
+  /// Makes the queue of a directory, for so many requests at once.
+  package typealias MakeQueue = (_ directory: String, _ depth: Int) throws(DiskError) -> Queue
+
   private let settings: DiskSettings
+  private let makeQueue: MakeQueue
   private var files = FileTable()
   private var lanes: [Lane<Queue>] = []
   /// By file.
@@ -24,7 +28,10 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
   private var memories: [PinnedSlice] = []
   private var transfers = TransferTable()
 
-  package init(_ settings: DiskSettings = DiskSettings()) { self.settings = settings }
+  package init(_ settings: DiskSettings, makeQueue: @escaping MakeQueue) {
+    self.settings = settings
+    self.makeQueue = makeQueue
+  }
 
   deinit { close() }
 
@@ -67,8 +74,8 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
 
   private func lane(of directory: String) throws(DiskError) -> Lane<Queue> {
     if let lane = lanes.first(where: { $0.directory == directory }) { return lane }
-    let lane = try Lane<Queue>(
-      directory, settings.settings(for: directory), mode: settings.ringMode)
+    let settings = settings.settings(for: directory)
+    let lane = Lane<Queue>(directory, settings, try makeQueue(directory, settings.queueDepth))
     // Waiting for one queue needs no event, and goes without its cost.
     if event == nil, let first = lanes.first {
       event = try EventDescriptor(directory)
@@ -78,6 +85,24 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
     for memory in memories { registeredBytes += lane.register(memory) }
     lanes.append(lane)
     return lane
+  }
+}
+
+extension PathDisk<Ring> {
+  package convenience init(_ settings: DiskSettings = DiskSettings()) {
+    self.init(settings) { directory, depth throws(DiskError) in
+      do throws(RingRefusal) {
+        return try Ring(entries: depth, mode: settings.ringMode, directory: directory)
+      } catch {
+        throw DiskError(.open, path: directory, code: error.code, remedy: error.description)
+      }
+    }
+  }
+}
+
+extension PathDisk<ThreadQueue> {
+  package convenience init(_ settings: DiskSettings = DiskSettings()) {
+    self.init(settings) { _, depth in ThreadQueue(depth: depth) }
   }
 }
 

@@ -7,10 +7,6 @@ package import PinnedMemory
 package protocol RequestQueue: ~Copyable {
   /// The engine's name in reports.
   static var engine: String { get }
-  /// - Parameter depth: requests that will be under way at once, at most.
-  /// - Throws: `DiskError` for `directory` when the system has no more of what a queue is made of.
-  init(depth: Int, mode: RingMode?, directory: String) throws(DiskError)
-
   /// Tells the queue of a file that requests will name.
   mutating func register(_ file: OpenFile)
   /// Tells the queue of memory that requests will use.

@@ -147,14 +147,6 @@ package enum RingMode: String, CaseIterable, Codable, Sendable {
 extension Ring: RequestQueue {
   package static var engine: String { "io_uring" }
 
-  package init(depth: Int, mode: RingMode?, directory: String) throws(DiskError) {
-    do throws(RingRefusal) {
-      try self.init(entries: depth, mode: mode, directory: directory)
-    } catch {
-      throw DiskError(.open, path: directory, code: error.code, remedy: error.description)
-    }
-  }
-
   /// Without effect where the table is full or missing.
   package mutating func register(_ file: OpenFile) {
     let index = Int32(fileIndex.count)

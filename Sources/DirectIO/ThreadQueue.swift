@@ -12,7 +12,8 @@ package struct ThreadQueue: RequestQueue, ~Copyable {
   private var threads: [pthread_t]
   private var prepared: [WorkerPool.Task] = []
 
-  package init(depth: Int, mode: RingMode?, directory: String) throws(DiskError) {
+  /// - Parameter depth: requests that will be under way at once, at most.
+  package init(depth: Int) {
     pool = WorkerPool()
     threads = pool.start(min(depth, Self.threadsMax))
   }

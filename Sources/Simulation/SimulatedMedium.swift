@@ -100,6 +100,9 @@ enum Draw: UInt32 {
   case delay = 2
   case order = 3
   case flippedBit = 4
+  case fate = 5
+  case errno = 6
+  case length = 7
 }
 
 /// For the disk.
