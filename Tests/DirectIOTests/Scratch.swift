@@ -18,13 +18,18 @@ final class Scratch {
 
   /// Also for tests that end in a trap, which no deinit survives; open files stay usable.
   func remove() {
-    for name in names { unsafe _ = unlink(file(name)) }
+    for name in names where unsafe unlink(file(name)) != 0 {
+      for inner in Self.names(in: file(name)) { unsafe _ = unlink(file("\(name)/\(inner)")) }
+      unsafe _ = rmdir(file(name))
+    }
     unsafe _ = rmdir(path)
   }
 
   func file(_ name: String) -> String { "\(path)/\(name)" }
 
-  var names: [String] {
+  var names: [String] { Self.names(in: path) }
+
+  private static func names(in path: String) -> [String] {
     guard let directory = unsafe opendir(path) else { return [] }
     defer { unsafe _ = closedir(directory) }
     var names: [String] = []

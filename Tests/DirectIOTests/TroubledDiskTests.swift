@@ -114,13 +114,7 @@ private final class Exchange {
     places = Array(repeating: Place(), count: 2 * Self.placesPerFile)
   }
 
-  deinit {
-    disk.close()
-    for name in ["a", "b"] {
-      unsafe unlink(scratch.file("\(name)/data"))
-      unsafe rmdir(scratch.file(name))
-    }
-  }
+  deinit { disk.close() }
 
   /// - Returns: places that did not hold what was written there.
   func run(comparing wanted: Int) throws -> Int {
