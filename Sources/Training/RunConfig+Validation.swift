@@ -1,4 +1,5 @@
 import Base
+import DirectIO
 
 extension RunConfig {
   /// Bytes of the size `text`, the value of `key`.
@@ -87,7 +88,9 @@ extension RunConfig {
 
   private func validateMachine() throws(ConfigError) {
     try choose(storage.engine, "storage.engine", ["automatic", "io_uring", "threads"])
-    try inside(storage.queue_depth, 1...4096, "storage.queue_depth")
+    try choose(
+      storage.mixing, "storage.mixing", ["automatic"] + Mixing.allCases.map(\.rawValue))
+    try inside(storage.queue_depth, 0...4096, "storage.queue_depth")
     try inside(checkpoint.every, 1...Int.max, "checkpoint.every")
     try inside(evaluation.every, 0...Int.max, "evaluation.every")
     try inside(evaluation.max_tokens, 1...Int.max, "evaluation.max_tokens")
@@ -95,12 +98,17 @@ extension RunConfig {
     try inside(compute.threads, 0...4096, "compute.threads")
     _ = try bytes(memory.budget, key: "memory.budget")
     _ = try bytes(storage.block_bytes, key: "storage.block_bytes")
+    try validateRequests()
+  }
+
+  private func validateRequests() throws(ConfigError) {
+    guard storage.request_bytes != "automatic" else { return }
     let request = try bytes(storage.request_bytes, key: "storage.request_bytes")
     guard request >= 4096, request % 4096 == 0, request <= 1 << 30 else {
       throw ConfigError(
         key: "storage.request_bytes",
         problem: "\(request) bytes is no multiple of 4 KiB up to 1 GiB",
-        remedy: "use 1MiB")
+        remedy: "use 1MiB, or automatic")
     }
   }
 

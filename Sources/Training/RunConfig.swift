@@ -87,8 +87,13 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// An expert whose weights and moments are larger is cut along its hidden dimension.
     package var block_bytes = "64MiB"
     package var engine = "automatic"
-    package var queue_depth = 32
-    package var request_bytes = "1MiB"
+    /// Requests under way at once on each path; 0: what its drive was measured to do best.
+    package var queue_depth = 0
+    /// Largest request; `automatic`: what the drive was measured to do best.
+    package var request_bytes = "automatic"
+    /// Reads and writes of a path together (`interleaved`) or in turns (`alternated`);
+    /// `automatic`: what the drive was measured to do better.
+    package var mixing = "automatic"
   }
 
   package struct CheckpointSection: Codable, Equatable, Sendable {

@@ -1,4 +1,5 @@
 import Corpus
+import DirectIO
 package import Storage
 
 /// The run in `run`, opened for looking: its configuration and its store, read-only.
@@ -17,7 +18,8 @@ extension RunConfig {
   /// - Throws: `StorageError.belongsToAnother` when it is not this run's.
   func storedRun(in run: RunDirectory) throws -> Store {
     let paths = Trainer.storePaths(self, run)
-    let (disk, _) = try TrainingSession.openDisk(self)
+    let drives = try DriveSettings(self, paths: paths, profiles: .ofUser)
+    let (disk, _) = openDisk(drives.disk)
     let store = try Store.openReadOnly(paths: paths, disk: disk)
     let wanted = RunGeometry.identity(self, corpus: try ParallelCorpus.readManifest(data.corpus))
     guard store.description.identity == wanted else {

@@ -1,6 +1,7 @@
 package import Base
 import Corpus
 import Foundation
+package import Storage
 
 /// What a run tells whoever watches it.
 package enum TrainingEvent: Sendable {
@@ -43,7 +44,18 @@ package struct Trainer {
     case fresh
   }
 
-  package init(_ config: RunConfig, run: RunDirectory, lastStep: Int?, start: Start = .either) {
+  /// Measures the drive under a directory; nil when it cannot. Called before a store is made on a
+  /// drive of which nothing is remembered, if the configuration leaves something to measurement.
+  package typealias MeasureDrive = (_ directory: String) -> DriveProfile?
+  private let profiles: DriveProfiles
+  private let measureDrive: MeasureDrive
+
+  package init(
+    _ config: RunConfig, run: RunDirectory, lastStep: Int?, start: Start = .either,
+    profiles: DriveProfiles = .ofUser, measureDrive: @escaping MeasureDrive = { _ in nil }
+  ) {
+    self.profiles = profiles
+    self.measureDrive = measureDrive
     self.config = config
     self.run = run
     self.lastStep = lastStep ?? config.training.max_steps
@@ -123,9 +135,10 @@ package struct Trainer {
     let isNew = !FileManager.default.fileExists(atPath: run.path)
     try run.create()
     do {
+      if !hasBegun { measureDrives() }
       let session = try TrainingSession(
         config, storePaths: Self.storePaths(config, run),
-        beginning: start == .resume ? .resume : hasBegun ? .existing : .either)
+        beginning: start == .resume ? .resume : hasBegun ? .existing : .either, profiles: profiles)
       if start == .fresh && session.hasResumed {
         throw TrainingError.storeNotFresh(path: Self.storePaths(config, run)[0])
       }
@@ -133,6 +146,17 @@ package struct Trainer {
     } catch {
       if isNew { run.removeIfEmpty() }
       throw error
+    }
+  }
+
+  /// Learns of drives that are new here. Without effect where that fails: then they are driven as
+  /// most drives are.
+  private func measureDrives() {
+    guard config.leavesDrivesToMeasurement else { return }
+    for path in Self.storePaths(config, run) where profiles.profile(of: path) == nil {
+      let directory = DriveProfiles.existing(path)
+      guard let profile = measureDrive(directory) else { continue }
+      try? profiles.remember(profile, of: directory)
     }
   }
 

@@ -37,7 +37,10 @@ package struct TrainingSession: ~Copyable {
   }
 
   /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `StorageError`, `TrainingError`.
-  package init(_ config: RunConfig, storePaths: [String], beginning: Beginning = .either) throws {
+  package init(
+    _ config: RunConfig, storePaths: [String], beginning: Beginning = .either,
+    profiles: DriveProfiles = .ofUser
+  ) throws {
     let manifest = try ParallelCorpus.readManifest(config.data.corpus)
     let (geometry, plan) = try Self.plan(config)
     let ledger = MemoryLedger(ceiling: plan.ceiling)
@@ -49,10 +52,12 @@ package struct TrainingSession: ~Copyable {
       corpus: corpus, mix: TaskMix(config), seed: UInt64(config.seed), limits: limits)
     let evaluation = try EvaluationSet(
       corpus, limits, maxTokens: config.evaluation.max_tokens, config)
-    let (disk, note) = try Self.openDisk(config)
+    let drives = try DriveSettings(config, paths: storePaths, profiles: profiles)
+    let (disk, note) = openDisk(drives.disk)
     let store = try Store.open(
       StoreConfiguration(
-        paths: storePaths, identity: RunGeometry.identity(config, corpus: manifest),
+        paths: storePaths, bandwidths: drives.bandwidths,
+        identity: RunGeometry.identity(config, corpus: manifest),
         geometry: geometry.record, blocks: geometry.blocks),
       disk: disk, create: beginning == .either)
     if beginning == .resume && store.generation == nil {
@@ -105,18 +110,6 @@ package struct TrainingSession: ~Copyable {
     }
     try geometry.dense.load(dense, &pager)
     return try RunProgress(payload: generation.payload)
-  }
-
-  static func openDisk(_ config: RunConfig) throws -> (disk: any Disk, note: String?) {
-    let preference: EnginePreference =
-      switch config.storage.engine {
-      case "io_uring": .ring
-      case "threads": .threads
-      default: .automatic
-      }
-    return DirectIO.openDisk(
-      preferring: preference, queueDepth: config.storage.queue_depth,
-      requestBytes: try config.bytes(config.storage.request_bytes, key: "storage.request_bytes"))
   }
 
   private static func bufferedNote(_ store: Store) -> String? {

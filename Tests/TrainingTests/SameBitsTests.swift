@@ -44,6 +44,16 @@ import Training
       $0.config.memory.budget = "\(try $0.leastBudget())"
       $0.config.storage.paths = [$0.directory.path + "/a", $0.directory.path + "/b"]
     },
+    Variant(testDescription: "three paths in turns, driven as measured") {
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+      $0.config.storage.paths = ["a", "b", "c"].map { [directory = $0.directory] name in
+        directory.path + "/" + name
+      }
+      try $0.profiles.remember(
+        DriveProfile(
+          requestBytes: 4096, queueDepth: 3, mixGBps: [1, 1, 1, 1, 1], alternatedGBps: 2,
+          measuredAt: 0), of: $0.directory.path)
+    },
   ]
 
   @Test(arguments: variants) func everyVariantComputesTheSame(_ variant: Variant) throws {

@@ -39,7 +39,12 @@ struct TinyRun {
     config.storage.paths.isEmpty ? [directory.path + "/store"] : config.storage.paths
   }
 
-  func session() throws -> TrainingSession { try TrainingSession(config, storePaths: storePaths) }
+  /// What is remembered of drives: nothing, unless a test says so.
+  var profiles: DriveProfiles { DriveProfiles(path: directory.path + "/drives.json") }
+
+  func session() throws -> TrainingSession {
+    try TrainingSession(config, storePaths: storePaths, profiles: profiles)
+  }
 
   /// The least budget that is accepted: what the refusals say is missing is added until none comes.
   func leastBudget() throws -> Int {
