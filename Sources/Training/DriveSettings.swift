@@ -10,7 +10,8 @@ struct DriveSettings {
 
   init(_ config: RunConfig, paths: [String], profiles: DriveProfiles) throws(ConfigError) {
     let known = paths.map { profiles.profile(of: $0) }
-    var disk = DiskSettings(engine: Self.engine(config))
+    var disk = DiskSettings(
+      engine: Self.engine(config), ringMode: RingMode(rawValue: config.storage.ring))
     for (path, profile) in zip(paths, known) {
       disk.byDirectory[path] = try Self.settings(config, profile?.settings ?? PathSettings())
     }

@@ -88,6 +88,7 @@ extension RunConfig {
 
   private func validateMachine() throws(ConfigError) {
     try choose(storage.engine, "storage.engine", ["automatic", "io_uring", "threads"])
+    try choose(storage.ring, "storage.ring", ["automatic"] + RingMode.allCases.map(\.rawValue))
     try choose(
       storage.mixing, "storage.mixing", ["automatic"] + Mixing.allCases.map(\.rawValue))
     try inside(storage.queue_depth, 0...4096, "storage.queue_depth")

@@ -87,6 +87,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// An expert whose weights and moments are larger is cut along its hidden dimension.
     package var block_bytes = "64MiB"
     package var engine = "automatic"
+    /// How an io_uring is set up: `deferred`, `cooperative`, `polled` (a kernel thread submits) or
+    /// `plain`; `automatic`: the best that the kernel has.
+    package var ring = "automatic"
     /// Requests under way at once on each path; 0: what its drive was measured to do best.
     package var queue_depth = 0
     /// Largest request; `automatic`: what the drive was measured to do best.

@@ -1,10 +1,18 @@
 import Corpus
+import DirectIO
 import Foundation
 
 /// What a run came to: printed at its end and kept as `summary.json`.
 // Names are the keys of the file.
 // swift-format-ignore: AlwaysUseLowerCamelCase
 package struct RunSummary: Codable, Sendable {
+  /// What the last process of the run moved on one path of the store.
+  package struct Path: Codable, Sendable {
+    package let path: String
+    package let read_bytes: Int
+    package let write_bytes: Int
+  }
+
   package struct Translations: Codable, Sendable {
     package struct Direction: Codable, Sendable {
       package let direction: String
@@ -52,6 +60,7 @@ package struct RunSummary: Codable, Sendable {
   package let unigram_loss_by_task: [String: Double]
   package let read_bytes: Int
   package let write_bytes: Int
+  package let paths: [Path]
   package let hit_rate: Double
   package let stall_share: Double
   package let translations: Translations?
@@ -80,6 +89,11 @@ package struct RunSummary: Codable, Sendable {
     unigram_loss_by_task = outcome.unigramLossByTask
     read_bytes = progress.bytesRead
     write_bytes = progress.bytesWritten
+    paths = outcome.paths.map {
+      Path(
+        path: $0.directory, read_bytes: $0.counters.bytesRead,
+        write_bytes: $0.counters.bytesWritten)
+    }
     hit_rate = Double(progress.hits) / Double(max(1, progress.visits))
     stall_share = progress.stallSeconds / max(progress.seconds, 1e-9)
     translations =

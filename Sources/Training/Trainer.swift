@@ -1,5 +1,6 @@
 package import Base
 import Corpus
+package import DirectIO
 import Foundation
 package import Storage
 
@@ -24,6 +25,8 @@ package struct TrainingOutcome: Sendable {
   package let expertStateBytes: Int
   package let expertParameters: Int
   package let denseParameters: Int
+  /// What this process moved on each path of the store.
+  package let paths: [PathCounters]
 }
 
 /// Runs steps until the last one or until asked to stop; measures, evaluates and commits on the
@@ -101,7 +104,7 @@ package struct Trainer {
       evaluations: log.evaluations, unigramEntropy: session.unigramEntropy,
       unigramLossByTask: session.unigramLossByTask,
       expertStateBytes: session.expertStateBytes, expertParameters: session.expertParameters,
-      denseParameters: session.denseParameters)
+      denseParameters: session.denseParameters, paths: session.store.disk.pathCounters)
   }
 
   /// Checks that the run in the directory, if there is one, is this one, and finds its store where

@@ -4,27 +4,29 @@ import Training
 extension RunSummary {
   /// The summary for people.
   func lines() -> [String] {
-    var rows = [
-      ["steps", "\(steps), \(tokens) tokens in \(fixed(training_seconds, 0)) s"],
+    var rows: [[String]] =
       [
-        "experts",
-        "\(millions(expert_parameters)) parameters, \(ByteCount(expert_state_bytes)) of weights "
-          + "and moments in the store",
-      ],
-      ["dense part", "\(millions(dense_parameters)) parameters"],
-      [
-        "held-out loss",
-        (heldout_loss.map { fixed($0, 4) } ?? "-") + " nats per target token; unigram entropy "
-          + fixed(unigram_entropy, 4),
-      ],
-      ["paged", "\(ByteCount(read_bytes)) in, \(ByteCount(write_bytes)) out"],
-      ["hit rate", "\(fixed(100 * hit_rate, 1)) %"],
-      ["stall share", "\(fixed(100 * stall_share, 1)) % of the step waited for the disk"],
-      [
-        "peak memory",
-        "\(ByteCount(peak_rss_bytes)) of \(ByteCount(memory_budget_bytes)), everything included",
-      ],
-    ]
+        ["steps", "\(steps), \(tokens) tokens in \(fixed(training_seconds, 0)) s"],
+        [
+          "experts",
+          "\(millions(expert_parameters)) parameters, \(ByteCount(expert_state_bytes)) of weights "
+            + "and moments in the store",
+        ],
+        ["dense part", "\(millions(dense_parameters)) parameters"],
+        [
+          "held-out loss",
+          (heldout_loss.map { fixed($0, 4) } ?? "-") + " nats per target token; unigram entropy "
+            + fixed(unigram_entropy, 4),
+        ],
+        ["paged", "\(ByteCount(read_bytes)) in, \(ByteCount(write_bytes)) out"],
+      ] + pathRows() + [
+        ["hit rate", "\(fixed(100 * hit_rate, 1)) %"],
+        ["stall share", "\(fixed(100 * stall_share, 1)) % of the step waited for the disk"],
+        [
+          "peak memory",
+          "\(ByteCount(peak_rss_bytes)) of \(ByteCount(memory_budget_bytes)), everything included",
+        ],
+      ]
     for (name, mean) in [
       ("translation", translations?.all), ("  other scripts", translations?.into_other_scripts),
     ] {
@@ -41,6 +43,23 @@ extension RunSummary {
     return [""]
       + rows.map { $0[0] + String(repeating: " ", count: width + 2 - $0[0].count) + $0[1] }
       + byTask() + samples()
+  }
+
+  /// Where there are several: what each took.
+  private func pathRows() -> [[String]] {
+    guard paths.count > 1 else { return [] }
+    let sums = paths.reduce((1, 1)) { ($0.0 + $1.read_bytes, $0.1 + $1.write_bytes) }
+    return paths.map {
+      [
+        "  \($0.path)",
+        "\(percent($0.read_bytes, sums.0)) of what came in, \(percent($0.write_bytes, sums.1)) of "
+          + "what went out",
+      ]
+    }
+  }
+
+  private func percent(_ part: Int, _ whole: Int) -> String {
+    "\(fixed(100 * Double(part) / Double(whole), 1)) %"
   }
 
   private func byTask() -> [String] {

@@ -4,54 +4,93 @@ import Training
 
 /// How much of the resident speed is left when the experts are paged, and whether the bits agree.
 ///
-///     swift run -c release PagedBench CONFIG MEMORY [STEPS [ROUNDS [key.path=value ...]]]
+///     swift run -c release PagedBench CONFIG MEMORY [STEPS [ROUNDS]] [key.path=value ...]
+///       [--variant key.path=value[,key.path=value ...]] ...
 ///
-/// Resident and paged runs take turns in one process, each from the seed, with stores in a scratch
-/// directory under `runs`. Prints one JSON line: tokens per second of both, medians over rounds,
-/// their ratio, and a checksum of the losses, which must be the same for both.
+/// The resident run and the paged ones, one for each `--variant` and one without, take turns in one
+/// process, each from the seed, with stores in a scratch directory under `runs`. Prints one JSON
+/// line for each paged run: tokens per second, medians over rounds, the ratio to the resident run
+/// of the same round, and a checksum of the losses, which must be the same for all.
 @main
 enum PagedBench {
   static func main() throws {
-    let arguments = CommandLine.arguments.dropFirst().map { $0 }
-    let positional = arguments.filter { !$0.contains("=") }
-    guard positional.count >= 2 else {
-      print("usage: PagedBench CONFIG MEMORY [STEPS [ROUNDS]] [key.path=value ...]")
-      exit(64)
-    }
-    let steps = positional.count > 2 ? Int(positional[2]) ?? 8 : 8
-    let rounds = positional.count > 3 ? Int(positional[3]) ?? 3 : 3
-    let overrides = arguments.filter { $0.contains("=") }
-    var paged: [Result] = []
+    let arguments = try Arguments(CommandLine.arguments.dropFirst().map { $0 })
     var resident: [Result] = []
-    for _ in 0..<rounds {
-      for (mode, memory) in [("resident", "16GiB"), ("paged", positional[1])] {
-        let config = try RunConfig.load(
-          path: positional[0],
-          overrides: overrides + [
-            "memory.budget=\(memory)", "memory.resident=\(mode == "resident")",
-          ])
-        let result = try measure(config, steps: steps)
-        if mode == "paged" { paged.append(result) } else { resident.append(result) }
+    var paged = arguments.variants.map { _ in [Result]() }
+    for _ in 0..<arguments.rounds {
+      resident.append(
+        try measure(arguments, memory: "16GiB", overrides: ["memory.resident=true"]))
+      for (index, variant) in arguments.variants.enumerated() {
+        paged[index].append(
+          try measure(arguments, memory: arguments.memory, overrides: variant))
       }
     }
-    let losses = Set((paged + resident).map(\.losses))
-    let report = Report(
-      bench: "paged", steps: steps, rounds: rounds, memory: positional[1],
+    let losses = Set((paged.flatMap(\.self) + resident).map(\.losses))
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    for (variant, results) in zip(arguments.variants, paged) {
+      let report = report(arguments, variant, results, resident, losses)
+      print(String(decoding: try encoder.encode(report), as: UTF8.self))
+    }
+    if losses.count != 1 { exit(70) }
+  }
+
+  private struct Arguments {
+    let config: String
+    let memory: String
+    let steps: Int
+    let rounds: Int
+    let overrides: [String]
+    /// Overrides of each paged run; the first has none.
+    let variants: [[String]]
+
+    init(_ arguments: [String]) throws {
+      var positional: [String] = []
+      var overrides: [String] = []
+      var variants: [[String]] = [[]]
+      var rest = arguments[...]
+      while let argument = rest.popFirst() {
+        if argument == "--variant", let variant = rest.popFirst() {
+          variants.append(variant.split(separator: ",").map(String.init))
+        } else if argument.contains("=") {
+          overrides.append(argument)
+        } else {
+          positional.append(argument)
+        }
+      }
+      let numbers = positional.dropFirst(2).map { Int($0) ?? 0 }
+      guard 2...4 ~= positional.count, numbers.allSatisfy({ $0 > 0 }) else {
+        print(
+          "usage: PagedBench CONFIG MEMORY [STEPS [ROUNDS]] [key.path=value ...] [--variant ...]")
+        exit(64)
+      }
+      (config, memory) = (positional[0], positional[1])
+      steps = numbers.first ?? 8
+      rounds = numbers.count > 1 ? numbers[1] : 3
+      self.overrides = overrides
+      self.variants = variants
+    }
+  }
+
+  private static func report(
+    _ arguments: Arguments, _ variant: [String], _ paged: [Result], _ resident: [Result],
+    _ losses: Set<[UInt64]>
+  ) -> Report {
+    Report(
+      bench: "paged", variant: variant.joined(separator: ","), steps: arguments.steps,
+      rounds: arguments.rounds, memory: arguments.memory,
       pagedTokensPerS: median(paged.map(\.tokensPerSecond)),
       residentTokensPerS: median(resident.map(\.tokensPerSecond)),
       ratio: median(zip(paged, resident).map { $0.tokensPerSecond / $1.tokensPerSecond }),
       stallShare: median(paged.map(\.stallShare)), hitRate: median(paged.map(\.hitRate)),
       readGbps: median(paged.map(\.readRate)), writeGbps: median(paged.map(\.writeRate)),
       sameBits: losses.count == 1, checksum: String(losses.first?.hashOfBits ?? 0, radix: 16))
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    print(String(decoding: try encoder.encode(report), as: UTF8.self))
-    if losses.count != 1 { exit(70) }
   }
 
   private struct Report: Encodable {
     let bench: String
+    let variant: String
     let steps: Int
     let rounds: Int
     let memory: String
@@ -77,14 +116,19 @@ enum PagedBench {
 
   /// `steps` steps from the seed. The first two are left out of the speed: they draw the initial
   /// weights and find the drive's blocks unwritten.
-  private static func measure(_ config: RunConfig, steps: Int) throws -> Result {
+  private static func measure(
+    _ arguments: Arguments, memory: String, overrides: [String]
+  ) throws -> Result {
+    let config = try RunConfig.load(
+      path: arguments.config,
+      overrides: arguments.overrides + ["memory.budget=\(memory)"] + overrides)
     let scratch = "runs/bench-\(getpid())"
     try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: scratch) }
     var session = try TrainingSession(config, storePaths: ["\(scratch)/store"])
     var losses: [UInt64] = []
     var timed: [StepMetrics] = []
-    for step in 0..<steps {
+    for step in 0..<arguments.steps {
       let metrics = try session.runStep()
       losses.append(metrics.loss.bitPattern)
       if step >= 2 { timed.append(metrics) }
