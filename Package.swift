@@ -75,7 +75,7 @@ let package = Package(
     module(
       "Training",
       [
-        "Base", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
+        "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
         "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
       ], floats),
     module("Planning", ["Base", "PinnedMemory", "DirectIO"]),

@@ -34,21 +34,36 @@ package func splitMaster(
   }
 }
 
-/// Joins two planes into `weights` (row order).
-package func joinMaster(hi: Span<UInt16>, lo: Span<UInt16>, into weights: Matrix) {
-  precondition(hi.count == weights.rows * weights.columns, "one hi half per weight")
+/// 64 KiB of floats and their halves: enough work for a worker to be woken for.
+private let weightsPerTask = 16384
+
+/// Joins two planes into `weights`, a matrix of one row.
+package func joinMaster(
+  hi: Span<UInt16>, lo: Span<UInt16>, into weights: Matrix, on workers: Workers
+) {
+  precondition(weights.rows == 1, "one row of weights")
+  precondition(hi.count == weights.columns, "one hi half per weight")
   precondition(lo.count == hi.count, "one lo half per weight")
-  for i in 0..<weights.rows {
-    let (row, start) = (weights.row(i), i * weights.columns)
-    for j in 0..<row.count { row[j] = joinMaster(hi: hi[start &+ j], lo: lo[start &+ j]) }
+  let (hi, lo) = (Fence(hi), Fence(lo))
+  workers.forEachChunk(of: weights.columns, size: weightsPerTask) { range in
+    joinChunk(hi.span(range), lo.span(range), into: weights.columns(range).row(0))
   }
 }
 
-/// Writes the bfloat16 plane `hi` as floats (row order).
-package func widen(_ hi: Span<UInt16>, into weights: Matrix) {
-  precondition(hi.count == weights.rows * weights.columns, "one half per weight")
-  for i in 0..<weights.rows {
-    let (row, start) = (weights.row(i), i * weights.columns)
-    for j in 0..<row.count { row[j] = widen(hi[start &+ j]) }
+/// Writes the bfloat16 plane `hi` as floats into `weights`, a matrix of one row.
+package func widen(_ hi: Span<UInt16>, into weights: Matrix, on workers: Workers) {
+  precondition(weights.rows == 1, "one row of weights")
+  precondition(hi.count == weights.columns, "one half per weight")
+  let hi = Fence(hi)
+  workers.forEachChunk(of: weights.columns, size: weightsPerTask) { range in
+    widenChunk(hi.span(range), into: weights.columns(range).row(0))
   }
+}
+
+private func joinChunk(_ hi: Span<UInt16>, _ lo: Span<UInt16>, into weights: borrowing Row) {
+  for i in hi.indices { weights[i] = joinMaster(hi: hi[i], lo: lo[i]) }
+}
+
+private func widenChunk(_ hi: Span<UInt16>, into weights: borrowing Row) {
+  for i in hi.indices { weights[i] = widen(hi[i]) }
 }

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import Synchronization
 
@@ -8,17 +9,17 @@ import Synchronization
 ///     63          32 31      30           0
 ///     | generation  | closed |  running   |
 ///
-/// A thread joins a loop by adding one to `running` while the loop is open; the caller closes it
-/// when no index is left and waits until `running` is zero. `job` is written only while the loop is
-/// closed and nobody runs, and read only by threads that joined: that is why @unchecked Sendable
-/// holds.
+/// A thread joins a loop by adding one to `running` while the loop is open; whoever finds no index
+/// left closes it, and the caller waits until it is closed and `running` is zero. `job` is written
+/// only while the loop is closed and nobody runs, and read only by threads that joined: that is why
+/// @unchecked Sendable holds.
 @safe final class WorkerState: @unchecked Sendable {
   typealias Body = @Sendable (_ index: Int, _ worker: Int) -> Void
 
   private let word = Atomic<UInt64>(1 << 31)
   private let next = Atomic<Int>(0)
   private let stopping = Atomic<Bool>(false)
-  private var job: (count: Int, body: Body)?
+  private var job: (count: Int, members: Range<Int>, body: Body)?
   private var threads: [pthread_t] = []
   /// Guards sleeping only; the two conditions are "a loop opened" and "the last thread left".
   private let lock: UnsafeMutablePointer<pthread_mutex_t>
@@ -50,13 +51,14 @@ import Synchronization
 
   // MARK: The caller's side
 
-  func run(_ count: Int, _ body: @escaping Body) {
+  /// Runs a loop on the workers `members`; the caller, worker 0, need not be one of them.
+  func run(_ count: Int, on members: Range<Int>, _ body: @escaping Body) {
     precondition(!isBusy.exchange(true, ordering: .acquiring), "forEach inside forEach")
-    job = (count, body)
+    job = (count, members, body)
     next.store(0, ordering: .relaxed)
     open()
     drain(worker: 0)
-    closeAndWait()
+    waitUntilDone()
     job = nil
     isBusy.store(false, ordering: .releasing)
   }
@@ -69,20 +71,25 @@ import Synchronization
     unsafe pthread_mutex_unlock(lock)
   }
 
-  private func closeAndWait() {
-    word.bitwiseOr(Self.closedBit, ordering: .acquiringAndReleasing)
-    if spin(until: { self.isIdle }) { return }
+  private func waitUntilDone() {
+    if spin(until: { self.isDone }) { return }
     unsafe pthread_mutex_lock(lock)
-    while !isIdle { unsafe pthread_cond_wait(finished, lock) }
+    while !isDone { unsafe pthread_cond_wait(finished, lock) }
     unsafe pthread_mutex_unlock(lock)
   }
 
-  private var isIdle: Bool { word.load(ordering: .acquiring) & Self.runningMask == 0 }
+  private var isDone: Bool { Self.isDone(word.load(ordering: .acquiring)) }
+
+  private static func isDone(_ word: UInt64) -> Bool {
+    word & closedBit != 0 && word & runningMask == 0
+  }
 
   // MARK: The threads' side
 
-  func start(_ worker: Int) {
-    let context = unsafe Unmanaged.passRetained(WorkerSeat(state: self, worker: worker)).toOpaque()
+  /// - Parameter processors: where the thread may run; nil leaves it to the kernel.
+  func start(_ worker: Int, on processors: [Int]?) {
+    let seat = WorkerSeat(state: self, worker: worker, processors: processors)
+    let context = unsafe Unmanaged.passRetained(seat).toOpaque()
     var thread = pthread_t()
     let failure = unsafe pthread_create(&thread, nil, workerMain, context)
     precondition(failure == 0, "no thread for worker \(worker): errno \(failure)")
@@ -108,12 +115,13 @@ import Synchronization
   }
 
   private func drain(worker: Int) {
-    guard let job else { return }
+    guard let job, job.members.contains(worker) else { return }
     while true {
       let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-      if index >= job.count { return }
+      if index >= job.count { break }
       job.body(index, worker)
     }
+    word.bitwiseOr(Self.closedBit, ordering: .acquiringAndReleasing)
   }
 
   private func waitForLoop(after seen: UInt64) -> UInt64 {
@@ -140,7 +148,7 @@ import Synchronization
 
   private func leave() {
     let now = word.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
-    guard now & Self.closedBit != 0, now & Self.runningMask == 0 else { return }
+    guard Self.isDone(now) else { return }
     unsafe pthread_mutex_lock(lock)
     unsafe pthread_cond_signal(finished)
     unsafe pthread_mutex_unlock(lock)
@@ -166,12 +174,17 @@ import Synchronization
 private final class WorkerSeat {
   let state: WorkerState
   let worker: Int
-  init(state: WorkerState, worker: Int) { (self.state, self.worker) = (state, worker) }
+  let processors: [Int]?
+
+  init(state: WorkerState, worker: Int, processors: [Int]?) {
+    (self.state, self.worker, self.processors) = (state, worker, processors)
+  }
 }
 
 private func workerMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
   guard let context = unsafe context else { return nil }
   let seat = unsafe Unmanaged<WorkerSeat>.fromOpaque(context).takeRetainedValue()
+  if let processors = seat.processors { Affinity.restrict(to: processors) }
   seat.state.serve(seat.worker)
   return nil
 }

@@ -33,6 +33,10 @@ package import Storage
     }
   }
 
+  /// The memory node that holds a plane; nil where that is not known to be one. The two frames of a
+  /// block may be on two nodes.
+  package func node(of plane: Plane) -> Int? { resident.node(of: plane) }
+
   /// Optimizer updates that this block has had.
   package var updates: Int { resident.history.updates }
   /// The step of the last of them; 0 before the first.

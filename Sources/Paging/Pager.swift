@@ -56,21 +56,25 @@ package struct Pager: ~Copyable {
     let isRepeated: Bool
   }
 
+  /// - Parameter sharing: which memory nodes the frames are on. Weights choose first: they are read
+  ///   in both sweeps, state in one.
   /// - Throws: `MemoryError` when the ledger refuses the pools or they are too small to page.
   package init(
-    store: Store, frames: FrameBudget, ledger: MemoryLedger
+    store: Store, frames: FrameBudget, sharing: FrameSharing = .anywhere, ledger: MemoryLedger
   ) throws(MemoryError) {
     try frames.requireMinimum(store.geometry)
-    // Pages are computed on by the thread that takes them: its node holds them, where it can.
-    let node = Topology.current().localNode(holding: frames.byteCount(store.geometry))
+    var sharing = sharing
+    let (weightBytes, stateBytes) = (
+      store.geometry.weightFrameBytes, store.geometry.stateFrameBytes
+    )
     let weights = try FramePool(
-      name: "weight frames", frameCount: frames.weights,
-      frameBytes: store.geometry.weightFrameBytes, node: node, ledger: ledger)
+      name: "weight frames",
+      shares: sharing.share(frames: frames.weights, frameBytes: weightBytes),
+      frameBytes: weightBytes, ledger: ledger)
     let state = try FramePool(
-      name: "state frames", frameCount: frames.state,
-      frameBytes: store.geometry.stateFrameBytes, node: node, ledger: ledger)
-    store.disk.register(weights.memory)
-    store.disk.register(state.memory)
+      name: "state frames", shares: sharing.share(frames: frames.state, frameBytes: stateBytes),
+      frameBytes: stateBytes, ledger: ledger)
+    for memory in weights.memory + state.memory { store.disk.register(memory) }
     self.store = store
     self.weights = FrameShelf(kind: .weights, pool: weights)
     self.state = FrameShelf(kind: .state, pool: state)
@@ -83,8 +87,14 @@ package struct Pager: ~Copyable {
     for _ in operations { _ = store.disk.nextCompletion(wait: true) }
   }
 
-  /// What to do when the pools could not be locked; nil when they are.
-  package var lockRemedy: String? { weights.pool.lock.remedy ?? state.pool.lock.remedy }
+  /// What to tell the user of the pools: that they are not locked, once for all of them, and pages
+  /// that are not on the node they were meant for.
+  package var notes: [String] {
+    let (weights, state) = (weights.pool, state.pool)
+    let lock = PageLock.all(
+      weights.locks + state.locks, wantedBytes: weights.byteCount + state.byteCount)
+    return [lock.remedy].compactMap { $0 } + weights.placementNotes + state.placementNotes
+  }
   /// Visits planned and not yet taken.
   package var plannedCount: Int { visits.count }
 }

@@ -102,6 +102,20 @@ extension Resident {
     return slice(of: state, offset: offset, byteCount: byteCount)
   }
 
+  func node(of plane: Plane) -> Int? {
+    switch plane {
+    case .hi: return node(of: weights)
+    case .lo, .m, .v: return node(of: state)
+    }
+  }
+
+  private func node(of frame: borrowing Frame?) -> Int? {
+    switch frame {
+    case .some(let frame): return frame.node
+    case .none: return nil
+    }
+  }
+
   func memory(of plane: Plane) -> PinnedSlice { memory(from: plane, through: plane) }
 
   private func slice(of frame: borrowing Frame?, offset: Int, byteCount: Int) -> PinnedSlice {

@@ -5,11 +5,13 @@ import Synchronization
 package struct Frame: ~Copyable {
   /// The whole frame.
   package let memory: PinnedSlice
+  /// The memory node that holds it; nil where that is not known to be one.
+  package let node: Int?
   private let index: Int
   private let pool: FramePool
 
-  fileprivate init(index: Int, memory: PinnedSlice, pool: FramePool) {
-    (self.index, self.memory, self.pool) = (index, memory, pool)
+  fileprivate init(index: Int, memory: PinnedSlice, node: Int?, pool: FramePool) {
+    (self.index, self.memory, self.node, self.pool) = (index, memory, node, pool)
   }
   deinit { pool.putBack(index) }
 
@@ -21,39 +23,93 @@ package struct Frame: ~Copyable {
   }
 }
 
-/// Equal frames in one pinned region. Their number and size are fixed at the start.
+/// Equal frames in pinned regions, one for each share. Their number and size are fixed at the
+/// start.
 package final class FramePool: Sendable {
   package let frameBytes: Int
   package let frameCount: Int
-  private let region: PinnedRegion
+  package let shares: [FrameShare]
+  private let parts: [Part]
   private let free: Mutex<[Int]>
+
+  /// A region and the number of its first frame. A class because arrays cannot hold what cannot be
+  /// copied.
+  private final class Part: Sendable {
+    let region: PinnedRegion
+    let frames: Range<Int>
+
+    init(_ region: consuming PinnedRegion, frames: Range<Int>) {
+      self.region = region
+      self.frames = frames
+    }
+  }
 
   /// - Parameters:
   ///   - name: how the ledger and errors call the pool.
   ///   - frameBytes: a multiple of 4096, so that every frame can be the target of direct I/O.
   package init(
-    name: String, frameCount: Int, frameBytes: Int, node: Int? = nil, ledger: MemoryLedger
+    name: String, shares: [FrameShare], frameBytes: Int, ledger: MemoryLedger
   ) throws(MemoryError) {
-    precondition(frameCount > 0, "a pool has frames")
+    precondition(!shares.isEmpty && shares.allSatisfy { $0.frames > 0 }, "a pool has frames")
     precondition(frameBytes > 0 && frameBytes % 4096 == 0, "frames are whole pages")
-    region = try PinnedRegion(
-      name: name, byteCount: frameCount * frameBytes, node: node, ledger: ledger)
-    (self.frameCount, self.frameBytes) = (frameCount, frameBytes)
-    free = Mutex(Array((0..<frameCount).reversed()))
+    var parts: [Part] = []
+    for share in shares {
+      let first = parts.last?.frames.upperBound ?? 0
+      let region = try PinnedRegion(
+        name: name, byteCount: share.frames * frameBytes, placement: share.placement,
+        ledger: ledger)
+      parts.append(Part(region, frames: first..<first + share.frames))
+    }
+    self.parts = parts
+    self.shares = shares
+    self.frameBytes = frameBytes
+    frameCount = parts.reduce(0) { $0 + $1.frames.count }
+    free = Mutex(Self.inTurn(zip(parts.map(\.frames), shares.map(\.tier))).reversed())
+  }
+
+  /// A pool wherever the kernel puts it.
+  package convenience init(
+    name: String, frameCount: Int, frameBytes: Int, ledger: MemoryLedger
+  ) throws(MemoryError) {
+    try self.init(
+      name: name, shares: [FrameShare(.anywhere, frames: frameCount)], frameBytes: frameBytes,
+      ledger: ledger)
   }
 
   /// All memory of the pool, for registration with a disk.
-  package var memory: PinnedSlice { region.memory }
-  package var lock: PageLock { region.lock }
+  package var memory: [PinnedSlice] { parts.map { $0.region.memory } }
+  package var locks: [PageLock] { parts.map { $0.region.lock } }
+  package var placementNotes: [String] { parts.compactMap { $0.region.placementNote } }
   package var freeCount: Int { free.withLock { $0.count } }
+  package var byteCount: Int { frameCount * frameBytes }
+  /// Bytes that are on huge pages now.
+  package var hugeBytes: Int { parts.reduce(0) { $0 + $1.region.hugeBytes } }
 
   /// A free frame with whatever bytes its last owner left; nil when all are taken.
   package func take() -> Frame? {
     guard let index = free.withLock({ $0.popLast() }) else { return nil }
-    let address = unsafe region.memory.address + index * frameBytes
+    guard let part = parts.first(where: { $0.frames.contains(index) }) else {
+      preconditionFailure("every frame has a region")
+    }
+    let offset = (index - part.frames.lowerBound) * frameBytes
+    let address = unsafe part.region.memory.address + offset
     return unsafe Frame(
-      index: index, memory: PinnedSlice(address: address, byteCount: frameBytes), pool: self)
+      index: index, memory: PinnedSlice(address: address, byteCount: frameBytes),
+      node: part.region.node, pool: self)
   }
 
   fileprivate func putBack(_ index: Int) { free.withLock { $0.append(index) } }
+
+  /// All frames in the order in which they are first given: faster tiers first, and inside a tier
+  /// so that its nodes fill evenly, whatever their number of frames.
+  private static func inTurn(_ ranges: some Sequence<(Range<Int>, Int)>) -> [Int] {
+    var places: [(place: Double, frame: Int)] = []
+    for (range, tier) in ranges {
+      for frame in range {
+        let share = Double(frame - range.lowerBound) / Double(range.count)
+        places.append((Double(tier) + share, frame))
+      }
+    }
+    return places.sorted { $0 < $1 }.map(\.frame)
+  }
 }

@@ -19,6 +19,14 @@ package enum PageLock: Sendable, Equatable {
     return .unlocked(wantedBytes: bytes.count, limitBytes: limitBytes, code: code)
   }
 
+  /// Of several regions together, `wantedBytes` in all: locked when each is.
+  package static func all(_ locks: [PageLock], wantedBytes: Int) -> PageLock {
+    for case .unlocked(_, let limit, let code) in locks {
+      return .unlocked(wantedBytes: wantedBytes, limitBytes: limit, code: code)
+    }
+    return .locked
+  }
+
   /// What to tell the user, nil when locked.
   package var remedy: String? {
     guard case .unlocked(let wanted, let limit, let code) = self else { return nil }

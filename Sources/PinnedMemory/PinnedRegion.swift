@@ -1,8 +1,8 @@
 package import Base
-internal import CNuma
 import Glibc
 
-/// One mapping of anonymous memory: present, bound to a node, locked where the process may lock.
+/// One mapping of anonymous memory: present, on the nodes asked for, locked where the process may
+/// lock, on huge pages where the machine gives them.
 ///
 /// Owner of the mapping; the slices it lends are valid as long as it lives.
 @safe package struct PinnedRegion: ~Copyable, @unchecked Sendable {
@@ -14,59 +14,98 @@ import Glibc
   /// 4 KiB.
   package let memory: PinnedSlice
   package let lock: PageLock
+  package let placement: MemoryPlacement
+  /// Where the pages were at creation; nil where nodes were not asked for or cannot be seen.
+  package let census: PageCensus?
   package var isLocked: Bool { lock == .locked }
 
-  private static let pageBytes = 4096
-  private static let hugeBytes = 2 << 20
+  /// The node that holds every page; nil where that is not one or not known.
+  package var node: Int? {
+    census.map { $0.misplaced(from: placement) } == 0 ? placement.node : nil
+  }
+
+  private let mapping: Mapping
 
   /// Maps `byteCount` bytes, rounded up to 4 KiB, after asking `ledger` for them as `name`.
-  /// - Parameter node: the memory node to bind to; nil leaves it to the kernel.
   package init(
-    name: String, byteCount: Int, node: Int? = nil, ledger: MemoryLedger
+    name: String, byteCount: Int, placement: MemoryPlacement = .anywhere, ledger: MemoryLedger
   ) throws(MemoryError) {
     precondition(byteCount > 0, "a region has bytes")
-    let size = roundUp(byteCount, to: Self.pageBytes)
+    let size = roundUp(byteCount, to: Mapping.pageBytes)
     do { try ledger.grant(name, bytes: size) } catch { throw .refused(error) }
-    guard let bytes = unsafe Self.map(size) else {
-      throw .mapping(name: name, bytes: size, code: errno)
-    }
 
-    if size >= Self.hugeBytes { unsafe madvise(bytes.baseAddress, size, MADV_HUGEPAGE) }
-    if let node { unsafe Self.bind(bytes, to: node) }
-    lock = unsafe PageLock.lock(bytes)
-    if lock != .locked { unsafe Self.makePresent(bytes) }
+    if let huge = Self.huge(size, placement, ledger) {
+      mapping = huge
+      lock = .locked  // The kernel never swaps huge pages that were set aside.
+    } else {
+      guard let ordinary = Mapping.ordinary(size) else {
+        throw .mapping(name: name, bytes: size, code: errno)
+      }
+      ordinary.bind(placement, strictly: ordinary.hasRoom(placement))
+      if !ordinary.populate() { ordinary.touch() }
+      mapping = ordinary
+      lock = unsafe PageLock.lock(ordinary.bytes)
+    }
     self.name = name
-    memory = unsafe PinnedSlice(address: bytes.baseAddress!, byteCount: size)
+    self.placement = placement
+    memory = unsafe PinnedSlice(address: mapping.bytes.baseAddress!, byteCount: size)
+    census = Self.settle(mapping, memory, placement)
   }
 
-  deinit { unsafe munmap(memory.address, memory.byteCount) }
+  deinit { mapping.unmap() }
 
-  /// Maps `size` bytes; large ones start on a huge page, by mapping more and giving back the ends.
-  private static func map(_ size: Int) -> UnsafeMutableRawBufferPointer? {
-    let extra = size >= hugeBytes ? hugeBytes : 0
-    let start = unsafe mmap(
-      nil, size + extra, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let start = unsafe start, unsafe start != UnsafeMutableRawPointer(bitPattern: -1) else {
-      return nil
+  /// Bytes that are on huge pages now.
+  package var hugeBytes: Int { unsafe min(memory.byteCount, hugePageBytes(around: memory.address)) }
+
+  /// The region on huge pages that were set aside; nil when it is small, or there are too few on
+  /// its nodes. What is lost at its end is the ledger's too.
+  private static func huge(
+    _ size: Int, _ placement: MemoryPlacement, _ ledger: MemoryLedger
+  ) -> Mapping? {
+    let rounded = roundUp(size, to: Mapping.hugeBytes)
+    guard size >= Mapping.hugeBytes, rounded - size <= ledger.left,
+      let mapping = Mapping.huge(rounded)
+    else { return nil }
+    mapping.bind(placement, strictly: true)
+    let isWhole = rounded == size
+    if mapping.populate(),
+      isWhole || (try? ledger.grant("end of the last huge page", bytes: rounded - size)) != nil
+    {
+      return mapping
     }
-    if extra == 0 { return unsafe UnsafeMutableRawBufferPointer(start: start, count: size) }
-    let head = roundUp(Int(bitPattern: start), to: hugeBytes) - Int(bitPattern: start)
-    if head > 0 { unsafe munmap(start, head) }
-    if extra - head > 0 { unsafe munmap(start + head + size, extra - head) }
-    return unsafe UnsafeMutableRawBufferPointer(start: start + head, count: size)
+    mapping.unmap()
+    return nil
   }
 
-  /// Binds to a node. Only placement is lost when the kernel says no (as in containers without
-  /// CAP_SYS_NICE), so its answer is not an error.
-  private static func bind(_ bytes: UnsafeMutableRawBufferPointer, to node: Int) {
-    precondition(0 <= node && node < 64, "memory nodes fit one mask word")
-    var mask: UInt = 1 << UInt(node)
-    unsafe _ = mbind(bytes.baseAddress, UInt(bytes.count), Int32(MPOL_BIND), &mask, 65, 0)
+  /// Counts the pages and, where some are on other nodes, has them moved once and counts again.
+  private static func settle(
+    _ mapping: Mapping, _ memory: PinnedSlice, _ placement: MemoryPlacement
+  ) -> PageCensus? {
+    guard placement != .anywhere, let first = PageCensus.of(memory) else { return nil }
+    if first.misplaced(from: placement) == 0 { return first }
+    mapping.bind(placement, strictly: true, isMoving: true)
+    return PageCensus.of(memory)
   }
+}
 
-  /// Faults every page in now, so that the resident set is known before the run starts.
-  private static func makePresent(_ bytes: UnsafeMutableRawBufferPointer) {
-    if unsafe madvise(bytes.baseAddress, bytes.count, MADV_POPULATE_WRITE) == 0 { return }
-    for offset in stride(from: 0, to: bytes.count, by: pageBytes) { unsafe bytes[offset] = 0 }
+// MARK: - What to tell the user
+
+extension PinnedRegion {
+  /// Pages that are not where they were asked to be, and why that may be; nil when all are.
+  package var placementNote: String? {
+    guard placement != .anywhere else { return nil }
+    let wanted = placement.nodes.map(String.init).joined(separator: ", ")
+    guard let census else {
+      return "\(name): whether its pages are on node \(wanted) cannot be seen: the kernel refuses "
+        + "move_pages (a container needs CAP_SYS_NICE for it)"
+    }
+    let misplaced = census.misplaced(from: placement)
+    guard misplaced > 0 else { return nil }
+    let elsewhere = census.pagesByNode.filter { !placement.nodes.contains($0.key) }
+      .sorted { $0.key < $1.key }.map { "\($0.value) on node \($0.key)" }
+    return "\(name): \(misplaced) of \(census.pages) pages are not on node \(wanted) but "
+      + elsewhere.joined(separator: ", ")
+      + ": the node is full (free memory there or lower --memory), or a container lacks "
+      + "CAP_SYS_NICE"
   }
 }

@@ -151,11 +151,7 @@ extension MachineFacts.Node {
     return integerList(firstLine(of: "\(root)/online") ?? "").compactMap { index in
       guard let info = text(of: "\(root)/node\(index)/meminfo") else { return nil }
       let cores = firstLine(of: "\(root)/node\(index)/cpulist") ?? ""
-      // Lines begin with `Node 0 `, which is not part of the name.
-      let lines = info.split(separator: "\n").map {
-        $0.split(separator: " ", maxSplits: 2).last ?? ""
-      }
-      let sizes = meminfo(lines.joined(separator: "\n"))
+      let sizes = nodeMeminfo(info)
       return Self(
         index: index, cores: cores, coreCount: integerList(cores).count,
         totalBytes: sizes["MemTotal"] ?? 0, freeBytes: sizes["MemFree"] ?? 0)

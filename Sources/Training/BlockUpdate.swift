@@ -2,6 +2,7 @@ import Kernels
 import Models
 import Optimizers
 import Paging
+import Storage
 
 /// AdamW for one step: for an expert while its page is resident, for the dense part at the end.
 struct BlockUpdate {
@@ -17,7 +18,8 @@ struct BlockUpdate {
     self.step = step
   }
 
-  /// Updates all planes of `page` from `gradient`. An expert counts its own updates for the bias
+  /// Updates all planes of `page` from `gradient`, by the workers of the node that holds most of
+  /// them. An expert counts its own updates for the bias
   /// correction: a step without tokens is no update for it.
   func expert(
     _ page: inout Page, gradient: FloatBuffer, on workers: Workers, _ meter: inout StepMeter
@@ -25,6 +27,7 @@ struct BlockUpdate {
     try meter.update { meter in
       let factor = try clip(gradient.matrix(rows: 1, columns: gradient.count), &meter)
       let step = optimizer.step(page.updates + 1, learningRate: rate, gradientScale: factor)
+      let workers = workers.on(page.node(of: .m))
       var spans = page.spans
       step.update(
         hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,

@@ -50,7 +50,7 @@ struct DenseBlocks: Sendable {
   }
 
   private func read(_ page: borrowing Page, into dense: DenseParameters, _ range: Range<Int>) {
-    joinMaster(hi: page.hi, lo: page.lo, into: dense.flat(\.weights, range))
+    joinMaster(hi: page.hi, lo: page.lo, into: dense.flat(\.weights, range), on: .inline)
     guard dense.isTraining else { return }
     dense.flat(\.firstMoments, range).copy(from: page.m)
     dense.flat(\.secondMoments, range).copy(from: page.v)

@@ -17,12 +17,13 @@ extension Page {
     if virgin.contains(.v) { spans.v.update(repeating: 0) }
   }
 
-  /// The weights as floats.
-  func widen(into weights: FloatBuffer, precision: StepOptions.Precision) {
+  /// The weights as floats, by the workers of the node that holds them.
+  func widen(into weights: FloatBuffer, precision: StepOptions.Precision, on workers: Workers) {
     let target = weights.matrix(rows: 1, columns: weights.count)
+    let workers = workers.on(node(of: .hi))
     switch precision {
-    case .bf16: Kernels.widen(hi, into: target)
-    case .fp32: joinMaster(hi: hi, lo: lo, into: target)
+    case .bf16: Kernels.widen(hi, into: target, on: workers)
+    case .fp32: joinMaster(hi: hi, lo: lo, into: target, on: workers)
     }
   }
 }

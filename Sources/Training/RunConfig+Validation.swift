@@ -1,5 +1,6 @@
 import Base
 import DirectIO
+import PinnedMemory
 
 extension RunConfig {
   /// Bytes of the size `text`, the value of `key`.
@@ -87,6 +88,7 @@ extension RunConfig {
   }
 
   private func validateMachine() throws(ConfigError) {
+    try choose(memory.numa, "memory.numa", NumaPolicy.allCases.map(\.rawValue))
     try choose(storage.engine, "storage.engine", ["automatic", "io_uring", "threads"])
     try choose(storage.ring, "storage.ring", ["automatic"] + RingMode.allCases.map(\.rawValue))
     try choose(

@@ -79,6 +79,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var budget = "2GiB"
     /// Keeps every block in memory; the disk is written at commits only.
     package var resident = false
+    /// On machines with several memory nodes: `local` gives each node frames and workers of its
+    /// own, `interleave` spreads every frame over the nodes, `off` leaves it to the kernel.
+    package var numa = "local"
   }
 
   package struct StorageSection: Codable, Equatable, Sendable {

@@ -6,6 +6,7 @@ import Layers
 import Models
 import Optimizers
 import Paging
+import PinnedMemory
 package import Storage
 
 /// A run held open: corpus, disk, store, model and pager, and the step that ties them together.
@@ -26,6 +27,7 @@ package struct TrainingSession: ~Copyable {
   /// Of the newest state in memory.
   package private(set) var progress: RunProgress
   var step: TrainingStep
+  private let pin: ThreadPin?
 
   package enum Beginning: Sendable {
     /// Makes the store where there is none.
@@ -63,7 +65,12 @@ package struct TrainingSession: ~Copyable {
     if beginning == .resume && store.generation == nil {
       throw TrainingError.nothingToResume(path: storePaths[0])
     }
-    var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    let nodes = NodeUse(config)
+    let pin = nodes.pinCaller()
+    let workers = Workers(count: geometry.threads, groups: nodes.workerGroups)
+    var pager = try Pager(
+      store: store, frames: plan.frames,
+      sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
     let dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: true)
     let progress = try Self.restore(store, dense, geometry, &pager, seed: UInt64(config.seed))
@@ -75,14 +82,15 @@ package struct TrainingSession: ~Copyable {
     self.store = store
     self.geometry = geometry
     self.progress = progress
+    self.pin = pin
     hasResumed = store.generation != nil
-    notes = [note, pager.lockRemedy, Self.bufferedNote(store)].compactMap { $0 }
+    notes = [note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes
     self.evaluation = evaluation
     step = TrainingStep(
       pager: pager,
       model: ZcodeModel(
         geometry.description, dense: dense, limits: geometry.limits,
-        options: ZcodeOptions(config), training: true, workers: Workers(count: geometry.threads)),
+        options: ZcodeOptions(config), training: true, workers: workers),
       sampler: sampler, optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config))
   }

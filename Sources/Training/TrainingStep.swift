@@ -74,7 +74,8 @@ struct TrainingStep: ~Copyable {
       for block in model.routings[mixture].blocks.reversed() {
         var page = try pager.next()
         page.initialiseIfVirgin(model.shape, seed: options.seed)
-        page.widen(into: model.expertWeights, precision: options.precision)
+        page.widen(
+          into: model.expertWeights, precision: options.precision, on: model.workers)
         model.expertBackward(layer, block)
         try update.expert(&page, gradient: model.expertGradients, on: model.workers, &meter)
         pager.writeBack(page, step: update.step, tokens: block.rows)
@@ -97,7 +98,7 @@ extension Pager {
     for block in model.routings[mixture].blocks {
       var page = try next()
       page.initialiseIfVirgin(model.shape, seed: options.seed)
-      page.widen(into: model.expertWeights, precision: options.precision)
+      page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
       keep(page)
       model.expertForward(layer, block)
     }

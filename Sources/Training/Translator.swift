@@ -15,6 +15,7 @@ package struct Translator: ~Copyable {
   private let options: StepOptions
   private let maxTokens: Int
   private var pager: Pager
+  private let pin: ThreadPin?
 
   /// Sentences generated together, and their source tokens together.
   private static let sentencesAtOnce = 32
@@ -31,7 +32,12 @@ package struct Translator: ~Copyable {
 
     let store = try config.storedRun(in: run)
     guard store.generation != nil else { throw TrainingError.nothingToResume(path: run.path) }
-    var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    let nodes = NodeUse(config)
+    let pin = nodes.pinCaller()
+    let workers = Workers(count: geometry.threads, groups: nodes.workerGroups)
+    var pager = try Pager(
+      store: store, frames: plan.frames,
+      sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
     let dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: false)
     try geometry.dense.load(dense, &pager)
@@ -41,11 +47,12 @@ package struct Translator: ~Copyable {
     self.corpus = corpus
     self.pager = pager
     self.tokenizer = tokenizer
+    self.pin = pin
     options = StepOptions(config)
     maxTokens = config.data.max_sequence_tokens
     model = ZcodeModel(
       geometry.description, dense: dense, limits: limits, options: ZcodeOptions(config),
-      training: false, workers: Workers(count: geometry.threads))
+      training: false, workers: workers)
     cache = DecodingCache(
       geometry.shape, sentences: Self.sentencesAtOnce, positions: maxTokens,
       sourceRows: limits.microBatchRows)

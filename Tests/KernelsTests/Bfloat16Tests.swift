@@ -47,10 +47,10 @@ import Testing
     let weights = testMatrix(5, 19, seed: 3, padding: 2)
     var (hi, lo) = (Array(repeating: UInt16(0), count: 95), Array(repeating: UInt16(0), count: 95))
     split(weights, &hi, &lo)
-    let joined = Matrix(rows: 5, columns: 19)
-    joinMaster(hi: hi.span, lo: lo.span, into: joined)
+    let joined = Matrix(rows: 1, columns: 95)
+    joinMaster(hi: hi.span, lo: lo.span, into: joined, on: .inline)
     #expect(bits(joined) == bits(weights))
-    widen(hi.span, into: joined)
+    widen(hi.span, into: joined, on: .inline)
     #expect(joined.values == weights.values.map { widen(splitMaster($0).hi) })
   }
 
@@ -58,5 +58,21 @@ import Testing
     var high = hi.mutableSpan
     var low = lo.mutableSpan
     splitMaster(weights, hi: &high, lo: &low)
+  }
+
+  /// Goal: planes longer than a task become the same floats on any number of workers.
+  @Test(arguments: [1, 3]) func planesAreWidenedWhole(threads: Int) {
+    let count = 40_001
+    let workers = Workers(count: threads)
+    // Neither infinite nor, after borrowing for a negative remainder, a NaN.
+    let hi = (0..<count).map { UInt16(truncatingIfNeeded: $0 &* 40_503) & 0xBFFF | 0x100 }
+    let lo = (0..<count).map { UInt16(truncatingIfNeeded: $0 &* 30_011) }
+    let weights = Matrix(rows: 1, columns: count)
+    widen(hi.span, into: weights, on: workers)
+    let isWidened = weights.values == hi.map { widen($0) }
+    #expect(isWidened)
+    joinMaster(hi: hi.span, lo: lo.span, into: weights, on: workers)
+    let isJoined = weights.values == zip(hi, lo).map { joinMaster(hi: $0, lo: $1) }
+    #expect(isJoined)
   }
 }

@@ -1,3 +1,4 @@
+import Base
 import Kernels
 import Synchronization
 import Testing
@@ -36,6 +37,53 @@ import Testing
       for i in range { covered[0, i] = Float(range.lowerBound) }
     }
     #expect(covered.values == (0..<103).map { Float($0 / 10 * 10) })
+  }
+
+  /// Goal: a loop for one node runs each index once, on the workers of that node alone; worker 0,
+  /// the caller, is of the first.
+  @Test(arguments: [2, 3, 5]) func aNodesLoopRunsOnItsWorkers(count: Int) {
+    let processor = Affinity.processors().first ?? 0
+    let workers = Workers(
+      count: count, groups: [7, 8].map { WorkerGroup(node: $0, processors: [processor]) })
+    let first = workers.count(on: 7)
+    #expect(first >= 1 && first < count && first + workers.count(on: 8) == count)
+    for round in 0..<200 {
+      for (node, members) in [(7, 0..<first), (8, first..<count)] {
+        let hits = Matrix(rows: 1, columns: 64)
+        let strangers = Atomic<Int>(0)
+        workers.on(node).forEach(round % 2 == 0 ? 64 : 3) { index, worker in
+          hits[0, index] += 1
+          if !members.contains(worker) { strangers.add(1, ordering: .relaxed) }
+        }
+        #expect(hits.values.reduce(0, +) == (round % 2 == 0 ? 64 : 3))
+        #expect(hits.values.max() == 1 && strangers.load(ordering: .relaxed) == 0)
+      }
+      let all = Atomic<Int>(0)
+      workers.on(nil).forEach(10) { all.add($0, ordering: .relaxed) }
+      workers.on(99).forEach(10) { all.add($0, ordering: .relaxed) }
+      #expect(all.load(ordering: .relaxed) == 90)
+    }
+  }
+
+  /// Goal: workers stay on the processors of their group, and the caller is left alone.
+  @Test func workersRunWhereTheirGroupDoes() throws {
+    let own = Affinity.processors()
+    let last = try #require(own.last)
+    let workers = Workers(
+      count: 4,
+      groups: [
+        WorkerGroup(node: 0, processors: own), WorkerGroup(node: 1, processors: [last]),
+      ])
+    let first = workers.count(on: 0)
+    let strangers = Atomic<Int>(0)
+    for _ in 0..<50 {
+      workers.forEach(64) { _, worker in
+        let processors = Affinity.processors()
+        if processors != (worker < first ? own : [last]) { strangers.add(1, ordering: .relaxed) }
+      }
+    }
+    #expect(strangers.load(ordering: .relaxed) == 0)
+    #expect(Affinity.processors() == own)
   }
 
   @Test func poolsComeAndGo() {

@@ -28,7 +28,31 @@ import Testing
     }.sorted()
     #expect(starts[1] - starts[0] == 8192 && starts[2] - starts[1] == 8192)
     #expect(first.memory.byteCount == 8192)
-    #expect(unsafe Int(bitPattern: pool.memory.address) == starts[0])
+    #expect(unsafe Int(bitPattern: pool.memory[0].address) == starts[0])
+  }
+
+  /// Two shares of one tier are given out in turn, a slower tier last.
+  @Test func framesComeFromEachShareInTurn() throws {
+    let pool = try FramePool(
+      name: "test",
+      shares: [
+        FrameShare(.anywhere, frames: 4), FrameShare(.anywhere, frames: 2),
+        FrameShare(.anywhere, frames: 1, tier: 1),
+      ], frameBytes: 4096, ledger: MemoryLedger(ceiling: 1 << 20))
+    #expect(pool.frameCount == 7 && pool.byteCount == 7 * 4096)
+    var shares: [Int] = []
+    func drain() {
+      guard let frame = pool.take() else { return }
+      let address = unsafe frame.memory.address
+      shares.append(
+        pool.memory.firstIndex {
+          unsafe $0.address <= address && address < $0.address + $0.byteCount
+        } ?? -1)
+      drain()
+    }
+    drain()
+    #expect(shares == [0, 1, 0, 0, 1, 0, 2])
+    #expect(pool.freeCount == 7)
   }
 
   @Test func aDroppedFrameIsFree() throws {

@@ -57,4 +57,24 @@ import Testing
     #expect(remedy.contains("3 MiB") && remedy.contains("8 KiB"))
     #expect(remedy.contains("ulimit -l 3072"))
   }
+
+  /// Several regions are one story: with all their bytes, and only if one of them is not locked.
+  @Test func regionsAreLockedTogetherOrNot() {
+    let unlocked = PageLock.unlocked(wantedBytes: 3 << 20, limitBytes: 8 << 10, code: 12)
+    #expect(PageLock.all([.locked, .locked], wantedBytes: 5 << 20) == .locked)
+    #expect(
+      PageLock.all([.locked, unlocked, unlocked], wantedBytes: 9 << 20)
+        == .unlocked(wantedBytes: 9 << 20, limitBytes: 8 << 10, code: 12))
+  }
+
+  /// What is said to be on huge pages is no more than there is.
+  @Test func countsItsHugePages() throws {
+    let ledger = MemoryLedger(ceiling: 1 << 30)
+    let small = try PinnedRegion(name: "small", byteCount: 4096, ledger: ledger)
+    #expect(small.hugeBytes == 0)
+    let large = try PinnedRegion(name: "large", byteCount: 9 << 20, ledger: ledger)
+    #expect((0...large.memory.byteCount).contains(large.hugeBytes))
+    let policy = chosen(firstLine(of: "/sys/kernel/mm/transparent_hugepage/enabled") ?? "never")
+    if policy != "never" { #expect(large.hugeBytes >= 2 << 20) }
+  }
 }

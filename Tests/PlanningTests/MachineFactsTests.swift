@@ -51,12 +51,4 @@ import Testing
     #expect(MountPoint.holding("/mnt/big drives", of: mounts)?.path == "/")
     #expect(MountPoint.holding("/dev/shm", of: mounts)?.fileSystem == "tmpfs")
   }
-
-  @Test func kernelTextsAreParsed() {
-    #expect(integerList("0-3,8,10-11") == [0, 1, 2, 3, 8, 10, 11])
-    #expect(integerList("") == [])
-    #expect(chosen("always [madvise] never") == "madvise")
-    let info = meminfo("MemTotal:  100 kB\nHugePages_Total:   5\nActive(anon): 2 kB")
-    #expect(info["MemTotal"] == 102_400 && info["HugePages_Total"] == 5)
-  }
 }

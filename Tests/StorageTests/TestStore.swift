@@ -76,7 +76,7 @@ struct RecordMover {
     pool = try FramePool(
       name: "record", frameCount: 1, frameBytes: store.geometry.recordBytes,
       ledger: MemoryLedger(ceiling: 1 << 30))
-    memory = pool.memory
+    memory = pool.memory[0]
   }
 
   /// Writes a record that `value` decides.

@@ -3,7 +3,7 @@ import Glibc
 // Small readers of what the kernel says in text.
 
 /// The whole text of a file of /proc or /sys; nil when it cannot be read.
-func text(of path: String) -> String? {
+package func text(of path: String) -> String? {
   let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
   guard descriptor >= 0 else { return nil }
   defer { _ = close(descriptor) }
@@ -17,11 +17,11 @@ func text(of path: String) -> String? {
   }
 }
 
-func firstLine(of path: String) -> String? {
+package func firstLine(of path: String) -> String? {
   text(of: path)?.split(separator: "\n", omittingEmptySubsequences: false).first.map(trimmed)
 }
 
-func trimmed(_ text: Substring) -> String {
+package func trimmed(_ text: Substring) -> String {
   let isBlank = { (character: Character) in character.isWhitespace }
   let start = text.drop(while: isBlank)
   guard let last = start.lastIndex(where: { !$0.isWhitespace }) else { return "" }
@@ -29,7 +29,7 @@ func trimmed(_ text: Substring) -> String {
 }
 
 /// The path with links followed; the path itself where there is nothing.
-func absolute(_ path: String) -> String {
+package func absolute(_ path: String) -> String {
   guard let resolved = unsafe realpath(path, nil) else { return path }
   defer { unsafe free(resolved) }
   return unsafe String(cString: resolved)
@@ -44,6 +44,12 @@ package func meminfo(_ text: String) -> [String: Int] {
     values[String(words[0])] = words.count > 2 && words[2] == "kB" ? value * 1024 : value
   }
   return values
+}
+
+/// The same of a memory node, whose lines begin with `Node 0 `, which is not part of the name.
+package func nodeMeminfo(_ text: String) -> [String: Int] {
+  let lines = text.split(separator: "\n").map { $0.split(separator: " ", maxSplits: 2).last ?? "" }
+  return meminfo(lines.joined(separator: "\n"))
 }
 
 /// The numbers of a list as the kernel writes it: `0-3,8` is 0, 1, 2, 3, 8.

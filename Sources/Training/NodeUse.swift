@@ -1,0 +1,94 @@
+import Base
+import Kernels
+import Paging
+import PinnedMemory
+import Storage
+
+/// How a run uses the memory nodes of this machine: where its workers stay and its frames lie.
+///
+/// Nothing that is computed depends on it. On a machine with one node nothing is bound or pinned.
+struct NodeUse: Sendable {
+  let policy: NumaPolicy
+  let topology: Topology
+  /// The node of the training thread.
+  let home: Int
+
+  init(_ policy: NumaPolicy, _ topology: Topology = .current()) {
+    self.policy = policy
+    self.topology = topology
+    home = topology.currentNode.id
+  }
+
+  init(_ config: RunConfig) {
+    guard let policy = NumaPolicy(rawValue: config.memory.numa) else {
+      preconditionFailure("a validated policy")
+    }
+    self.init(policy)
+  }
+
+  /// Each node with processors, the training thread's first; none where workers are left to the
+  /// kernel.
+  var workerGroups: [WorkerGroup] {
+    let nodes = topology.cpuNodes
+    guard policy == .local, nodes.count > 1 else { return [] }
+    return (nodes.filter { $0.id == home } + nodes.filter { $0.id != home })
+      .map { WorkerGroup(node: $0.id, processors: $0.cpus) }
+  }
+
+  /// Holds the calling thread on its node, as worker 0; nil where workers are left to the kernel.
+  func pinCaller() -> ThreadPin? {
+    guard let group = workerGroups.first else { return nil }
+    return ThreadPin(to: group.processors)
+  }
+
+  /// How the frames of the pools are shared out. Measures the nodes first where there are tiers to
+  /// be ordered.
+  /// What the process allocates beside the pools is kept free on its own node.
+  func sharing(
+    _ plan: MemoryPlan, _ record: RecordGeometry, _ workers: Workers
+  ) -> FrameSharing {
+    let hasTiers = policy != .off && !topology.memoryOnlyNodes.isEmpty && topology.nodes.count > 1
+    let pools = plan.frames.byteCount(record)
+    return FrameSharing(
+      policy, topology, bandwidth: hasTiers ? bandwidth(atMost: pools, workers) : [:],
+      reservedBytes: plan.fixed.reduce(0) { $0 + $1.bytes }, home: home)
+  }
+
+  // MARK: Measuring
+
+  /// Of the memory that is copied: large enough not to stay in a cache.
+  private static let bytesMax = 256 << 20
+  private static let seconds = 0.05
+
+  /// Copied bytes per second on each node, by the workers nearest to it. A node without room for
+  /// the test is not in it and counts as slow.
+  private func bandwidth(atMost bytes: Int, _ workers: Workers) -> [Int: Double] {
+    var rates: [Int: Double] = [:]
+    for node in topology.nodes {
+      let size = min(bytes, Self.bytesMax, node.availableBytes / 4) / 8192 * 8192
+      guard size > 0,
+        let region = try? PinnedRegion(
+          name: "bandwidth of node \(node.id)", byteCount: size, placement: .node(node.id),
+          ledger: MemoryLedger(ceiling: size))
+      else { continue }
+      let near = workers.on(topology.cpuNode(nearest: node.id)?.id)
+      rates[node.id] = Self.copyRate(region, near)
+    }
+    return rates
+  }
+
+  /// The best of several copies of one half of `region` to the other.
+  private static func copyRate(_ region: borrowing PinnedRegion, _ workers: Workers) -> Double {
+    let floats = unsafe FloatStream(region.memory.bytes)
+    let half = floats.count / 2
+    let (target, source) = (floats.part(0..<half), floats.part(half..<2 * half))
+    let start = ContinuousClock.now
+    var best = Duration.seconds(1000)
+    repeat {
+      let round = ContinuousClock.now
+      target.copy(from: source, on: workers)
+      best = min(best, ContinuousClock.now - round)
+    } while ContinuousClock.now - start < .seconds(seconds)
+    return Double(2 * half * MemoryLayout<Float>.stride) / (best / .seconds(1))
+  }
+}
