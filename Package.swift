@@ -78,7 +78,7 @@ let package = Package(
         "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
         "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
       ], floats),
-    module("Planning", ["Base", "PinnedMemory", "DirectIO"]),
+    module("Planning", ["Base", "PinnedMemory", "DirectIO", "Kernels"]),
     module("Surgery", ["Base", "Storage"]),
     .executableTarget(
       name: "pagoda",
@@ -109,7 +109,7 @@ let package = Package(
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
-    tests("PlanningTests", ["Base", "DirectIO", "Planning"]),
+    tests("PlanningTests", ["Base", "PinnedMemory", "DirectIO", "Planning"]),
     tests("ModelsTests", ["Base", "Kernels", "Layers", "Models"]),
     tests(
       "TrainingTests",

@@ -141,10 +141,21 @@ private struct BlockDevice {
     let isVirtual = place.contains("/virtio") || place.contains("/virtual/")
     let rotational = isVirtual ? nil : firstLine(of: "\(directory)/queue/rotational")
     isRotational = rotational.map { $0 == "1" }
-    // -1 where the machine has one node or does not say.
-    numaNode = firstLine(of: "\(directory)/device/numa_node").flatMap { Int($0) }.flatMap {
-      $0 < 0 ? nil : $0
+    numaNode = Self.numaNode(of: drive)
+  }
+}
+
+extension BlockDevice {
+  /// The node of the nearest device above `drive`, a path in sysfs, that says one.
+  private static func numaNode(of drive: ArraySlice<Substring>) -> Int? {
+    for count in stride(from: drive.count, to: 1, by: -1) {
+      let directory = "/" + drive.prefix(count).joined(separator: "/")
+      // -1 where the machine has one node or does not say.
+      if let node = firstLine(of: "\(directory)/numa_node").flatMap({ Int($0) }) {
+        return node < 0 ? nil : node
+      }
     }
+    return nil
   }
 }
 

@@ -1,6 +1,7 @@
 import Base
 import DirectIO
 import Glibc
+import PinnedMemory
 
 /// What `pagoda doctor` knows of a machine: everything that decides how fast and how safely it
 /// pages.
@@ -31,6 +32,12 @@ package struct MachineFacts: Codable, Hashable, Sendable {
     /// Limits on locked memory; nil is none.
     package let lockLimitBytes: Int?
     package let lockLimitMaxBytes: Int?
+    /// CAP_IPC_LOCK: the limits do not count.
+    package let mayLockAll: Bool
+    /// Of `trialBytes` allocated like a pool, what came on huge pages.
+    package let trialBytes: Int
+    package let trialHugeBytes: Int
+    package let hasSwap: Bool
   }
 
   package struct Node: Codable, Hashable, Sendable {
@@ -40,6 +47,8 @@ package struct MachineFacts: Codable, Hashable, Sendable {
     package let coreCount: Int
     package let totalBytes: Int
     package let freeBytes: Int
+    /// To each node in order, as the firmware says: 10 is the node itself.
+    package let distances: [Int]
   }
 
   package struct Ring: Codable, Hashable, Sendable {
@@ -69,6 +78,12 @@ package struct MachineFacts: Codable, Hashable, Sendable {
     let directories = paths.map(DirectoryFacts.gather)
     var findings = processor.findings + memory.findings + ring.findings
     for directory in directories { findings += directory.findings }
+    findings +=
+      NodeFindings(
+        nodeCount: nodes.count, driveNodes: directories.compactMap(\.numaNode),
+        topology: .current(),
+        settings: .gather()
+      ).all
     return MachineFacts(
       kernel: firstLine(of: "/proc/sys/kernel/osrelease") ?? "unknown", processor: processor,
       memory: memory, nodes: nodes, ring: ring, directories: directories, findings: findings)
@@ -121,12 +136,34 @@ extension MachineFacts.Memory {
       transparentHugePages: chosen(
         firstLine(of: "/sys/kernel/mm/transparent_hugepage/enabled") ?? "never"),
       hugePages: info["HugePages_Total"] ?? 0, hugePageBytes: info["Hugepagesize"] ?? 0,
-      lockLimitBytes: bytes(limit.rlim_cur), lockLimitMaxBytes: bytes(limit.rlim_max))
+      lockLimitBytes: bytes(limit.rlim_cur), lockLimitMaxBytes: bytes(limit.rlim_max),
+      mayLockAll: mayLockAll(status: text(of: "/proc/self/status") ?? ""),
+      trialBytes: trialBytes, trialHugeBytes: hugeBytesOfTrial(),
+      // The first line names the columns.
+      hasSwap: (text(of: "/proc/swaps") ?? "").split(separator: "\n").count > 1)
+  }
+
+  private static let trialBytes = 16 << 20
+
+  private static func hugeBytesOfTrial() -> Int {
+    let trial = try? PinnedRegion(
+      name: "trial", byteCount: trialBytes, ledger: MemoryLedger(ceiling: trialBytes))
+    switch trial {
+    case .some(let region): return region.hugeBytes
+    case .none: return 0
+    }
+  }
+
+  /// - Parameter status: the text of `/proc/self/status`.
+  package static func mayLockAll(status: String) -> Bool {
+    let line = status.split(separator: "\n").first { $0.hasPrefix("CapEff:") }
+    let capabilities = line.flatMap { UInt64(trimmed($0.dropFirst(7)), radix: 16) } ?? 0
+    return capabilities >> 14 & 1 == 1
   }
 
   package var findings: [MachineFacts.Finding] {
     var findings: [MachineFacts.Finding] = []
-    if let limit = lockLimitBytes, limit < totalBytes / 2, geteuid() != 0 {
+    if let limit = lockLimitBytes, limit < totalBytes / 2, !mayLockAll {
       let most = lockLimitMaxBytes.map { "up to \(ByteCount($0))" } ?? "without limit"
       findings.append(
         .init(
@@ -140,6 +177,20 @@ extension MachineFacts.Memory {
         .init(
           subject: "huge pages", problem: "there are none; pools use pages of 4 KiB",
           remedy: "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`"))
+    } else if trialHugeBytes < trialBytes / 2 {
+      findings.append(
+        .init(
+          subject: "huge pages",
+          problem: "of \(ByteCount(trialBytes)) only \(ByteCount(trialHugeBytes)) came on huge "
+            + "pages: memory is fragmented",
+          remedy: "`echo 1 > /proc/sys/vm/compact_memory`, or set pages aside: "
+            + "`sysctl vm.nr_hugepages=N`"))
+    }
+    if hasSwap {
+      findings.append(
+        .init(
+          subject: "swap", problem: "it is on: what is not locked may be swapped out",
+          remedy: "`swapoff -a`, or `sysctl vm.swappiness=1`"))
     }
     return findings
   }
@@ -154,7 +205,9 @@ extension MachineFacts.Node {
       let sizes = nodeMeminfo(info)
       return Self(
         index: index, cores: cores, coreCount: integerList(cores).count,
-        totalBytes: sizes["MemTotal"] ?? 0, freeBytes: sizes["MemFree"] ?? 0)
+        totalBytes: sizes["MemTotal"] ?? 0, freeBytes: sizes["MemFree"] ?? 0,
+        distances: (firstLine(of: "\(root)/node\(index)/distance") ?? "").split(separator: " ")
+          .compactMap { Int($0) })
     }
   }
 }

@@ -6,7 +6,7 @@ import Planning
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure what this machine can do, as a share of its ceiling.",
-    subcommands: [Swap.self])
+    subcommands: [Swap.self, BenchMemory.self])
 
   struct Swap: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -34,9 +34,13 @@ struct Doctor: ParsableCommand {
       ["io_uring", describe(facts.ring)],
     ]
     for node in facts.nodes {
-      let cores = node.cores.isEmpty ? "none" : node.cores
+      let cores = node.cores.isEmpty ? "memory only" : "cores \(node.cores)"
       let free = ByteCount(node.freeBytes)
-      let text = "cores \(cores), \(ByteCount(node.totalBytes)), \(free) free"
+      // One node has nothing to be distant from.
+      let distances =
+        facts.nodes.count > 1
+        ? "; distances " + node.distances.map(String.init).joined(separator: " ") : ""
+      let text = "\(cores), \(ByteCount(node.totalBytes)), \(free) free\(distances)"
       rows.append(["node \(node.index)", text])
     }
     for directory in facts.directories { rows.append([directory.path, describe(directory)]) }
@@ -54,9 +58,11 @@ struct Doctor: ParsableCommand {
   }
 
   private func describe(_ memory: MachineFacts.Memory) -> String {
-    let lock = memory.lockLimitBytes.map { "up to \(ByteCount($0))" } ?? "without limit"
+    let limit = memory.mayLockAll ? nil : memory.lockLimitBytes
+    let lock = limit.map { "up to \(ByteCount($0))" } ?? "without limit"
+    let huge = "\(ByteCount(memory.trialHugeBytes)) of \(ByteCount(memory.trialBytes))"
     return "\(ByteCount(memory.totalBytes)), \(ByteCount(memory.availableBytes)) free; "
-      + "locked memory \(lock)"
+      + "locked memory \(lock); \(huge) tried came on huge pages"
   }
 
   private func describe(_ ring: MachineFacts.Ring) -> String {
@@ -67,9 +73,11 @@ struct Doctor: ParsableCommand {
 
   private func describe(_ directory: DirectoryFacts) -> String {
     guard directory.isDirectory else { return "not a directory" }
-    let device = directory.blockDevice ?? directory.source
+    let node = directory.numaNode.map { " beside node \($0)" } ?? ""
+    let device = (directory.blockDevice ?? directory.source) + node
     let steps = directory.offsetAlignment.map { " in steps of \($0) bytes" } ?? ""
-    let direct = directory.hasDirectIO ? "O_DIRECT\(steps)" : "no O_DIRECT"
+    let memory = directory.memoryAlignment.map { " from memory aligned to \($0)" } ?? ""
+    let direct = directory.hasDirectIO ? "O_DIRECT\(steps)\(memory)" : "no O_DIRECT"
     return "\(directory.fileSystem) on \(device), \(ByteCount(directory.freeBytes)) free, \(direct)"
   }
 }

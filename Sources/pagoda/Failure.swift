@@ -52,6 +52,7 @@ private func exitStatus(of error: any Error) -> Int32 {
   case let error as CorpusError: exitStatus(of: error)
   case let error as TrainingError: exitStatus(of: error)
   case let error as ProbeError: exitStatus(of: error)
+  case let error as MemoryProbeError: exitStatus(of: error)
   case is DiskError, is CocoaError: ExitStatus.inputOutput
   default: ExitStatus.bug
   }
@@ -72,6 +73,14 @@ private func exitStatus(of error: ProbeError) -> Int32 {
   case .noDirectory: ExitStatus.missingInput
   case .noSpace: ExitStatus.cannotCreate
   case .disk, .wrongData: ExitStatus.inputOutput
+  }
+}
+
+private func exitStatus(of error: MemoryProbeError) -> Int32 {
+  switch error {
+  case .noNode: ExitStatus.usage
+  case .noRoom, .memory: ExitStatus.refusedBySystem
+  case .wrongSum: ExitStatus.inputOutput
   }
 }
 
