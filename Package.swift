@@ -100,7 +100,7 @@ let package = Package(
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
     tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
-    tests("PinnedMemoryTests", ["Base", "PinnedMemory"]),
+    tests("PinnedMemoryTests", ["Base", "PinnedMemory", "Kernels"]),
     tests("StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation"]),
     tests("PagingTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation"]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),

@@ -22,6 +22,10 @@ package struct FrameSharing: Sendable {
   private let tiers: [[Topology.Node]]
   private var roomBytes: [Int: Int]
 
+  /// So much faster must memory alone be to come before nodes with processors: noise of the
+  /// measurement must not send pools away from them.
+  private static let faster = 1.25
+
   /// - Parameters:
   ///   - bandwidth: bytes or anything else per second, by node; nodes that are not in it count as
   ///     slow.
@@ -34,10 +38,12 @@ package struct FrameSharing: Sendable {
     let near = topology.cpuNodes
     let nearBandwidth =
       near.map { bandwidth[$0.id] ?? .infinity }.reduce(0, +) / Double(max(1, near.count))
-    let alone = topology.memoryOnlyNodes.map { ([$0], bandwidth[$0.id] ?? 0) }
-    // Of equally fast tiers the one with processors comes first, then the lower number.
-    tiers = ([(near, nearBandwidth)] + alone).enumerated()
-      .sorted { ($1.element.1, $0.offset) < ($0.element.1, $1.offset) }.map(\.element.0)
+    let alone = topology.memoryOnlyNodes
+      .map { (node: $0, bandwidth: bandwidth[$0.id] ?? 0) }
+      .sorted { ($1.bandwidth, $0.node.id) < ($0.bandwidth, $1.node.id) }
+    let faster = alone.filter { $0.bandwidth > nearBandwidth * Self.faster }
+    tiers = (faster.map { [$0.node] } + [near] + alone.dropFirst(faster.count).map { [$0.node] })
+      .filter { !$0.isEmpty }
     // A node that is filled to the last page stalls the kernel: some of it stays free.
     roomBytes = Dictionary(
       uniqueKeysWithValues: topology.nodes.map { node in
@@ -57,7 +63,7 @@ package struct FrameSharing: Sendable {
     }
     var shares: [FrameShare] = []
     var left = frames
-    for (index, tier) in tiers.enumerated() where left > 0 && !tier.isEmpty {
+    for (index, tier) in tiers.enumerated() where left > 0 {
       let parts =
         policy == .interleave && tier.count > 1
         ? interleaved(left, frameBytes, over: tier) : proportional(left, frameBytes, over: tier)

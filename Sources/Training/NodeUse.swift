@@ -54,41 +54,53 @@ struct NodeUse: Sendable {
       reservedBytes: plan.fixed.reduce(0) { $0 + $1.bytes }, home: home)
   }
 
-  // MARK: Measuring
-
-  /// Of the memory that is copied: large enough not to stay in a cache.
-  private static let bytesMax = 256 << 20
-  private static let seconds = 0.05
-
-  /// Copied bytes per second on each node, by the workers nearest to it. A node without room for
-  /// the test is not in it and counts as slow.
+  /// Copied bytes per second on each node, by the workers nearest to it; the nodes take turns, so
+  /// that whatever else the machine does hits all of them alike. A node without room for the test is
+  /// not in it.
   private func bandwidth(atMost bytes: Int, _ workers: Workers) -> [Int: Double] {
-    var rates: [Int: Double] = [:]
-    for node in topology.nodes {
-      let size = min(bytes, Self.bytesMax, node.availableBytes / 4) / 8192 * 8192
-      guard size > 0,
-        let region = try? PinnedRegion(
-          name: "bandwidth of node \(node.id)", byteCount: size, placement: .node(node.id),
-          ledger: MemoryLedger(ceiling: size))
-      else { continue }
-      let near = workers.on(topology.cpuNode(nearest: node.id)?.id)
-      rates[node.id] = Self.copyRate(region, near)
+    let probes = topology.nodes.compactMap { node in
+      NodeProbe(
+        node, bytes: min(bytes / topology.nodes.count, node.availableBytes / 4),
+        workers.on(topology.cpuNode(nearest: node.id)?.id))
     }
-    return rates
+    let start = ContinuousClock.now
+    repeat {
+      for probe in probes { probe.copy() }
+    } while ContinuousClock.now - start < .milliseconds(50 * probes.count)
+    return Dictionary(uniqueKeysWithValues: probes.map { ($0.node, $0.rate) })
+  }
+}
+
+/// Copies one half of some memory of a node to the other, and keeps the best time.
+private final class NodeProbe {
+  let node: Int
+  private let region: PinnedRegion
+  private let workers: Workers
+  private var best = Duration.seconds(1000)
+
+  /// Large enough not to stay in a cache.
+  private static let bytesMax = 256 << 20
+
+  /// nil when there are no `bytes` for it.
+  init?(_ node: Topology.Node, bytes: Int, _ workers: Workers) {
+    let size = min(bytes, Self.bytesMax) / 8192 * 8192
+    guard size > 0,
+      let region = try? PinnedRegion(
+        name: "bandwidth of node \(node.id)", byteCount: size, placement: .node(node.id),
+        ledger: MemoryLedger(ceiling: size))
+    else { return nil }
+    (self.node, self.workers) = (node.id, workers)
+    self.region = region
   }
 
-  /// The best of several copies of one half of `region` to the other.
-  private static func copyRate(_ region: borrowing PinnedRegion, _ workers: Workers) -> Double {
+  func copy() {
     let floats = unsafe FloatStream(region.memory.bytes)
     let half = floats.count / 2
-    let (target, source) = (floats.part(0..<half), floats.part(half..<2 * half))
     let start = ContinuousClock.now
-    var best = Duration.seconds(1000)
-    repeat {
-      let round = ContinuousClock.now
-      target.copy(from: source, on: workers)
-      best = min(best, ContinuousClock.now - round)
-    } while ContinuousClock.now - start < .seconds(seconds)
-    return Double(2 * half * MemoryLayout<Float>.stride) / (best / .seconds(1))
+    floats.part(0..<half).copy(from: floats.part(half..<2 * half), on: workers)
+    best = min(best, ContinuousClock.now - start)
   }
+
+  /// Bytes per second, read and written.
+  var rate: Double { Double(region.memory.byteCount) / (best / .seconds(1)) }
 }

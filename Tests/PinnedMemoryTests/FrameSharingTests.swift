@@ -79,6 +79,16 @@ import Testing
       ])
   }
 
+  /// A little faster is noise, and what was not measured is slow.
+  @Test func memoryBesideProcessorsComesFirstUnlessClearlySlower() {
+    let machine = Self.machine([(2, 100), (0, 30)])
+    for bandwidth in [[0: 100.0, 1: 120], [0: 100], [:], [1: 50]] {
+      #expect(
+        shares(.local, machine, frames: 20, bandwidth: bandwidth)
+          == [FrameShare(.node(0), frames: 20)])
+    }
+  }
+
   /// Interleaved pages fill all nodes with processors alike: the fullest one decides.
   @Test func interleavingEndsWhereTheFullestNodeDoes() {
     let machine = Self.machine([(2, 10), (2, 100), (0, 100)])

@@ -1,5 +1,8 @@
 import Base
+import Glibc
+import Kernels
 import PinnedMemory
+import Synchronization
 import Testing
 
 /// What only a machine with several memory nodes can show.
@@ -62,6 +65,24 @@ struct PlacementTests {
     let note = region.placementNote ?? "nothing to tell"
     #expect(note.contains("large") && note.contains("not on node \(smallest.id)"))
     #expect(region.node == nil)
+  }
+
+  /// Workers run on the processors of their node, and a node's loop runs on its workers.
+  @Test func workersRunBesideTheirMemory() {
+    let nodes = topology.cpuNodes
+    let groups = nodes.map { WorkerGroup(node: $0.id, processors: $0.cpus) }
+    let pin = ThreadPin(to: groups[0].processors)
+    let workers = Workers(count: max(2, nodes.count), groups: groups)
+    for node in nodes {
+      let strangers = Atomic<Int>(0)
+      for _ in 0..<20 {
+        workers.on(node.id).forEach(64) { _ in
+          if !node.cpus.contains(Int(sched_getcpu())) { strangers.add(1, ordering: .relaxed) }
+        }
+      }
+      #expect(strangers.load(ordering: .relaxed) == 0)
+    }
+    _ = consume pin
   }
 
   /// The frames of a pool know their node, and every one of its pages is there.

@@ -25,6 +25,7 @@ private let minimal = "data: {corpus: data/x}\n"
 /// Each mistake names its key and a remedy.
 @Test(arguments: [
   ("trainning: {max_steps: 3}", "trainning", "did you mean `training`?"),
+  ("memory: {numa: interleaved}", "memory.numa", "did you mean `interleave`?"),
   ("training: {learning_rte: 1}", "training.learning_rte", "did you mean `learning_rate`?"),
   ("training: {learning_rate: fast}", "training.learning_rate", "type"),
   ("model: {num_attention_heads: 7}", "model.num_attention_heads", "divisor of 256"),

@@ -40,6 +40,15 @@ import Training
       $0.config.memory.budget = "\(try $0.leastBudget())"
       $0.config.storage.queue_depth = 2
     },
+    Variant(testDescription: "frames spread over the memory nodes") {
+      $0.config.memory.numa = "interleave"
+      $0.config.compute.threads = 3
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+    },
+    Variant(testDescription: "frames wherever the kernel puts them") {
+      $0.config.memory.numa = "off"
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+    },
     Variant(testDescription: "two paths") {
       $0.config.memory.budget = "\(try $0.leastBudget())"
       $0.config.storage.paths = [$0.directory.path + "/a", $0.directory.path + "/b"]
