@@ -38,6 +38,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift.git", from: "0.2.0"),
   ],
   targets: [
     // C libraries, imported and nothing else.
@@ -79,6 +80,12 @@ let package = Package(
         "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
       ], floats),
     module("Planning", ["Base", "PinnedMemory", "DirectIO", "Kernels"]),
+    module(
+      "Planning",
+      [
+        "Base", "PinnedMemory", "DirectIO",
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
+      ]),
     module("Surgery", ["Base", "Storage"]),
     .executableTarget(
       name: "pagoda",

@@ -1,20 +1,24 @@
+import Base
 import PinnedMemory
 
-/// Aligned memory of a probe, touched once so that its pages exist. Not locked: a probe needs none
-/// of the rights that locking does.
-@safe final class ProbeMemory {
-  let slice: PinnedSlice
+/// Memory of a probe: page-locked where the process may, on huge pages where there are some, beside
+/// the processors of `node`.
+final class ProbeMemory {
+  private let region: PinnedRegion
+  var slice: PinnedSlice { region.memory }
 
-  init(byteCount: Int) {
-    slice = unsafe PinnedSlice(
-      address: .allocate(byteCount: byteCount, alignment: 4096), byteCount: byteCount)
-    unsafe slice.bytes.initializeMemory(as: UInt8.self, repeating: 0)
+  init(byteCount: Int, node: Int? = nil) throws(ProbeError) {
+    do throws(MemoryError) {
+      region = try PinnedRegion(
+        name: "buffers", byteCount: byteCount, node: node, ledger: MemoryLedger(ceiling: .max))
+    } catch { throw .memory(error) }
   }
+}
 
-  deinit { unsafe slice.address.deallocate() }
-
+extension PinnedSlice {
+  /// The `byteCount` bytes from `start` on.
   func part(from start: Int, byteCount: Int) -> PinnedSlice {
-    precondition(0 <= start && start + byteCount <= slice.byteCount, "the part is inside")
-    return unsafe PinnedSlice(address: slice.address + start, byteCount: byteCount)
+    precondition(0 <= start && start + byteCount <= self.byteCount, "the part is inside")
+    return unsafe PinnedSlice(address: address + start, byteCount: byteCount)
   }
 }

@@ -6,7 +6,7 @@ import Synchronization
 /// after the other over their own part of the file. What they reach together is the ceiling that
 /// the engine is measured against.
 ///
-/// @unchecked Sendable: constants, atomic counters, and buffers of which each thread has its own.
+/// @unchecked Sendable: constants, atomic counters, and memory of which each thread has its part.
 @safe final class RawLoop: @unchecked Sendable {
   static let threadCount = 8
 
@@ -14,44 +14,38 @@ import Synchronization
   private let requestBytes: Int
   private let fileBytes: Int
   private let isWrite: Bool
-  private let pages: ScratchPages
-  private let buffers: [ProbeMemory]
-  private let deadline: ContinuousClock.Instant
+  private let memory: PinnedSlice
+  private let deadline: UInt64
   private let moved = Atomic<Int>(0)
   private let nextThread = Atomic<Int>(0)
   private let failure = Atomic<Int32>(0)
 
   private init(
-    _ descriptor: Int32, requestBytes: Int, fileBytes: Int, isWrite: Bool, _ pages: ScratchPages,
-    _ buffers: [ProbeMemory], _ duration: Duration
+    _ file: ScratchFile, requestBytes: Int, isWrite: Bool, _ memory: PinnedSlice, deadline: UInt64
   ) {
-    self.descriptor = descriptor
+    descriptor = file.descriptor
     self.requestBytes = requestBytes
-    self.fileBytes = fileBytes
+    fileBytes = file.byteCount
     self.isWrite = isWrite
-    self.pages = pages
-    self.buffers = buffers
-    deadline = ContinuousClock().now + duration
+    self.memory = memory
+    self.deadline = deadline
   }
 
-  /// Bytes moved and time taken, the sync after writes included, or the errno of what failed.
+  /// GB/s, or the errno of what failed.
   ///
-  /// - Parameter buffers: one for each thread; for writing, filled by `pages` from origin 0 on.
+  /// - Parameter memory: a request for each thread, random data.
   static func run(
-    _ descriptor: Int32, requestBytes: Int, fileBytes: Int, isWrite: Bool, _ pages: ScratchPages,
-    _ buffers: [ProbeMemory], for duration: Duration
-  ) -> (bytes: Int, duration: Duration, errno: Int32) {
-    let start = ContinuousClock().now
+    _ file: ScratchFile, requestBytes: Int, isWrite: Bool, _ memory: PinnedSlice, seconds: Double
+  ) -> (gigabytesPerSecond: Double, errno: Int32) {
+    let start = monotonicNanoseconds()
     let loop = RawLoop(
-      descriptor, requestBytes: requestBytes, fileBytes: fileBytes, isWrite: isWrite, pages,
-      buffers, duration)
+      file, requestBytes: requestBytes, isWrite: isWrite, memory,
+      deadline: start + UInt64(seconds * 1e9))
     let threads = (0..<threadCount).map { _ in loop.startThread() }
     for thread in threads { pthread_join(thread, nil) }
-    if isWrite, loop.failure.load(ordering: .acquiring) == 0, fdatasync(descriptor) != 0 {
-      loop.failure.store(errno, ordering: .releasing)
-    }
+    let nanoseconds = monotonicNanoseconds() - start
     return (
-      loop.moved.load(ordering: .acquiring), ContinuousClock().now - start,
+      Double(loop.moved.load(ordering: .acquiring)) / Double(nanoseconds),
       loop.failure.load(ordering: .acquiring)
     )
   }
@@ -72,20 +66,16 @@ import Synchronization
   private func work() {
     let index = nextThread.wrappingAdd(1, ordering: .relaxed).oldValue
     let requests = fileBytes / requestBytes
-    // Threads share requests where there are fewer than threads; they write the same bytes then.
+    // Threads share requests where there are fewer than threads.
     let first = index * requests / Self.threadCount
     let end = max(first + 1, (index + 1) * requests / Self.threadCount)
-    let memory = buffers[index].part(from: 0, byteCount: requestBytes)
+    let part = memory.part(from: index * requestBytes, byteCount: requestBytes)
 
     var request = first
     repeat {
-      let offset = request * requestBytes
-      if isWrite {
-        pages.stamp(memory, firstPage: offset / ScratchPages.pageBytes, origin: 0)
-      }
-      guard move(memory, offset) else { return }
+      guard move(part, request * requestBytes) else { return }
       request = request + 1 < end ? request + 1 : first
-    } while ContinuousClock().now < deadline
+    } while monotonicNanoseconds() < deadline
   }
 
   /// - Returns: false after a failure, which is noted.

@@ -70,9 +70,10 @@ private func exitStatus(of error: CorpusError) -> Int32 {
 
 private func exitStatus(of error: ProbeError) -> Int32 {
   switch error {
-  case .noDirectory: ExitStatus.missingInput
+  case .noDirectory, .noFio: ExitStatus.missingInput
   case .noSpace: ExitStatus.cannotCreate
-  case .disk, .wrongData: ExitStatus.inputOutput
+  case .memory: ExitStatus.refusedBySystem
+  case .disk, .wrongData, .fio: ExitStatus.inputOutput
   }
 }
 

@@ -4,8 +4,10 @@ import Foundation
 /// Where words go: results to stdout, everything else to stderr.
 enum Output {
   static let isTerminal = isatty(STDERR_FILENO) == 1
-  private static let colours =
-    isTerminal && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
+  private static let wantsColour = ProcessInfo.processInfo.environment["NO_COLOR"] == nil
+  private static let colours = isTerminal && wantsColour
+  /// Whether what goes to stdout may be coloured.
+  static let resultsHaveColour = isatty(STDOUT_FILENO) == 1 && wantsColour
 
   static func say(_ line: String) {
     FileHandle.standardError.write(Data((line + "\n").utf8))

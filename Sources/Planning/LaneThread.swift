@@ -1,0 +1,67 @@
+import Dispatch
+import Glibc
+
+/// A thread that does one piece of work at a time for its owner, beside the processors it is given.
+///
+/// @unchecked Sendable: `work` is set before `hasWork` is signalled and read after it was waited
+/// for; everything else is constant.
+@safe final class LaneThread: @unchecked Sendable {
+  private let cpus: [Int]
+  private let hasWork = DispatchSemaphore(value: 0)
+  private let isDone = DispatchSemaphore(value: 0)
+  private var work: (() -> Void)?
+
+  /// - Parameter cpus: the processors to run on; empty leaves that to the kernel.
+  init(cpus: [Int]) {
+    self.cpus = cpus
+    var thread = pthread_t()
+    let context = unsafe Unmanaged.passRetained(self).toOpaque()
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { context in
+        unsafe Unmanaged<LaneThread>.fromOpaque(context!).takeRetainedValue().loop()
+        return nil
+      }, context)
+    precondition(code == 0, "a handful of threads can be made (errno \(code))")
+    pthread_detach(thread)
+  }
+
+  /// Ends the thread; only when nothing is under way.
+  func stop() {
+    work = nil
+    hasWork.signal()
+  }
+
+  func begin(_ work: @escaping () -> Void) {
+    self.work = work
+    hasWork.signal()
+  }
+
+  func wait() { isDone.wait() }
+
+  private func loop() {
+    // Signals are the first thread's.
+    var all = sigset_t()
+    unsafe _ = sigfillset(&all)
+    unsafe _ = pthread_sigmask(SIG_BLOCK, &all, nil)
+    if !cpus.isEmpty { Self.bind(to: cpus) }
+    while true {
+      hasWork.wait()
+      guard let work else { return }
+      work()
+      self.work = nil
+      isDone.signal()
+    }
+  }
+
+  /// Only placement is lost where the kernel refuses, as it may in a container.
+  private static func bind(to cpus: [Int]) {
+    var set = cpu_set_t()
+    unsafe withUnsafeMutableBytes(of: &set) { bytes in
+      for cpu in cpus where cpu / 8 < bytes.count {
+        unsafe bytes[cpu / 8] |= 1 << UInt8(cpu % 8)
+      }
+    }
+    unsafe _ = sched_setaffinity(0, MemoryLayout<cpu_set_t>.size, &set)
+  }
+}

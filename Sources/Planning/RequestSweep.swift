@@ -1,0 +1,128 @@
+import Base
+package import DirectIO
+
+/// Measures request sizes and depths against each other, in interleaved rounds.
+package struct RequestSweep: Sendable {
+  package static let requestSizes = (16...23).map { 1 << $0 }
+  package static let queueDepths = [1, 2, 4, 8, 16, 32, 64]
+  /// Cells with more under way at once are left out.
+  package static let bytesUnderWayMax = 256 << 20
+
+  package var directory: String
+  package var fileBytes = 1 << 30
+  package var seconds = 60.0
+  package var requestSizes = Self.requestSizes
+  package var queueDepths = Self.queueDepths
+  /// Memory that requests of every cell rotate through; nil: what the cell has under way at once.
+  package var footprintBytes: Int?
+  package var rounds = 2
+  package var preference = EnginePreference.automatic
+  package var seed: UInt64 = 1
+
+  package init(directory: String) { self.directory = directory }
+
+  /// One request size at one depth: medians over the rounds, sequential, GB/s.
+  package struct Cell: Codable, Hashable, Sendable {
+    package let requestBytes: Int
+    package let queueDepth: Int
+    package let read: Double
+    package let write: Double
+    /// Half reads, half writes.
+    package let mix: Double
+
+    package init(requestBytes: Int, queueDepth: Int, read: Double, write: Double, mix: Double) {
+      self.requestBytes = requestBytes
+      self.queueDepth = queueDepth
+      self.read = read
+      self.write = write
+      self.mix = mix
+    }
+  }
+
+  package struct Report: Codable, Hashable, Sendable {
+    package let directory: String
+    package let engine: String
+    package let isDirect: Bool
+    package let fileBytes: Int
+    /// nil: what a cell has under way at once.
+    package let footprintBytes: Int?
+    package let rounds: Int
+    package let cells: [Cell]
+    package let best: Cell
+    package let recommended: Cell
+    package let notes: [String]
+  }
+
+  package func run() throws(ProbeError) -> Report {
+    let shapes = requestSizes.flatMap { size in queueDepths.map { (size, $0) } }
+      .filter { $0.0 * $0.1 <= Self.bytesUnderWayMax }
+    precondition(!shapes.isEmpty && rounds > 0, "there is something to measure")
+    let underWay = shapes.map { $0.0 * $0.1 }.max()!
+    let site = try SwapSite(
+      directory,
+      SwapSetup(
+        fileBytes: fileBytes, requestBytes: requestSizes.max()!, queueDepth: queueDepths.max()!,
+        windowBytes: max(underWay, footprintBytes ?? 0), preference: preference, seed: seed))
+    _ = try site.fill()
+    let kinds = 3
+    let turn = seconds / Double(shapes.count * kinds * rounds)
+    let rates = try site.rates(
+      of: shapes.flatMap { size, depth in
+        [0, 1, 0.5].map {
+          Load(.sequential, writeShare: $0, requestBytes: size, queueDepth: depth)
+        }
+      }, rounds: rounds, secondsPerTurn: turn, fileBytes: site.scratch.byteCount,
+      footprint: footprintBytes)
+    let cells = shapes.enumerated().map { index, shape in
+      Cell(
+        requestBytes: shape.0, queueDepth: shape.1, read: rates[kinds * index],
+        write: rates[kinds * index + 1], mix: rates[kinds * index + 2])
+    }
+    let (best, recommended) = Self.choose(cells)
+    return Report(
+      directory: directory, engine: site.engine, isDirect: site.isDirect,
+      fileBytes: site.scratch.byteCount, footprintBytes: footprintBytes, rounds: rounds,
+      cells: cells, best: best, recommended: recommended, notes: site.notes)
+  }
+
+  /// The fastest cell, judged by the mean of its rates as shares of the best of each kind, and the
+  /// one with the fewest bytes under way that is at most 3 % slower; of equals, the smaller request.
+  package static func choose(_ cells: [Cell]) -> (best: Cell, recommended: Cell) {
+    func most(_ rate: KeyPath<Cell, Double>) -> Double { cells.map { $0[keyPath: rate] }.max()! }
+    let (read, write, mix) = (most(\.read), most(\.write), most(\.mix))
+    func score(_ cell: Cell) -> Double {
+      (cell.read / read + cell.write / write + cell.mix / mix) / 3
+    }
+    let best = cells.max { score($0) < score($1) }!
+    let recommended = cells.filter { score($0) >= 0.97 * score(best) }.min {
+      let underWay = ($0.requestBytes * $0.queueDepth, $1.requestBytes * $1.queueDepth)
+      return underWay.0 == underWay.1
+        ? $0.requestBytes < $1.requestBytes : underWay.0 < underWay.1
+    }!
+    return (best, recommended)
+  }
+}
+
+extension SwapSite {
+  /// Runs loads in interleaved rounds.
+  ///
+  /// - Parameter footprint: memory that every load rotates through; nil: what it has under way.
+  /// - Returns: the median rate of each load, GB/s.
+  func rates(
+    of loads: [Load], rounds: Int, secondsPerTurn: Double, fileBytes: Int, footprint: Int?
+  ) throws(ProbeError) -> [Double] {
+    var samples = loads.map { _ in [Double]() }
+    for round in 0..<rounds {
+      for (index, load) in loads.enumerated() {
+        let underWay = load.requestBytes * load.queueDepth
+        let run = try measure(
+          [lanes[0]], load, .seconds(secondsPerTurn), region: 0..<fileBytes,
+          footprint: max(underWay, (footprint ?? 0) / load.requestBytes * load.requestBytes),
+          seed: setup.seed &+ UInt64(round))
+        samples[index].append(run.tally.gigabytesPerSecond)
+      }
+      try sync()
+    }
+    return samples.map(median)
+  }
+}
