@@ -117,6 +117,7 @@ let package = Package(
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
     tests("PlanningTests", ["Base", "PinnedMemory", "DirectIO", "Planning"]),
+    tests("PlanningTests", ["Base", "DirectIO", "PinnedMemory", "Planning", "Simulation"]),
     tests("ModelsTests", ["Base", "Kernels", "Layers", "Models"]),
     tests(
       "TrainingTests",

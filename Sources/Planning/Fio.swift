@@ -43,6 +43,7 @@ struct Fio {
   /// Reads the JSON; the caller has a decoder.
   typealias Decode = @Sendable (_ json: String) -> FioOutput?
 
+  let program: String
   let decode: Decode
 
   /// Runs one job on a file that is there.
@@ -59,7 +60,7 @@ struct Fio {
       default: ["--rw=rw", "--rwmixwrite=\(Int((100 * load.writeShare).rounded()))"]
       }
     let command =
-      ["fio", "--name=pagoda", "--filename=\(path)", "--size=\(fileBytes)"] + pattern + [
+      [program, "--name=pagoda", "--filename=\(path)", "--size=\(fileBytes)"] + pattern + [
         "--bs=\(load.requestBytes)", "--ioengine=io_uring", "--iodepth=\(load.queueDepth)",
         "--direct=\(isDirect ? 1 : 0)", "--time_based", "--runtime=\(Int(seconds * 1000))ms",
         "--refill_buffers=0", "--scramble_buffers=0", "--output-format=json", "--eta=never",
@@ -69,6 +70,10 @@ struct Fio {
     let json = text.firstIndex(of: "{").map { String(text[$0...]) } ?? ""
     guard status == 0, let output = decode(json), let job = output.jobs.first, job.error == 0 else {
       throw .fio(command: command.joined(separator: " "), output: trimmed(text[...]))
+    }
+    guard job.read.bytes + job.write.bytes > 0 else {
+      throw .fio(
+        command: command.joined(separator: " "), output: "it moved nothing; give more --seconds")
     }
     return output
   }
@@ -88,7 +93,7 @@ func runCommand(_ command: [String]) -> (status: Int32, output: String)? {
   unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO)
 
   var arguments = unsafe command.map { unsafe strdup($0) } + [nil]
-  defer { unsafe arguments.forEach { unsafe free($0) } }
+  defer { for index in command.indices { unsafe free(arguments[index]) } }
   var child: pid_t = 0
   let code = unsafe posix_spawnp(&child, command[0], &actions, nil, &arguments, environ)
   _ = close(ends[1])

@@ -8,7 +8,8 @@ package import DirectIO
 /// around; a mix has one place for reads and one for writes); request size; requests under way; the
 /// bytes of memory they rotate through; O_DIRECT; random data made before the clock starts; one
 /// thread; no fsync while the clock runs, one after every run that wrote. Whoever goes first in one
-/// pair goes second in the next.
+/// pair goes second in the next. Not equal, since it is what an engine may do: how buffers are laid
+/// out and made known to the kernel.
 package struct FioDuel: Sendable {
   package var directory: String
   package var fileBytes = 1 << 30
@@ -21,18 +22,27 @@ package struct FioDuel: Sendable {
   package var seed: UInt64 = 1
   private let fio: Fio
 
+  private let program: String
+
   /// - Parameter decode: reads fio's JSON; nil when it is none.
   package init(
-    directory: String, decode: @escaping @Sendable (_ json: String) -> FioOutput?
+    directory: String, program: String = "fio",
+    decode: @escaping @Sendable (_ json: String) -> FioOutput?
   ) {
     self.directory = directory
-    fio = Fio(decode: decode)
+    self.program = program
+    fio = Fio(program: program, decode: decode)
   }
 
   /// One side of a pair.
   package struct Score: Codable, Hashable, Sendable {
     package let gbps: Double
     package let cpuSecondsPerGB: Double
+
+    package init(gbps: Double, cpuSecondsPerGB: Double) {
+      self.gbps = gbps
+      self.cpuSecondsPerGB = cpuSecondsPerGB
+    }
   }
 
   /// All pairs of one load.
@@ -44,8 +54,12 @@ package struct FioDuel: Sendable {
     package let theirs: [Score]
 
     /// Medians over the pairs of ours divided by theirs.
-    package var rateRatio: Double { ratio(\.gbps) }
-    package var cpuRatio: Double { ratio(\.cpuSecondsPerGB) }
+    package var rateRatio: Double { median(zip(ours, theirs).map { $0.gbps / $1.gbps }) }
+    /// nil where fio's runs were too short for the kernel to count their processor time.
+    package var cpuRatio: Double? {
+      let pairs = zip(ours, theirs).filter { $1.cpuSecondsPerGB > 0 }
+      return pairs.isEmpty ? nil : median(pairs.map { $0.cpuSecondsPerGB / $1.cpuSecondsPerGB })
+    }
 
     package init(name: String, writeShare: Double, ours: [Score], theirs: [Score]) {
       precondition(ours.count == theirs.count && !ours.isEmpty, "pairs have two sides")
@@ -53,10 +67,6 @@ package struct FioDuel: Sendable {
       self.writeShare = writeShare
       self.ours = ours
       self.theirs = theirs
-    }
-
-    private func ratio(_ value: KeyPath<Score, Double>) -> Double {
-      median(zip(ours, theirs).map { $0[keyPath: value] / $1[keyPath: value] })
     }
   }
 
@@ -77,7 +87,7 @@ package struct FioDuel: Sendable {
   /// - Throws: `ProbeError`, `.noFio` where fio is missing.
   package func run() throws(ProbeError) -> Report {
     precondition(pairs > 0 && secondsPerRun > 0, "there is something to measure")
-    guard let version = runCommand(["fio", "--version"]) else { throw .noFio }
+    guard let version = runCommand([program, "--version"]) else { throw .noFio }
     let footprint = requestBytes * queueDepth
     let site = try SwapSite(
       directory,

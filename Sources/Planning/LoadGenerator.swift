@@ -1,12 +1,12 @@
-import DirectIO
+package import DirectIO
 import Glibc
-import PinnedMemory
+package import PinnedMemory
 
 /// Keeps a disk busy with a load. Between one request and the next nothing is allocated, stamped or
 /// compared here: what is timed is the engine, the kernel and the drive.
-struct LoadGenerator {
+package struct LoadGenerator {
   /// When no more requests are made; those under way are waited for.
-  enum Limit {
+  package enum Limit: Sendable {
     case seconds(Double)
     case bytes(Int)
   }
@@ -34,7 +34,9 @@ struct LoadGenerator {
 
   /// - Parameter window: the memory that requests rotate through, shared by reads and writes; it
   ///   holds at least as many requests as are under way at once.
-  init(_ disk: any Disk, _ file: DiskFile, window: PinnedSlice, _ load: Load, _ plan: AccessPlan) {
+  package init(
+    _ disk: any Disk, _ file: DiskFile, window: PinnedSlice, _ load: Load, _ plan: AccessPlan
+  ) {
     let count = window.byteCount / load.requestBytes
     precondition(count >= load.queueDepth, "the window holds what is under way")
     self.disk = disk
@@ -50,7 +52,7 @@ struct LoadGenerator {
   /// Runs until the limit. At least one request is made, so that there is a rate.
   ///
   /// - Parameter latencies: gets the time of each request from submission to completion.
-  mutating func run(
+  package mutating func run(
     _ limit: Limit, _ latencies: inout Latencies
   ) throws(DiskError) -> LoadTally {
     tally = LoadTally()

@@ -3,16 +3,16 @@ import Glibc
 import Histogram
 
 /// What a load moved, and in what time.
-struct LoadTally: Hashable, Sendable {
-  var readBytes = 0
-  var writtenBytes = 0
-  var reads = 0
-  var writes = 0
-  var nanoseconds: UInt64 = 0
+package struct LoadTally: Hashable, Sendable {
+  package internal(set) var readBytes = 0
+  package internal(set) var writtenBytes = 0
+  package internal(set) var reads = 0
+  package internal(set) var writes = 0
+  package internal(set) var nanoseconds: UInt64 = 0
 
   var isEmpty: Bool { reads + writes == 0 }
   /// Reads and writes together; GB = 1e9 bytes.
-  var gigabytesPerSecond: Double {
+  package var gigabytesPerSecond: Double {
     // Bytes per nanosecond.
     Double(readBytes + writtenBytes) / Double(max(1, nanoseconds))
   }
@@ -49,11 +49,13 @@ struct LoadTally: Hashable, Sendable {
 }
 
 /// Nanoseconds from submission to completion, reads and writes apart; allocated once.
-struct Latencies: Sendable {
-  /// Three significant digits from a microsecond to ten minutes; longer ones count as that.
+package struct Latencies: Sendable {
+  package init() {}
+
+  /// Three significant digits up to ten minutes; longer ones count as that.
   private static let longest: UInt64 = 600_000_000_000
   private static func empty() -> Histogram<UInt32> {
-    Histogram(lowestDiscernibleValue: 1000, highestTrackableValue: longest)
+    Histogram(highestTrackableValue: longest)
   }
 
   private(set) var reads = Self.empty()
@@ -67,6 +69,10 @@ struct Latencies: Sendable {
     case .write: writes.record(value)
     }
   }
+
+  /// How long reads took; nil where there were none.
+  package var readSummary: LatencySummary? { LatencySummary(reads) }
+  package var writeSummary: LatencySummary? { LatencySummary(writes) }
 
   mutating func add(_ other: Self) {
     reads.add(other.reads)

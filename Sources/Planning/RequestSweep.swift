@@ -13,7 +13,8 @@ package struct RequestSweep: Sendable {
   package var seconds = 60.0
   package var requestSizes = Self.requestSizes
   package var queueDepths = Self.queueDepths
-  /// Memory that requests of every cell rotate through; nil: what the cell has under way at once.
+  /// Memory that the requests of every cell rotate through, the same for all since it decides rates
+  /// on virtual machines; nil: the most that a cell has under way at once.
   package var footprintBytes: Int?
   package var rounds = 2
   package var preference = EnginePreference.automatic
@@ -44,8 +45,7 @@ package struct RequestSweep: Sendable {
     package let engine: String
     package let isDirect: Bool
     package let fileBytes: Int
-    /// nil: what a cell has under way at once.
-    package let footprintBytes: Int?
+    package let footprintBytes: Int
     package let rounds: Int
     package let cells: [Cell]
     package let best: Cell
@@ -57,12 +57,12 @@ package struct RequestSweep: Sendable {
     let shapes = requestSizes.flatMap { size in queueDepths.map { (size, $0) } }
       .filter { $0.0 * $0.1 <= Self.bytesUnderWayMax }
     precondition(!shapes.isEmpty && rounds > 0, "there is something to measure")
-    let underWay = shapes.map { $0.0 * $0.1 }.max()!
+    let footprint = max(shapes.map { $0.0 * $0.1 }.max()!, footprintBytes ?? 0)
     let site = try SwapSite(
       directory,
       SwapSetup(
         fileBytes: fileBytes, requestBytes: requestSizes.max()!, queueDepth: queueDepths.max()!,
-        windowBytes: max(underWay, footprintBytes ?? 0), preference: preference, seed: seed))
+        windowBytes: footprint, preference: preference, seed: seed))
     _ = try site.fill()
     let kinds = 3
     let turn = seconds / Double(shapes.count * kinds * rounds)
@@ -72,7 +72,7 @@ package struct RequestSweep: Sendable {
           Load(.sequential, writeShare: $0, requestBytes: size, queueDepth: depth)
         }
       }, rounds: rounds, secondsPerTurn: turn, fileBytes: site.scratch.byteCount,
-      footprint: footprintBytes)
+      footprint: footprint)
     let cells = shapes.enumerated().map { index, shape in
       Cell(
         requestBytes: shape.0, queueDepth: shape.1, read: rates[kinds * index],
@@ -81,7 +81,7 @@ package struct RequestSweep: Sendable {
     let (best, recommended) = Self.choose(cells)
     return Report(
       directory: directory, engine: site.engine, isDirect: site.isDirect,
-      fileBytes: site.scratch.byteCount, footprintBytes: footprintBytes, rounds: rounds,
+      fileBytes: site.scratch.byteCount, footprintBytes: footprint, rounds: rounds,
       cells: cells, best: best, recommended: recommended, notes: site.notes)
   }
 
@@ -106,18 +106,17 @@ package struct RequestSweep: Sendable {
 extension SwapSite {
   /// Runs loads in interleaved rounds.
   ///
-  /// - Parameter footprint: memory that every load rotates through; nil: what it has under way.
+  /// - Parameter footprint: memory that every load rotates through.
   /// - Returns: the median rate of each load, GB/s.
   func rates(
-    of loads: [Load], rounds: Int, secondsPerTurn: Double, fileBytes: Int, footprint: Int?
+    of loads: [Load], rounds: Int, secondsPerTurn: Double, fileBytes: Int, footprint: Int
   ) throws(ProbeError) -> [Double] {
     var samples = loads.map { _ in [Double]() }
     for round in 0..<rounds {
       for (index, load) in loads.enumerated() {
-        let underWay = load.requestBytes * load.queueDepth
         let run = try measure(
           [lanes[0]], load, .seconds(secondsPerTurn), region: 0..<fileBytes,
-          footprint: max(underWay, (footprint ?? 0) / load.requestBytes * load.requestBytes),
+          footprint: footprint / load.requestBytes * load.requestBytes,
           seed: setup.seed &+ UInt64(round))
         samples[index].append(run.tally.gigabytesPerSecond)
       }

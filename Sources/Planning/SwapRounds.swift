@@ -186,10 +186,10 @@ extension SwapRounds {
       rate: SwapReport.Rate(rates[group][index]),
       read: SwapReport.Side(
         bytes: run.tally.readBytes, requests: run.tally.reads, seconds: seconds,
-        latency: LatencySummary(run.latencies.reads)),
+        latency: run.latencies.readSummary),
       write: SwapReport.Side(
         bytes: run.tally.writtenBytes, requests: run.tally.writes, seconds: seconds,
-        latency: LatencySummary(run.latencies.writes)),
+        latency: run.latencies.writeSummary),
       userSeconds: run.processor.userSeconds, systemSeconds: run.processor.systemSeconds,
       cpuSecondsPerGB: run.processor.seconds / gigabytes)
   }

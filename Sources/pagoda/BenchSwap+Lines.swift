@@ -62,11 +62,11 @@ private func row(_ job: SwapReport.Job, _ ceiling: SwapReport.Ceiling?) -> [Stri
 
 /// A sweep as three heat maps and a recommendation.
 func sweepLines(_ report: RequestSweep.Report) -> [String] {
-  let memory = report.footprintBytes.map { "through \(ByteCount($0)) of memory" }
   var lines = [
     "\(report.directory): \(report.engine)\(report.isDirect ? " with O_DIRECT" : ""), "
-      + "\(ByteCount(report.fileBytes)), rotating \(memory ?? "through what is under way"); "
-      + "\(report.rounds) interleaved rounds, median GB/s"
+      + "\(ByteCount(report.fileBytes)), rotating through "
+      + "\(ByteCount(report.footprintBytes)) of memory; \(report.rounds) interleaved rounds, "
+      + "median GB/s"
   ]
   lines += report.notes.map { "note: \($0)" }
   let kinds: [(String, KeyPath<RequestSweep.Cell, Double>)] = [
@@ -102,7 +102,8 @@ func duelLines(_ report: FioDuel.Report) -> [String] {
       result.name, fixed(median(result.ours.map(\.gbps)), 2),
       fixed(median(result.theirs.map(\.gbps)), 2), fixed(result.rateRatio, 3),
       fixed(median(result.ours.map(\.cpuSecondsPerGB)), 4),
-      fixed(median(result.theirs.map(\.cpuSecondsPerGB)), 4), fixed(result.cpuRatio, 3),
+      fixed(median(result.theirs.map(\.cpuSecondsPerGB)), 4),
+      result.cpuRatio.map { fixed($0, 3) } ?? "-",
     ]
   }
   return [
@@ -113,6 +114,8 @@ func duelLines(_ report: FioDuel.Report) -> [String] {
       + "\(ByteCount(report.requestBytes)), \(report.queueDepth) at once, "
       + "\(ByteCount(report.footprintBytes)) of buffers, random data, one thread, no fsync inside",
   ] + report.notes.map { "note: \($0)" } + table([head] + rows) + [
-    "ratios: medians over the pairs of pagoda divided by fio"
+    "ratios: medians over the pairs of pagoda divided by fio",
+    "not equal, each as it comes: pagoda's buffers are locked, registered and on huge pages where "
+      + "there are some; fio's are on small pages and looked up for every request",
   ]
 }

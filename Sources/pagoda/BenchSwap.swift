@@ -41,7 +41,7 @@ struct BenchSwap: ParsableCommand {
   @Option(help: "Requests under way at once; several, comma-separated, are the columns of --sweep.")
   var depth: String?
 
-  @Option(help: "Memory that requests rotate through. Default: what is under way at once.")
+  @Option(help: "Memory that requests rotate through. Default: the most that is under way at once.")
   var footprint: ByteCount?
 
   @Option(help: "Size of a record.")

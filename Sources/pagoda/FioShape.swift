@@ -9,13 +9,7 @@ struct FioShape: Encodable {
     let max: UInt64
     let mean: Double
     let stddev: Double
-    let count: Int
     let percentile: [String: UInt64]
-
-    enum CodingKeys: String, CodingKey {
-      case min, max, mean, stddev, percentile
-      case count = "N"
-    }
   }
 
   struct Side: Encodable {
@@ -74,7 +68,7 @@ struct FioShape: Encodable {
     struct Ratios: Encodable {
       let name: String
       let rateRatio: Double
-      let cpuRatio: Double
+      let cpuRatio: Double?
     }
     let report: FioDuel.Report
     let ratios: [Ratios]
@@ -148,17 +142,16 @@ extension FioShape.Side {
     // As fio: none where nothing was done.
     runtime = side.requests > 0 ? Int(side.seconds * 1000) : 0
     totalIos = side.requests
-    clatNs = FioShape.Latency(side.latency, count: side.requests)
+    clatNs = FioShape.Latency(side.latency)
   }
 }
 
 extension FioShape.Latency {
-  init(_ summary: LatencySummary?, count: Int) {
+  init(_ summary: LatencySummary?) {
     min = summary?.minimum ?? 0
     max = summary?.maximum ?? 0
     mean = summary?.mean ?? 0
     stddev = summary?.standardDeviation ?? 0
-    self.count = count
     percentile = Dictionary(
       uniqueKeysWithValues: (summary?.percentiles ?? []).map {
         (fixed($0.percent, 6), $0.nanoseconds)

@@ -111,23 +111,6 @@ import Training
     try workplace.trained("run", "data.corpus=\(workplace.path("corpus"))", "--steps", "1")
   }
 
-  @Test func benchSwapMeasuresAndLeavesNothing() throws {
-    try FileManager.default.createDirectory(
-      atPath: workplace.path("drive"), withIntermediateDirectories: true)
-    let (fields, errors) = try object([
-      "bench", "swap", "--path", workplace.path("drive"), "--size", "16MiB", "--seconds", "1",
-    ])
-    #expect(errors.contains("measuring"))
-    let paths = try #require(fields["paths"] as? [[String: Any]])
-    let rows = try #require(paths.first?["rows"] as? [[String: Any]])
-    #expect(paths.count == 1 && rows.count == 2)
-    for row in rows {
-      let read = try #require(row["sequential_read"] as? [String: Double])
-      #expect((read["median"] ?? 0) > 0)
-    }
-    #expect(try workplace.contents("drive").isEmpty)
-  }
-
   @Test func doctorDescribesTheMachine() throws {
     let (fields, _) = try object(["doctor", "--path", workplace.directory.path])
     #expect((fields["blas"] as? String)?.contains("OpenBLAS") == true)

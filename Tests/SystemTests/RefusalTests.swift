@@ -99,7 +99,6 @@ import Testing
       ["train", workplace.config, "--run", run, "--memory", "much"],
       ["train", workplace.config, "--run", run, "--resume", "--fresh"],
       ["train", workplace.config, "--run", run, "--no-such-flag"],
-      ["bench", "swap", "--seconds", "0"], ["bench", "swap", "--request", "1000"],
       ["corpus", "prepare", "--packages", "a", "--output", "b", "--top", "2", "--languages", "de"],
     ]
     for command in commands {

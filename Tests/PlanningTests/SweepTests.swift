@@ -1,0 +1,58 @@
+import Planning
+import Testing
+
+@Suite struct SweepTests {
+  private func cell(_ request: Int, _ depth: Int, _ rate: Double) -> RequestSweep.Cell {
+    RequestSweep.Cell(
+      requestBytes: request, queueDepth: depth, read: rate, write: 2 * rate, mix: rate)
+  }
+
+  @Test func theLeastUnderWayWithinThreePercentIsRecommended() {
+    let cells = [
+      cell(1 << 20, 1, 1), cell(1 << 20, 8, 3.92), cell(2 << 20, 4, 3.95), cell(1 << 20, 16, 3.99),
+      cell(4 << 20, 32, 4), cell(1 << 20, 4, 3.85),
+    ]
+    let (best, recommended) = RequestSweep.choose(cells)
+    #expect(best == cells[4])
+    #expect(recommended == cells[1], "8 MiB under way in either; the smaller request")
+    #expect(RequestSweep.choose([cells[0]]).recommended == cells[0])
+  }
+
+  @Test func aTinySweepMeasuresEveryCell() throws {
+    let directory = ScratchDirectory()
+    var sweep = RequestSweep(directory: directory.path)
+    sweep.fileBytes = 4 << 20
+    sweep.seconds = 0.1
+    sweep.requestSizes = [64 << 10, 1 << 20]
+    sweep.queueDepths = [1, 4, 512]
+    let report = try sweep.run()
+    #expect(directory.remove(), "the scratch file is gone")
+    #expect(report.cells.map(\.requestBytes) == [1 << 16, 1 << 16, 1 << 16, 1 << 20, 1 << 20])
+    #expect(report.cells.map(\.queueDepth) == [1, 4, 512, 1, 4], "512 MiB at once is too much")
+    #expect(report.cells.allSatisfy { $0.read > 0 && $0.write > 0 && $0.mix > 0 })
+    #expect(report.cells.contains(report.best) && report.cells.contains(report.recommended))
+    #expect(report.footprintBytes == 32 << 20)
+  }
+
+  /// The short form: in its time, with all rates, and nothing left.
+  @Test func theShortFormFindsRatesInItsTime() throws {
+    let directory = ScratchDirectory()
+    let start = ContinuousClock().now
+    let findings = try DriveSweep(directory: directory.path, seconds: 0.6).run()
+    // A file of 512 MiB is allocated and a third of the time may be spent before parts are counted.
+    #expect(ContinuousClock().now - start < .seconds(20))
+    #expect(directory.remove(), "the scratch file is gone")
+    #expect(findings.requestBytes % 4096 == 0 && findings.queueDepth > 0)
+    #expect(findings.requestBytes * findings.queueDepth <= 24 << 20)
+    #expect(findings.mixGBps.count == 5 && findings.mixGBps.allSatisfy { $0 > 0 })
+    #expect(findings.readGBps == findings.mixGBps[0] && findings.writeGBps == findings.mixGBps[4])
+    #expect(findings.alternatedGBps > 0)
+  }
+
+  @Test func theShortFormNamesAMissingDirectory() {
+    let error = #expect(throws: ProbeError.self) {
+      try DriveSweep(directory: "/tmp/pagoda-no-such-place").run()
+    }
+    #expect(error?.description.contains("not a directory") == true)
+  }
+}
