@@ -79,11 +79,10 @@ let package = Package(
         "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
         "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
       ], floats),
-    module("Planning", ["Base", "PinnedMemory", "DirectIO", "Kernels"]),
     module(
       "Planning",
       [
-        "Base", "PinnedMemory", "DirectIO",
+        "Base", "PinnedMemory", "DirectIO", "Kernels",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ]),
     module("Surgery", ["Base", "Storage"]),
@@ -116,7 +115,6 @@ let package = Package(
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
-    tests("PlanningTests", ["Base", "PinnedMemory", "DirectIO", "Planning"]),
     tests("PlanningTests", ["Base", "DirectIO", "PinnedMemory", "Planning", "Simulation"]),
     tests("ModelsTests", ["Base", "Kernels", "Layers", "Models"]),
     tests(

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// What fio prints with `--output-format=json`, as far as it is used.

@@ -1,3 +1,4 @@
+import Base
 import Dispatch
 import Glibc
 
@@ -44,7 +45,8 @@ import Glibc
     var all = sigset_t()
     unsafe _ = sigfillset(&all)
     unsafe _ = pthread_sigmask(SIG_BLOCK, &all, nil)
-    if !cpus.isEmpty { Self.bind(to: cpus) }
+    // Only placement is lost where the kernel refuses, as it may in a container.
+    if !cpus.isEmpty { Affinity.restrict(to: cpus) }
     while true {
       hasWork.wait()
       guard let work else { return }
@@ -52,16 +54,5 @@ import Glibc
       self.work = nil
       isDone.signal()
     }
-  }
-
-  /// Only placement is lost where the kernel refuses, as it may in a container.
-  private static func bind(to cpus: [Int]) {
-    var set = cpu_set_t()
-    unsafe withUnsafeMutableBytes(of: &set) { bytes in
-      for cpu in cpus where cpu / 8 < bytes.count {
-        unsafe bytes[cpu / 8] |= 1 << UInt8(cpu % 8)
-      }
-    }
-    unsafe _ = sched_setaffinity(0, MemoryLayout<cpu_set_t>.size, &set)
   }
 }

@@ -10,7 +10,8 @@ final class ProbeMemory {
   init(byteCount: Int, node: Int? = nil) throws(ProbeError) {
     do throws(MemoryError) {
       region = try PinnedRegion(
-        name: "buffers", byteCount: byteCount, node: node, ledger: MemoryLedger(ceiling: .max))
+        name: "buffers", byteCount: byteCount, placement: node.map { .node($0) } ?? .anywhere,
+        ledger: MemoryLedger(ceiling: .max))
     } catch { throw .memory(error) }
   }
 }
