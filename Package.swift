@@ -120,6 +120,7 @@ let package = Package(
     tests(
       "TrainingTests",
       ["Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport"]),
-    tests("SystemTests", ["Base", "Corpus", "Planning", "Training", "TestSupport", "pagoda"]),
+    tests(
+      "SystemTests", ["Base", "Corpus", "DirectIO", "Planning", "Storage", "Training", "TestSupport", "pagoda"]),
   ]
 )

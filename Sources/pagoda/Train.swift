@@ -57,7 +57,9 @@ struct Train: ParsableCommand {
       let directory = RunDirectory(runDirectory)
       let stop = StopSignals.install()
       let start: Trainer.Start = fresh ? .fresh : resume ? .resume : .either
-      var trainer = Trainer(config, run: directory, lastStep: steps, start: start)
+      var trainer = Trainer(
+        config, run: directory, lastStep: steps, start: start,
+        measureDrive: DriveProfile.measure)
       var view = TrainingView()
       let outcome = try trainer.train(isStopping: { stop.wasAsked }, observe: { view.show($0) })
       view.finish()

@@ -1,4 +1,6 @@
 import Foundation
+import Storage
+import TestSupport
 import Testing
 
 /// The built `pagoda`, run as a process of its own.
@@ -10,18 +12,33 @@ enum Pagoda {
 
   /// Runs to the end.
   static func run(
-    _ arguments: [String], input: String? = nil, sourceLocation: SourceLocation = #_sourceLocation
+    _ arguments: [String], input: String? = nil, cache: TemporaryDirectory? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> Ending {
-    try start(arguments, input: input, sourceLocation: sourceLocation).wait()
+    try start(arguments, input: input, cache: cache, sourceLocation: sourceLocation).wait()
+  }
+
+  /// A cache in which the drive under temporary files is known, so that no test waits for it to be
+  /// measured but the one of measuring.
+  private static let knownDrives = Result {
+    let cache = try TemporaryDirectory()
+    try DriveProfiles(path: cache.path + "/pagoda/drives.json").remember(
+      DriveProfile(
+        requestBytes: 1 << 20, queueDepth: 32, mixGBps: [1, 1, 1, 1, 1], alternatedGBps: 1,
+        measuredAt: 0), of: cache.path)
+    return cache
   }
 
   static func start(
-    _ arguments: [String], input: String? = nil, sourceLocation: SourceLocation = #_sourceLocation
+    _ arguments: [String], input: String? = nil, cache: TemporaryDirectory? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> RunningPagoda {
     try #require(
       FileManager.default.isExecutableFile(atPath: executable.path),
       "no program at \(executable.path)", sourceLocation: sourceLocation)
-    return try RunningPagoda(arguments, input: input, sourceLocation: sourceLocation)
+    return try RunningPagoda(
+      arguments, input: input, cache: try cache ?? knownDrives.get(),
+      sourceLocation: sourceLocation)
   }
 }
 
@@ -50,14 +67,18 @@ final class RunningPagoda {
   private let base: URL
   private let sourceLocation: SourceLocation
 
-  init(_ arguments: [String], input: String?, sourceLocation: SourceLocation) throws {
+  /// - Parameter cache: what the process remembers of drives.
+  init(
+    _ arguments: [String], input: String?, cache: TemporaryDirectory,
+    sourceLocation: SourceLocation
+  ) throws {
     base = FileManager.default.temporaryDirectory.appending(path: "pagoda-\(UUID().uuidString)")
     self.sourceLocation = sourceLocation
     process.executableURL = Pagoda.executable
     process.arguments = arguments
     // A crash must end the process, not wait in the backtracer.
     process.environment = ProcessInfo.processInfo.environment.merging(
-      ["SWIFT_BACKTRACE": "enable=no"]) { $1 }
+      ["SWIFT_BACKTRACE": "enable=no", "XDG_CACHE_HOME": cache.path]) { $1 }
     try Data((input ?? "").utf8).write(to: file("in"))
     process.standardInput = try FileHandle(forReadingFrom: file("in"))
     process.standardOutput = try emptyFile("out")
