@@ -57,30 +57,36 @@ import Glibc
     for offset in stride(from: 0, to: byteCount, by: Self.pageBytes) { unsafe bytes[offset] = 0 }
   }
 
-  /// Asks for `placement` of pages to come and, when `isMoving`, of those that are there.
-  ///
-  /// Only placement is lost when the kernel says no, so its answer is not an error: the census
-  /// shows what came of it.
-  /// - Parameter strictly: one node or none, which needs `hasRoom`: for ordinary pages the kernel's
-  ///   out-of-memory killer comes before a note can.
-  func bind(_ placement: MemoryPlacement, strictly: Bool, isMoving: Bool = false) {
+  /// How a node is asked for.
+  enum Firmness {
+    /// The node first, others when it is full.
+    case preferred
+    /// The node or none. Only where failure comes back as an error: for ordinary pages on a node
+    /// that fills up meanwhile it comes as the kernel's out-of-memory killer.
+    case strict
+    /// As `preferred`, and pages that are elsewhere are moved, as far as the node has room.
+    case moving
+  }
+
+  /// Asks for `placement`. Only placement is lost when the kernel says no, so its answer is not an
+  /// error: the census shows what came of it.
+  func place(_ placement: MemoryPlacement, _ firmness: Firmness) {
     guard placement != .anywhere else { return }
+    if firmness == .moving {
+      // Pages move to where a strict binding wants them; what is faulted in later need not be.
+      bind(placement.nodes, placement.node == nil ? MPOL_INTERLEAVE : MPOL_BIND, MPOL_MF_MOVE)
+    }
+    let single = firmness == .strict ? MPOL_BIND : MPOL_PREFERRED
+    bind(placement.nodes, placement.node == nil ? MPOL_INTERLEAVE : single, 0)
+  }
+
+  private func bind(_ nodes: [Int], _ mode: some BinaryInteger, _ flags: some BinaryInteger) {
     var mask = [UInt](repeating: 0, count: 16)
-    for node in placement.nodes {
+    for node in nodes {
       precondition((0..<1024).contains(node), "memory nodes fit the mask")
       mask[node / 64] |= 1 << UInt(node % 64)
     }
-    let mode = placement.node == nil ? MPOL_INTERLEAVE : strictly ? MPOL_BIND : MPOL_PREFERRED
     unsafe _ = mbind(
-      bytes.baseAddress, UInt(byteCount), Int32(mode), &mask, 1025,
-      isMoving ? UInt32(MPOL_MF_MOVE) : 0)
-  }
-
-  /// Whether the node of `placement` can hold all of this, with something to spare.
-  func hasRoom(_ placement: MemoryPlacement) -> Bool {
-    guard let id = placement.node,
-      let node = Topology.current().nodes.first(where: { $0.id == id })
-    else { return false }
-    return node.availableBytes - node.memoryBytes / 64 > byteCount
+      bytes.baseAddress, UInt(byteCount), Int32(mode), &mask, 1025, UInt32(flags))
   }
 }

@@ -41,7 +41,7 @@ import Glibc
       guard let ordinary = Mapping.ordinary(size) else {
         throw .mapping(name: name, bytes: size, code: errno)
       }
-      ordinary.bind(placement, strictly: ordinary.hasRoom(placement))
+      ordinary.place(placement, .preferred)
       if !ordinary.populate() { ordinary.touch() }
       mapping = ordinary
       lock = unsafe PageLock.lock(ordinary.bytes)
@@ -66,7 +66,7 @@ import Glibc
     guard size >= Mapping.hugeBytes, rounded - size <= ledger.left,
       let mapping = Mapping.huge(rounded)
     else { return nil }
-    mapping.bind(placement, strictly: true)
+    mapping.place(placement, .strict)
     let isWhole = rounded == size
     if mapping.populate(),
       isWhole || (try? ledger.grant("end of the last huge page", bytes: rounded - size)) != nil
@@ -83,7 +83,7 @@ import Glibc
   ) -> PageCensus? {
     guard placement != .anywhere, let first = PageCensus.of(memory) else { return nil }
     if first.misplaced(from: placement) == 0 { return first }
-    mapping.bind(placement, strictly: true, isMoving: true)
+    mapping.place(placement, .moving)
     return PageCensus.of(memory)
   }
 }

@@ -6,7 +6,8 @@ import Synchronization
 import Testing
 
 /// What only a machine with several memory nodes can show.
-@Suite(.enabled(if: Topology.current().nodes.count > 1, "needs several memory nodes"))
+@Suite(
+  .enabled(if: Topology.current().nodes.count > 1, "needs several memory nodes"), .serialized)
 struct PlacementTests {
   private let topology = Topology.current()
   private let ledger = MemoryLedger(ceiling: 1 << 30)
