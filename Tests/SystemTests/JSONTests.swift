@@ -111,6 +111,19 @@ import Training
     try workplace.trained("run", "data.corpus=\(workplace.path("corpus"))", "--steps", "1")
   }
 
+  @Test func benchMemoryMeasuresEveryNode() throws {
+    let (fields, _) = try object([
+      "bench", "memory", "--size", "1MiB", "--seconds", "0.1", "--threads", "2",
+    ])
+    let rows = try #require(fields["rows"] as? [[String: Any]])
+    #expect(!rows.isEmpty && fields["array_bytes"] as? Int == 1 << 20)
+    for row in rows {
+      for loop in ["copy", "triad", "memcpy", "read"] {
+        #expect((row[loop] as? [String: Double])?["median"] ?? 0 > 0)
+      }
+    }
+  }
+
   @Test func doctorDescribesTheMachine() throws {
     let (fields, _) = try object(["doctor", "--path", workplace.directory.path])
     #expect((fields["blas"] as? String)?.contains("OpenBLAS") == true)
@@ -132,7 +145,8 @@ import Training
     version.expect(0)
     #expect(version.output.wholeMatch(of: /\d+\.\d+\.\d+\n/) != nil && version.errors.isEmpty)
     let commands = [
-      [], ["train"], ["translate"], ["bench", "swap"], ["expert", "stats"], ["corpus", "prepare"],
+      [], ["train"], ["translate"], ["bench", "swap"], ["bench", "memory"], ["expert", "stats"],
+      ["corpus", "prepare"],
       ["doctor"],
     ]
     for command in commands {

@@ -99,6 +99,7 @@ import Testing
       ["train", workplace.config, "--run", run, "--memory", "much"],
       ["train", workplace.config, "--run", run, "--resume", "--fresh"],
       ["train", workplace.config, "--run", run, "--no-such-flag"],
+      ["bench", "memory", "--size", "1KiB"], ["bench", "memory", "--threads", "0"],
       ["corpus", "prepare", "--packages", "a", "--output", "b", "--top", "2", "--languages", "de"],
     ]
     for command in commands {
