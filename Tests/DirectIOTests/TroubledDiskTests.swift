@@ -57,7 +57,7 @@ import Testing
 /// Writes and reads records of random lengths at random places, many at once, and knows what each
 /// place must hold.
 private final class Exchange {
-  private static let placeBytes = 3 << 20
+  private static let placeBytes = 1 << 20
   private static let placesPerFile = 24
   private static let buffers = 16
 
