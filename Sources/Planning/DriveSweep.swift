@@ -2,7 +2,6 @@ package import DirectIO
 
 /// What a drive does best, and how fast.
 package struct DriveFindings: Codable, Hashable, Sendable {
-  /// The smallest request and the smallest depth that are within 3 % of the best.
   package let requestBytes: Int
   package let queueDepth: Int
   /// Record-shaped, at that request size and depth; GB = 1e9 bytes.
@@ -29,6 +28,8 @@ package struct DriveFindings: Codable, Hashable, Sendable {
 /// The short form of `RequestSweep` for the start of a training: a few seconds, 24 MiB of buffers,
 /// and a scratch file of at most 512 MiB that leaves nothing behind.
 package struct DriveSweep: Sendable {
+  package typealias Shape = (requestBytes: Int, queueDepth: Int)
+
   static let shares = [0, 0.25, 0.5, 0.75, 1]
   private static let fileBytesMax = 512 << 20
   private static let windowBytes = 24 << 20
@@ -36,11 +37,14 @@ package struct DriveSweep: Sendable {
   /// As large experts have.
   private static let recordBytes = 12 << 20
   private static let turnBytes = 32 << 20
-  /// Request sizes and depths to choose from; all fit the window.
-  private static let shapes: [(requestBytes: Int, queueDepth: Int)] = [
-    (256 << 10, 16), (256 << 10, 64), (1 << 20, 4), (1 << 20, 12), (1 << 20, 24), (2 << 20, 4),
-    (2 << 20, 12), (4 << 20, 2), (4 << 20, 6),
+  /// Right for most drives, and taken unless another is clearly better: a measurement of a second
+  /// must not make a drive slow for good.
+  private static let standard: Shape = (1 << 20, 24)
+  /// The others to choose from; all fit the window.
+  private static let others: [Shape] = [
+    (256 << 10, 64), (1 << 20, 8), (2 << 20, 12), (4 << 20, 6), (128 << 10, 32),
   ]
+  private static let clearly = 1.1
 
   package var directory: String
   /// In all; the scratch file is filled for a third of it at most.
@@ -52,21 +56,24 @@ package struct DriveSweep: Sendable {
     self.seconds = seconds
   }
 
+  /// - Parameter shape: measures at this request size and depth instead of choosing one.
   /// - Throws: `ProbeError` when the directory is missing, when not even 48 MiB are free, or when
   ///   the disk fails.
-  package func run() throws(ProbeError) -> DriveFindings {
+  package func run(at shape: Shape? = nil) throws(ProbeError) -> DriveFindings {
+    let window = max(Self.windowBytes, shape.map { $0.requestBytes * $0.queueDepth } ?? 0)
     let site = try SwapSite(
       directory,
       SwapSetup(
-        fileBytes: fileBytes, requestBytes: Self.largestRequest,
-        queueDepth: Self.shapes.map(\.queueDepth).max()!, windowBytes: Self.windowBytes,
-        preference: preference, seed: 1))
+        fileBytes: fileBytes, requestBytes: max(Self.largestRequest, shape?.requestBytes ?? 0),
+        queueDepth: max(64, shape?.queueDepth ?? 0), windowBytes: window, preference: preference,
+        seed: 1))
     let start = monotonicNanoseconds()
     // A slow drive gets a smaller file: what is not written is not used.
     let filled = try site.fill(seconds: seconds / 3, enough: 2 * Self.recordBytes).writtenBytes
     let left = max(0, seconds - Double(monotonicNanoseconds() - start) * 1e-9)
-    let shape = try bestShape(site, filled, seconds: 0.45 * left)
-    return try findings(site, filled, shape, seconds: 0.55 * left)
+    if let shape { return try findings(site, filled, window, shape, seconds: left) }
+    let best = try bestShape(site, filled, seconds: 0.55 * left)
+    return try findings(site, filled, window, best, seconds: 0.45 * left)
   }
 
   /// At most a quarter of what is free; two records and some at least.
@@ -76,39 +83,42 @@ package struct DriveSweep: Sendable {
     return bytes / Self.largestRequest * Self.largestRequest
   }
 
+  /// Half reads and half writes, as training has it. Every shape is compared with the standard one
+  /// of the same round, so that the machine's moods cancel.
   private func bestShape(
     _ site: SwapSite, _ fileBytes: Int, seconds: Double
-  ) throws(ProbeError) -> RequestSweep.Cell {
-    let (kinds, rounds) = ([0, 1, 0.5], 2)
-    let turns = Double(Self.shapes.count * kinds.count * rounds)
-    let rates = try site.rates(
-      of: Self.shapes.flatMap { shape in kinds.map { load(shape, $0) } }, rounds: rounds,
-      secondsPerTurn: seconds / turns, fileBytes: fileBytes, footprint: Self.windowBytes)
-    let cells = Self.shapes.enumerated().map { index, shape in
-      RequestSweep.Cell(
-        requestBytes: shape.requestBytes, queueDepth: shape.queueDepth, read: rates[3 * index],
-        write: rates[3 * index + 1], mix: rates[3 * index + 2])
-    }
-    return RequestSweep.choose(cells).recommended
+  ) throws(ProbeError) -> Shape {
+    let (shapes, rounds) = ([Self.standard] + Self.others, 3)
+    let rates = try site.samples(
+      of: shapes.map { load($0, 0.5) }, rounds: rounds,
+      secondsPerTurn: seconds / Double(shapes.count * rounds), fileBytes: fileBytes,
+      footprint: Self.windowBytes)
+    return Self.choose(shapes, rates)
+  }
+
+  /// - Parameter rates: by shape and round; the first shape is the standard.
+  package static func choose(_ shapes: [Shape], _ rates: [[Double]]) -> Shape {
+    let gains = rates.map { median(zip($0, rates[0]).map { $0 / max($1, .leastNormalMagnitude) }) }
+    let best = gains.indices.max { gains[$0] < gains[$1] } ?? 0
+    return gains[best] > Self.clearly ? shapes[best] : shapes[0]
   }
 
   private func findings(
-    _ site: SwapSite, _ fileBytes: Int, _ cell: RequestSweep.Cell, seconds: Double
+    _ site: SwapSite, _ fileBytes: Int, _ window: Int, _ shape: Shape, seconds: Double
   ) throws(ProbeError) -> DriveFindings {
-    let shape = (cell.requestBytes, cell.queueDepth)
     var alternated = load(shape, 0.5)
     alternated.turnBytes = Self.turnBytes
     let loads = Self.shares.map { load(shape, $0) } + [alternated]
-    let rounds = 2
+    let rounds = 3
     let rates = try site.rates(
       of: loads, rounds: rounds, secondsPerTurn: seconds / Double(loads.count * rounds),
-      fileBytes: fileBytes, footprint: Self.windowBytes)
+      fileBytes: fileBytes, footprint: window)
     return DriveFindings(
-      requestBytes: cell.requestBytes, queueDepth: cell.queueDepth,
+      requestBytes: shape.requestBytes, queueDepth: shape.queueDepth,
       mixGBps: Array(rates.dropLast()), alternatedGBps: rates[rates.count - 1])
   }
 
-  private func load(_ shape: (requestBytes: Int, queueDepth: Int), _ share: Double) -> Load {
+  private func load(_ shape: Shape, _ share: Double) -> Load {
     Load(
       .records(byteCount: Self.recordBytes), writeShare: share, requestBytes: shape.requestBytes,
       queueDepth: shape.queueDepth)

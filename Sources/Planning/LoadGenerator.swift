@@ -29,6 +29,9 @@ package struct LoadGenerator {
   private var free: [Int]
   private var freeHead = 0
   private var inFlight = 0
+  /// Taken from the plan and not yet made.
+  private var upcoming: Access?
+  private var lastKind = Transfer.Kind.read
   private var tally = LoadTally()
   private var failure: DiskError?
 
@@ -68,7 +71,11 @@ package struct LoadGenerator {
       while inFlight < load.queueDepth, bytesLeft > 0,
         now < deadline || tally.isEmpty && inFlight == 0
       {
-        bytesLeft -= submit(plan.next(), &now)
+        let access = upcoming ?? plan.next()
+        upcoming = access
+        if mustDrain(before: access) { break }
+        upcoming = nil
+        bytesLeft -= submit(access, &now)
       }
       reap(&latencies, &now)
       if failure != nil { bytesLeft = 0 }
@@ -78,10 +85,16 @@ package struct LoadGenerator {
     return tally
   }
 
+  /// Turns begin when the other direction has ended, as the engine's do.
+  private func mustDrain(before access: Access) -> Bool {
+    load.turnBytes != nil && inFlight > 0 && access.kind != lastKind
+  }
+
   private mutating func submit(_ access: Access, _ now: inout UInt64) -> Int {
     let index = free[freeHead]
     freeHead = freeHead + 1 == free.count ? 0 : freeHead + 1
     inFlight += 1
+    lastKind = access.kind
     let whole = slots[index].memory
     let memory =
       access.byteCount == whole.byteCount ? whole : whole.part(from: 0, byteCount: access.byteCount)

@@ -111,6 +111,16 @@ extension SwapSite {
   func rates(
     of loads: [Load], rounds: Int, secondsPerTurn: Double, fileBytes: Int, footprint: Int
   ) throws(ProbeError) -> [Double] {
+    try samples(
+      of: loads, rounds: rounds, secondsPerTurn: secondsPerTurn, fileBytes: fileBytes,
+      footprint: footprint
+    ).map(median)
+  }
+
+  /// - Returns: GB/s by load and round.
+  func samples(
+    of loads: [Load], rounds: Int, secondsPerTurn: Double, fileBytes: Int, footprint: Int
+  ) throws(ProbeError) -> [[Double]] {
     var samples = loads.map { _ in [Double]() }
     for round in 0..<rounds {
       for (index, load) in loads.enumerated() {
@@ -122,6 +132,6 @@ extension SwapSite {
       }
       try sync()
     }
-    return samples.map(median)
+    return samples
   }
 }

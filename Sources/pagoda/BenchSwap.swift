@@ -3,6 +3,7 @@ import Base
 import DirectIO
 import Foundation
 import Planning
+import Storage
 
 struct BenchSwap: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -128,8 +129,29 @@ struct BenchSwap: ParsableCommand {
       sweep.preference = try preference
       return try sweep.run()
     }
-    if json { return try Output.json(FioShape(sweep: reports)) }
-    for report in reports { for line in sweepLines(report) { Output.result(line) } }
+    if json {
+      try Output.json(FioShape(sweep: reports))
+    } else {
+      for report in reports { for line in sweepLines(report) { Output.result(line) } }
+    }
+    for report in reports { remember(report) }
+  }
+
+  /// What the sweep recommends is how training drives this path from now on.
+  private func remember(_ report: RequestSweep.Report) {
+    let cell = report.recommended
+    let shape = (cell.requestBytes, cell.queueDepth)
+    guard report.isDirect, let profile = DriveProfile.measure(report.directory, at: shape) else {
+      return
+    }
+    do {
+      try DriveProfiles.ofUser.remember(profile, of: report.directory)
+      Output.say(
+        "remembered for training on this drive: requests of \(ByteCount(shape.0)), \(shape.1) at "
+          + "once, reads and writes \(profile.settings.mixing.rawValue)")
+    } catch {
+      Output.say("note: not remembered: \(error.localizedDescription)")
+    }
   }
 
   private func runDuel() throws {

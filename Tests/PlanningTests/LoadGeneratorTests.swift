@@ -56,6 +56,27 @@ import Testing
     #expect(unsafe window.bytes.allSatisfy { $0 == 0 })
   }
 
+  /// In turns, nothing of one direction begins before the other has ended; mixed, it does.
+  @Test(arguments: [nil, 4 * 8192]) func turnsDoNotOverlap(_ turnBytes: Int?) throws {
+    let load = Load(
+      .sequential, writeShare: 0.5, requestBytes: unit, queueDepth: 4, turnBytes: turnBytes)
+    let log = DirectionLog()
+    let disk = PathDisk<LoggedQueue>(DiskSettings()) { _, _ in LoggedQueue(log: log) }
+    let directory = ScratchDirectory()
+    let file = try disk.openFile(directory.path + "/a", byteCount: fileBytes, .create)
+    unsafe _ = unlink(directory.path + "/a")
+    let window = unsafe PinnedSlice(
+      address: .allocate(byteCount: 8 * unit, alignment: 4096), byteCount: 8 * unit)
+    defer { unsafe window.address.deallocate() }
+    var generator = LoadGenerator(
+      disk, file, window: window, load, AccessPlan(load, region: 0..<fileBytes, seed: 1))
+    var latencies = Latencies()
+    let tally = try generator.run(.bytes(2 * fileBytes), &latencies)
+    #expect(tally.reads == 64 && tally.writes == 64)
+    #expect(log.mostAtOnce == 4)
+    #expect(log.didOverlap == (turnBytes == nil))
+  }
+
   @Test func aTimeThatIsOverStillMakesOneRequest() throws {
     let load = Load(.sequential, writeShare: 1, requestBytes: unit, queueDepth: 8)
     var (_, window, generator) = try world(windowRequests: 8, load)
@@ -81,4 +102,38 @@ import Testing
       #expect(disk.counters.bytesRead < fileBytes)
     }
   }
+}
+
+/// What was under way together.
+private final class DirectionLog {
+  fileprivate(set) var didOverlap = false
+  fileprivate(set) var mostAtOnce = 0
+}
+
+/// A queue that moves nothing: it answers the oldest request whenever it is waited for.
+private struct LoggedQueue: RequestQueue, ~Copyable {
+  static var engine: String { "logged" }
+  let log: DirectionLog
+  private var underWay: [(tag: Int, request: Request)] = []
+  private var answers = 0
+
+  init(log: DirectionLog) { self.log = log }
+
+  mutating func register(_ file: OpenFile) {}
+  mutating func register(_ memory: PinnedSlice) -> Int { 0 }
+  mutating func prepare(_ request: Request, tag: Int) {
+    underWay.append((tag, request))
+    log.mostAtOnce = max(log.mostAtOnce, underWay.count)
+    if underWay.contains(where: { $0.request.kind != request.kind }) { log.didOverlap = true }
+  }
+  mutating func enter(wait: Bool) { if wait { answers += 1 } }
+  mutating func nextAnswer() -> (tag: Int, result: Int)? {
+    guard answers > 0 else { return nil }
+    answers -= 1
+    let (tag, request) = underWay.removeFirst()
+    return (tag, request.memory.byteCount)
+  }
+  mutating func notify(_ event: EventDescriptor) throws(DiskError) {}
+  var hasAnswer: Bool { answers > 0 }
+  mutating func close() {}
 }

@@ -34,6 +34,15 @@ import Testing
     #expect(report.footprintBytes == 32 << 20)
   }
 
+  /// One lucky round is no reason to leave what suits most drives.
+  @Test func theStandardShapeStaysUnlessAnotherIsClearlyBetter() {
+    let shapes: [DriveSweep.Shape] = [(1 << 20, 24), (4096, 1), (2 << 20, 12)]
+    func chosen(_ rates: [[Double]]) -> Int { DriveSweep.choose(shapes, rates).requestBytes }
+    #expect(chosen([[2, 2, 1], [2, 9, 1], [2.1, 2.1, 1.05]]) == 1 << 20)
+    #expect(chosen([[2, 2, 1], [1, 1, 1], [2.4, 2.4, 1.2]]) == 2 << 20)
+    #expect(chosen([[1, 4, 2], [3, 1, 1], [1, 4, 2]]) == 1 << 20)
+  }
+
   /// The short form: in its time, with all rates, and nothing left.
   @Test func theShortFormFindsRatesInItsTime() throws {
     let directory = ScratchDirectory()
