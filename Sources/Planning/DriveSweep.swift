@@ -49,7 +49,8 @@ package struct DriveSweep: Sendable {
   package var directory: String
   /// In all; the scratch file is filled for a third of it at most.
   package var seconds: Double
-  package var preference = EnginePreference.automatic
+  /// Which engine, and how its ring is set up.
+  package var engine = DiskSettings()
 
   package init(directory: String, seconds: Double = 3) {
     self.directory = directory
@@ -65,7 +66,7 @@ package struct DriveSweep: Sendable {
       directory,
       SwapSetup(
         fileBytes: fileBytes, requestBytes: max(Self.largestRequest, shape?.requestBytes ?? 0),
-        queueDepth: max(64, shape?.queueDepth ?? 0), windowBytes: window, preference: preference,
+        queueDepth: max(64, shape?.queueDepth ?? 0), windowBytes: window, engine: engine,
         seed: 1))
     let start = monotonicNanoseconds()
     // A slow drive gets a smaller file: what is not written is not used.

@@ -18,7 +18,8 @@ package struct FioDuel: Sendable {
   package var pairs = 7
   /// Of one run of one side.
   package var secondsPerRun = 1.0
-  package var preference = EnginePreference.automatic
+  /// Which engine, and how its ring is set up.
+  package var engine = DiskSettings()
   package var seed: UInt64 = 1
   private let fio: Fio
 
@@ -93,7 +94,7 @@ package struct FioDuel: Sendable {
       directory,
       SwapSetup(
         fileBytes: fileBytes, requestBytes: requestBytes, queueDepth: queueDepth,
-        windowBytes: footprint, preference: preference, seed: seed))
+        windowBytes: footprint, engine: engine, seed: seed))
     _ = try site.fill()
     var results: [Result] = []
     for (name, share) in [("read", 0.0), ("write", 1.0), ("mix", 0.5)] {

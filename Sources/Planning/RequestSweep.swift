@@ -17,7 +17,8 @@ package struct RequestSweep: Sendable {
   /// on virtual machines; nil: the most that a cell has under way at once.
   package var footprintBytes: Int?
   package var rounds = 2
-  package var preference = EnginePreference.automatic
+  /// Which engine, and how its ring is set up.
+  package var engine = DiskSettings()
   package var seed: UInt64 = 1
 
   package init(directory: String) { self.directory = directory }
@@ -62,7 +63,7 @@ package struct RequestSweep: Sendable {
       directory,
       SwapSetup(
         fileBytes: fileBytes, requestBytes: requestSizes.max()!, queueDepth: queueDepths.max()!,
-        windowBytes: footprint, preference: preference, seed: seed))
+        windowBytes: footprint, engine: engine, seed: seed))
     _ = try site.fill()
     let kinds = 3
     let turn = seconds / Double(shapes.count * kinds * rounds)

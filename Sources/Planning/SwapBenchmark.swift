@@ -24,7 +24,8 @@ package struct SwapBenchmark: Sendable {
   package var footprintBytes: Int?
   package var recordBytes = 12 << 20
   package var rounds = 3
-  package var preference = EnginePreference.automatic
+  /// Which engine, and how its ring is set up.
+  package var engine = DiskSettings()
   package var seed: UInt64 = 1
 
   package init(directories: [String]) { self.directories = directories }
@@ -41,7 +42,7 @@ package struct SwapBenchmark: Sendable {
     let setup = SwapSetup(
       fileBytes: max(fileBytes, roundUp(recordBytes, to: requestBytes)),
       requestBytes: requestBytes, queueDepth: queueDepth, windowBytes: footprint,
-      preference: preference, seed: seed)
+      engine: engine, seed: seed)
     var sites: [SwapSite] = []
     for directory in directories {
       sites.append(try SwapSite(directory, setup, hasThreads: directories.count > 1))

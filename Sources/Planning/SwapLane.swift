@@ -38,12 +38,13 @@ final class SwapLane {
   }
 
   func open(
-    _ path: String, preferring preference: EnginePreference, queueDepth: Int, requestBytes: Int
+    _ path: String, _ settings: DiskSettings, queueDepth: Int, requestBytes: Int
   ) throws(DiskError) {
     let window = self.window
     let result = perform { () -> Result<(any Disk, DiskFile, String?), DiskError> in
-      let (disk, note) = openDisk(
-        preferring: preference, queueDepth: queueDepth, requestBytes: requestBytes)
+      var settings = settings
+      settings.standard = PathSettings(requestBytes: requestBytes, queueDepth: queueDepth)
+      let (disk, note) = openDisk(settings)
       do throws(DiskError) {
         let file = try disk.openFile(path, byteCount: 0, .readWrite)
         disk.register(window)

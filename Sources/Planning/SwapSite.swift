@@ -3,7 +3,7 @@ package import DirectIO
 import PinnedMemory
 
 /// How a directory is probed.
-package struct SwapSetup: Hashable, Sendable {
+package struct SwapSetup: Sendable {
   /// Of the scratch file; larger than any cache of the drive says more.
   package var fileBytes: Int
   /// The largest request and the largest depth in use.
@@ -11,7 +11,7 @@ package struct SwapSetup: Hashable, Sendable {
   package var queueDepth: Int
   /// Memory that requests rotate through.
   package var windowBytes: Int
-  package var preference: EnginePreference
+  package var engine: DiskSettings
   package var seed: UInt64
 }
 
@@ -41,7 +41,7 @@ final class SwapSite {
       path throws(DiskError) in
       for lane in lanes {
         try lane.open(
-          path, preferring: setup.preference, queueDepth: setup.queueDepth,
+          path, setup.engine, queueDepth: setup.queueDepth,
           requestBytes: setup.requestBytes)
       }
     }

@@ -57,6 +57,9 @@ struct BenchSwap: ParsableCommand {
   @Option(help: "automatic, io_uring or threads.")
   var engine = "automatic"
 
+  @Option(help: "How io_uring is set up: automatic, deferred, cooperative, polled or plain.")
+  var ring = "automatic"
+
   @Flag(help: "Measure request sizes against depths, and recommend.")
   var sweep = false
 
@@ -83,7 +86,7 @@ struct BenchSwap: ParsableCommand {
     guard !fio || footprint == nil else {
       throw ValidationError("--footprint does not go with --fio: fio uses what is under way")
     }
-    _ = try (preference, requestSizes, depths)
+    _ = try (engineSettings, requestSizes, depths)
     guard sweep || requestSize?.contains(",") != true && depth?.contains(",") != true else {
       throw ValidationError("several request sizes or depths are for --sweep")
     }
@@ -109,7 +112,7 @@ struct BenchSwap: ParsableCommand {
     benchmark.footprintBytes = footprint?.bytes
     benchmark.recordBytes = record.bytes
     benchmark.rounds = rounds ?? benchmark.rounds
-    benchmark.preference = try preference
+    benchmark.engine = try engineSettings
     sayMeasuring(benchmark.seconds * Double(path.count))
     let report = try benchmark.run()
     if json { return try Output.json(FioShape(report)) }
@@ -126,7 +129,7 @@ struct BenchSwap: ParsableCommand {
       sweep.queueDepths = try depths ?? sweep.queueDepths
       sweep.footprintBytes = footprint?.bytes
       sweep.rounds = rounds ?? sweep.rounds
-      sweep.preference = try preference
+      sweep.engine = try engineSettings
       return try sweep.run()
     }
     if json {
@@ -166,7 +169,7 @@ struct BenchSwap: ParsableCommand {
       // Three loads with a warm-up pair each, two sides.
       let runs = Double(3 * (pairs + 1) * 2)
       duel.secondsPerRun = seconds.map { $0 / runs } ?? duel.secondsPerRun
-      duel.preference = try preference
+      duel.engine = try engineSettings
       sayMeasuring(duel.secondsPerRun * runs)
       return try duel.run()
     }
@@ -185,11 +188,15 @@ extension SwapBenchmark.Pattern: ExpressibleByArgument {}
 extension SwapBenchmark.Layouts: ExpressibleByArgument {}
 
 extension BenchSwap {
-  private var preference: EnginePreference {
+  private var engineSettings: DiskSettings {
     get throws {
       guard let preference = EnginePreference(rawValue: engine == "io_uring" ? "ring" : engine)
       else { throw ValidationError("--engine is automatic, io_uring or threads") }
-      return preference
+      let mode = RingMode(rawValue: ring)
+      guard mode != nil || ring == "automatic" else {
+        throw ValidationError("--ring is automatic, deferred, cooperative, polled or plain")
+      }
+      return DiskSettings(engine: preference, ringMode: mode)
     }
   }
 

@@ -19,7 +19,7 @@ import Testing
   func everyLoadIsMeasured(_ preference: EnginePreference) throws {
     let directory = ScratchDirectory()
     var benchmark = tiny([directory.path])
-    benchmark.preference = preference
+    benchmark.engine = DiskSettings(engine: preference)
     let report = try benchmark.run()
     #expect(directory.remove(), "the scratch file is gone")
 
