@@ -9,16 +9,23 @@ package enum EnginePreference: String, CaseIterable, Sendable {
 /// Opens the disk for this machine. Making a ring is the probe; the note says why threads were taken
 /// although they were not asked for.
 package func openDisk(_ settings: DiskSettings) -> (disk: any Disk, note: String?) {
-  guard settings.engine != .threads else { return (PathDisk<ThreadQueue>(settings), nil) }
-  do {
-    _ = try Ring(entries: settings.standard.queueDepth, mode: settings.ringMode)
-    return (PathDisk<Ring>(settings), nil)
-  } catch {
-    return (
-      PathDisk<ThreadQueue>(settings),
-      "reading and writing with threads instead of io_uring: \(error)"
-    )
+  var refusal: RingRefusal?
+  if settings.engine != .threads {
+    do {
+      _ = try Ring(entries: settings.standard.queueDepth, mode: settings.ringMode)
+    } catch {
+      refusal = error
+    }
   }
+  let hasRing = settings.engine != .threads && refusal == nil
+  let note = refusal.map { "reading and writing with threads instead of io_uring: \($0)" }
+  // Threads need none to drive them: they go on by themselves.
+  if hasRing, settings.hasThread,
+    let disk = try? BackgroundDisk({ PathDisk<Ring>(settings, event: $0) })
+  {
+    return (disk, note)
+  }
+  return (hasRing ? PathDisk<Ring>(settings) : PathDisk<ThreadQueue>(settings), note)
 }
 
 /// The same with one way of driving all paths.

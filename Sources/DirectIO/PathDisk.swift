@@ -28,8 +28,12 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
   private var memories: [PinnedSlice] = []
   private var transfers = TransferTable()
 
-  package init(_ settings: DiskSettings, makeQueue: @escaping MakeQueue) {
+  /// - Parameter event: raised for every answer, for an owner that sleeps on more than this disk.
+  package init(
+    _ settings: DiskSettings, event: EventDescriptor? = nil, makeQueue: @escaping MakeQueue
+  ) {
     self.settings = settings
+    self.event = event
     self.makeQueue = makeQueue
   }
 
@@ -89,8 +93,10 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
 }
 
 extension PathDisk<Ring> {
-  package convenience init(_ settings: DiskSettings = DiskSettings()) {
-    self.init(settings) { directory, depth throws(DiskError) in
+  package convenience init(
+    _ settings: DiskSettings = DiskSettings(), event: EventDescriptor? = nil
+  ) {
+    self.init(settings, event: event) { directory, depth throws(DiskError) in
       do throws(RingRefusal) {
         return try Ring(entries: depth, mode: settings.ringMode, directory: directory)
       } catch {
@@ -101,8 +107,10 @@ extension PathDisk<Ring> {
 }
 
 extension PathDisk<ThreadQueue> {
-  package convenience init(_ settings: DiskSettings = DiskSettings()) {
-    self.init(settings) { _, depth in ThreadQueue(depth: depth) }
+  package convenience init(
+    _ settings: DiskSettings = DiskSettings(), event: EventDescriptor? = nil
+  ) {
+    self.init(settings, event: event) { _, depth in ThreadQueue(depth: depth) }
   }
 }
 

@@ -13,12 +13,13 @@ package enum Mixing: String, Codable, CaseIterable, Sendable {
 package struct PathSettings: Codable, Hashable, Sendable {
   /// Transfers are cut into requests of at most so many bytes, a multiple of 4096.
   package var requestBytes: Int
-  /// Requests that may be under way at once.
+  /// Requests that may be under way at once. No more than the drive needs to be busy: what is
+  /// under way goes before a demand.
   package var queueDepth: Int
   package var mixing: Mixing
 
   package init(
-    requestBytes: Int = 1 << 20, queueDepth: Int = 32, mixing: Mixing = .interleaved
+    requestBytes: Int = 1 << 20, queueDepth: Int = 8, mixing: Mixing = .interleaved
   ) {
     precondition(requestBytes > 0 && requestBytes % 4096 == 0, "requests are whole pages")
     precondition(1 <= queueDepth && queueDepth <= 4096, "1 to 4096 requests at once")
@@ -33,6 +34,9 @@ package struct DiskSettings: Sendable {
   package var engine: EnginePreference
   /// How a ring is set up; nil for what the kernel does best.
   package var ringMode: RingMode?
+  /// Whether a thread of its own drives the disk, so that requests begin and end while the owner
+  /// computes.
+  package var hasThread = false
   /// Of paths that are not named.
   package var standard: PathSettings
   /// By directory, as files are opened.

@@ -38,11 +38,12 @@ package struct DriveSweep: Sendable {
   private static let recordBytes = 12 << 20
   private static let turnBytes = 32 << 20
   /// Right for most drives, and taken unless another is clearly better: a measurement of a second
-  /// must not make a drive slow for good.
-  private static let standard: Shape = (1 << 20, 24)
+  /// must not make a drive slow for good. Few at once, because what somebody waits for stands behind
+  /// all that is under way.
+  private static let standard: Shape = (1 << 20, 8)
   /// The others to choose from; all fit the window.
   private static let others: [Shape] = [
-    (256 << 10, 64), (1 << 20, 8), (2 << 20, 12), (4 << 20, 6), (128 << 10, 32),
+    (256 << 10, 32), (1 << 20, 24), (2 << 20, 8), (4 << 20, 6), (128 << 10, 32),
   ]
   private static let clearly = 1.1
 

@@ -12,6 +12,7 @@ struct DriveSettings {
     let known = paths.map { profiles.profile(of: $0) }
     var disk = DiskSettings(
       engine: Self.engine(config), ringMode: RingMode(rawValue: config.storage.ring))
+    disk.hasThread = config.storage.io_thread
     for (path, profile) in zip(paths, known) {
       disk.byDirectory[path] = try Self.settings(config, profile?.settings ?? PathSettings())
     }

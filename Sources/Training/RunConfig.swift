@@ -93,6 +93,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// How an io_uring is set up: `deferred`, `cooperative`, `polled` (a kernel thread submits) or
     /// `plain`; `automatic`: the best that the kernel has.
     package var ring = "automatic"
+    /// Whether a thread of its own begins and ends io_uring requests while the others compute, or
+    /// the training thread does between two experts.
+    package var io_thread = true
     /// Requests under way at once on each path; 0: what its drive was measured to do best.
     package var queue_depth = 0
     /// Largest request; `automatic`: what the drive was measured to do best.

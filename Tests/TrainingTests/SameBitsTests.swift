@@ -49,6 +49,10 @@ import Training
       $0.config.memory.numa = "off"
       $0.config.memory.budget = "\(try $0.leastBudget())"
     },
+    Variant(testDescription: "requests begun and ended between experts only") {
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+      $0.config.storage.io_thread = false
+    },
     Variant(testDescription: "two paths") {
       $0.config.memory.budget = "\(try $0.leastBudget())"
       $0.config.storage.paths = [$0.directory.path + "/a", $0.directory.path + "/b"]
