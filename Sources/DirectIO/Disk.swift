@@ -92,6 +92,9 @@ package protocol Disk: AnyObject {
   func alignment(of file: DiskFile) -> Int
   /// Tells the engine of memory that transfers will use. Optional for correctness, once per pool.
   func register(_ memory: PinnedSlice)
+  /// Takes back `register` before the memory goes: the engine would go on using the pages that were
+  /// there, whatever is mapped at the address later. No transfer of it is in flight.
+  func unregister(_ memory: PinnedSlice)
   /// Queues a transfer. It is begun by `start` or `nextCompletion`, many with one call.
   func submit(_ transfer: Transfer)
   /// Begins what was submitted, as far as the queues of the paths have room.

@@ -32,6 +32,7 @@ final class Lane<Queue: RequestQueue & ~Copyable> {
 
   func register(_ file: OpenFile) { queue.register(file) }
   func register(_ memory: PinnedSlice) -> Int { queue.register(memory) }
+  func unregister(_ memory: PinnedSlice) -> Int { queue.unregister(memory) }
   func close() { queue.close() }
   func noteSync() { counters.syncs += 1 }
 

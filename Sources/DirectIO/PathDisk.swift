@@ -64,6 +64,11 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
     for lane in lanes { registeredBytes += lane.register(memory) }
   }
 
+  package func unregister(_ memory: PinnedSlice) {
+    memories.removeAll { unsafe $0.address == memory.address }
+    for lane in lanes { registeredBytes -= lane.unregister(memory) }
+  }
+
   package func sync(_ file: DiskFile) throws(DiskError) {
     laneOfFile[file.index].noteSync()
     try files.sync(file)

@@ -12,6 +12,9 @@ package protocol RequestQueue: ~Copyable {
   /// Tells the queue of memory that requests will use.
   /// - Returns: bytes that need not be looked up for every request.
   mutating func register(_ memory: PinnedSlice) -> Int
+  /// The memory is about to go; it was registered, perhaps not in full.
+  /// - Returns: bytes that are no longer registered.
+  mutating func unregister(_ memory: PinnedSlice) -> Int
   /// Takes a request; the kernel sees it at the next `enter`.
   /// - Parameter tag: handed back with the answer, below the depth.
   mutating func prepare(_ request: Request, tag: Int)

@@ -83,6 +83,8 @@ package enum RingMode: String, CaseIterable, Codable, Sendable {
   private let directory: String
   /// Registered memory, by address; the position in the kernel's table is `slot`.
   private var buffers: [(range: Range<UInt>, slot: UInt32)] = []
+  /// Positions in the kernel's table that are free again.
+  private var freeSlots: [UInt32] = []
 
   /// - Parameters:
   ///   - entries: requests that may be under way at once.
@@ -165,17 +167,34 @@ extension Ring: RequestQueue {
     while registered < memory.byteCount, buffers.count < Self.tableCount {
       let byteCount = min(Self.bufferBytesMax, memory.byteCount - registered)
       let start = unsafe memory.address + registered
-      var vector = unsafe iovec(iov_base: start, iov_len: byteCount)
-      let slot = UInt32(buffers.count)
-      guard unsafe io_uring_register_buffers_update_tag(ring, slot, &vector, nil, 1) == 1 else {
-        break
-      }
+      let slot = freeSlots.last ?? UInt32(buffers.count)
+      guard unsafe setBuffer(slot, iovec(iov_base: start, iov_len: byteCount)) else { break }
+      _ = freeSlots.popLast()
       let address = UInt(bitPattern: start)
       buffers.append((address..<address + UInt(byteCount), slot))
       registered += byteCount
     }
     buffers.sort { $0.range.lowerBound < $1.range.lowerBound }
     return registered
+  }
+
+  package mutating func unregister(_ memory: PinnedSlice) -> Int {
+    let start = unsafe UInt(bitPattern: memory.address)
+    let range = start..<start + UInt(memory.byteCount)
+    let gone = buffers.filter { range.overlaps($0.range) }
+    for buffer in gone {
+      let isGone = unsafe setBuffer(buffer.slot, iovec(iov_base: nil, iov_len: 0))
+      precondition(isGone, "a buffer that was registered can be forgotten")
+      freeSlots.append(buffer.slot)
+    }
+    buffers.removeAll { range.overlaps($0.range) }
+    return gone.reduce(0) { $0 + $1.range.count }
+  }
+
+  /// Puts memory, or nothing, at a position of the kernel's table; false where it refuses.
+  private func setBuffer(_ slot: UInt32, _ vector: iovec) -> Bool {
+    var vector = unsafe vector
+    return unsafe io_uring_register_buffers_update_tag(ring, slot, &vector, nil, 1) == 1
   }
 
   /// A registered file stays open, its lock and its blocks held, for as long as the ring knows it,
@@ -187,6 +206,7 @@ extension Ring: RequestQueue {
     hasBufferTable = false
     fileIndex = [:]
     buffers = []
+    freeSlots = []
   }
 }
 

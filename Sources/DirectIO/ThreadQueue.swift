@@ -23,6 +23,7 @@ package struct ThreadQueue: RequestQueue, ~Copyable {
   package mutating func register(_ file: OpenFile) {}
   /// System calls look memory up themselves.
   package mutating func register(_ memory: PinnedSlice) -> Int { 0 }
+  package mutating func unregister(_ memory: PinnedSlice) -> Int { 0 }
 
   package mutating func prepare(_ request: Request, tag: Int) {
     precondition(!threads.isEmpty, "the disk is open")

@@ -85,6 +85,7 @@ package struct Pager: ~Copyable {
   /// The kernel must be done with the frames before they are unmapped.
   deinit {
     for _ in operations { _ = store.disk.nextCompletion(wait: true) }
+    for memory in weights.pool.memory + state.pool.memory { store.disk.unregister(memory) }
   }
 
   /// What to tell the user of the pools: that they are not locked, once for all of them, and pages

@@ -54,6 +54,7 @@ package final class SimulatedDisk: Disk {
   package func alignment(of file: DiskFile) -> Int { alignment }
   package var pathCounters: [PathCounters] { [] }
   package func register(_ memory: PinnedSlice) {}
+  package func unregister(_ memory: PinnedSlice) {}
 
   /// Power fails: what is in flight or unsynced is lost or torn, and the disk is gone.
   package func crash() {

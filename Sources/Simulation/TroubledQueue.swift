@@ -39,6 +39,7 @@ package struct TroubledQueue<Base: RequestQueue & ~Copyable>: RequestQueue, ~Cop
     try base.notify(event)
   }
   package mutating func close() { base.close() }
+  package mutating func unregister(_ memory: PinnedSlice) -> Int { base.unregister(memory) }
 
   package mutating func prepare(_ request: Request, tag: Int) {
     requests += 1

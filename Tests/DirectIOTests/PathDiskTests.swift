@@ -163,6 +163,7 @@ private struct ScriptedQueue: RequestQueue, ~Copyable {
 
   mutating func register(_ file: OpenFile) {}
   mutating func register(_ memory: PinnedSlice) -> Int { 0 }
+  mutating func unregister(_ memory: PinnedSlice) -> Int { 0 }
   mutating func prepare(_ request: Request, tag: Int) { script.begin(request, tag) }
   mutating func enter(wait: Bool) {
     precondition(!wait || hasAnswer, "nobody would wake the test")

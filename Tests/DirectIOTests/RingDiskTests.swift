@@ -1,4 +1,6 @@
 import DirectIO
+import Glibc
+import PinnedMemory
 import Testing
 
 /// What only the ring has; without effect where the machine refuses one.
@@ -21,6 +23,29 @@ import Testing
     #expect(disk.perform(.write, file, offset: 0, written.slice) == nil)
     #expect(disk.perform(.read, file, offset: 0, read.slice) == nil)
     #expect(read.equals(written))
+  }
+
+  /// Memory that went and came again at the same address is other memory: a ring that still knew
+  /// the old pages would fill them.
+  @Test func unregisteredMemoryIsForgotten() throws {
+    let disk = PathDisk<Ring>(DiskSettings(standard: PathSettings(queueDepth: 4)))
+    let file = try disk.openFile(scratch.file("a"), byteCount: 4 * 4096, .create)
+    let written = Memory(pages: 4)
+    written.fill(version: 3)
+    #expect(disk.perform(.write, file, offset: 0, written.slice) == nil)
+    for _ in 0..<3 {
+      let start = unsafe mmap(
+        UnsafeMutableRawPointer(bitPattern: 0x5000_0000_0000), 4 * 4096, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0)
+      let memory = unsafe PinnedSlice(address: try #require(start), byteCount: 4 * 4096)
+      disk.register(memory)
+      #expect(disk.registeredBytes <= 4 * 4096)
+      #expect(disk.perform(.read, file, offset: 0, memory) == nil)
+      #expect(unsafe memcmp(memory.address, written.slice.address, memory.byteCount) == 0)
+      disk.unregister(memory)
+      #expect(disk.registeredBytes == 0)
+      unsafe _ = munmap(memory.address, memory.byteCount)
+    }
   }
 
   /// Closing gives every descriptor back, the disk still being there.
