@@ -28,7 +28,7 @@ final class Lane<Queue: RequestQueue & ~Copyable> {
   }
 
   func notify(_ event: EventDescriptor) throws(DiskError) { try queue.notify(event) }
-  var hasAnswer: Bool { queue.hasAnswer }
+  var isReady: Bool { queue.isReady }
 
   func register(_ file: OpenFile) { queue.register(file) }
   func register(_ memory: PinnedSlice) -> Int { queue.register(memory) }

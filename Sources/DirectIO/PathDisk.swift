@@ -160,7 +160,7 @@ extension PathDisk where Queue: ~Copyable {
     let busy = lanes.filter { $0.pending > 0 }
     if busy.count == 1 { return busy[0].enter(wait: true) }
     for lane in busy { lane.enter(wait: false) }
-    if busy.contains(where: \.hasAnswer) { return }
+    if busy.contains(where: \.isReady) { return }
     event?.wait()
     // Now, not later: an answer that comes after the next look at its lane raises it again.
     event?.reset()

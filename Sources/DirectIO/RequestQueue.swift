@@ -18,14 +18,15 @@ package protocol RequestQueue: ~Copyable {
   /// Takes a request; the kernel sees it at the next `enter`.
   /// - Parameter tag: handed back with the answer, below the depth.
   mutating func prepare(_ request: Request, tag: Int)
-  /// Hands everything prepared to the kernel and, if asked, waits for one answer.
+  /// Hands everything prepared to the kernel and, if asked, waits for one answer. What the kernel
+  /// does not take is offered again by the next call; then this one need not wait.
   mutating func enter(wait: Bool)
   /// The next answer, without waiting: bytes moved, or a negative errno.
   mutating func nextAnswer() -> (tag: Int, result: Int)?
   /// From now on every answer raises `event`, for owners that wait for several queues at once.
   mutating func notify(_ event: EventDescriptor) throws(DiskError)
-  /// Whether an answer is known to be there already, so that waiting would be wrong.
-  var hasAnswer: Bool { get }
+  /// Whether waiting would be wrong: an answer is there already, or a request was not taken.
+  var isReady: Bool { get }
   /// Lets go of files and memory. No request is under way.
   mutating func close()
 }

@@ -262,7 +262,9 @@ extension Ring {
     guard code == 0 else { throw DiskError(.open, path: directory, errno: code) }
     self.event = event
   }
-  package var hasAnswer: Bool { unsafe io_uring_cq_ready(ring) > 0 }
+  package var isReady: Bool {
+    unsafe io_uring_cq_ready(ring) > 0 || io_uring_sq_ready(ring) > 0
+  }
 }
 
 /// What this kernel's io_uring has, asked by making rings.

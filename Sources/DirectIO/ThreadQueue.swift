@@ -40,7 +40,7 @@ package struct ThreadQueue: RequestQueue, ~Copyable {
 
   package mutating func nextAnswer() -> (tag: Int, result: Int)? { pool.nextAnswer() }
   package mutating func notify(_ event: EventDescriptor) throws(DiskError) { pool.notify(event) }
-  package var hasAnswer: Bool { pool.hasAnswer }
+  package var isReady: Bool { pool.hasAnswer }
 
   package mutating func close() {
     Self.stop(pool, threads)

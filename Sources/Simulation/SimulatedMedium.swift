@@ -103,6 +103,7 @@ enum Draw: UInt32 {
   case fate = 5
   case errno = 6
   case length = 7
+  case taken = 8
 }
 
 /// For the disk.

@@ -3,8 +3,9 @@ package import DirectIO
 import Glibc
 package import PinnedMemory
 
-/// A queue to a real disk that behaves badly, by seed: it moves less than it was asked to, says
-/// EINTR, EAGAIN and EIO, and keeps answers back to hand them out late and in any order.
+/// A queue to a real disk that behaves badly, by seed: it takes fewer requests than it is offered,
+/// moves less than it was asked to, says EINTR, EAGAIN and EIO, and keeps answers back to hand them
+/// out late and in any order.
 ///
 /// What it does to a request depends on how many it has had; the real queue below it decides when.
 package struct TroubledQueue<Base: RequestQueue & ~Copyable>: RequestQueue, ~Copyable {
@@ -23,7 +24,10 @@ package struct TroubledQueue<Base: RequestQueue & ~Copyable>: RequestQueue, ~Cop
   /// EIO given in a row, by tag: fewer than engines bear.
   private var errors: [Int: Int] = [:]
   private var answers: [Answer] = []
+  /// Prepared and not yet taken.
+  private var offered: [(request: Request, tag: Int)] = []
   private var requests: UInt32 = 0
+  private var entries: UInt32 = 0
   private var looks = 0
 
   /// - Parameter record: counts what is done to requests.
@@ -35,24 +39,30 @@ package struct TroubledQueue<Base: RequestQueue & ~Copyable>: RequestQueue, ~Cop
 
   package mutating func register(_ file: OpenFile) { base.register(file) }
   package mutating func register(_ memory: PinnedSlice) -> Int { base.register(memory) }
+  package mutating func unregister(_ memory: PinnedSlice) -> Int { base.unregister(memory) }
   package mutating func notify(_ event: EventDescriptor) throws(DiskError) {
     try base.notify(event)
   }
   package mutating func close() { base.close() }
-  package mutating func unregister(_ memory: PinnedSlice) -> Int { base.unregister(memory) }
 
   package mutating func prepare(_ request: Request, tag: Int) {
     requests += 1
     switch draw(8, .fate) {
     case 0: refuse(tag)
-    case 1, 2: base.prepare(shortened(request), tag: tag)
-    default: base.prepare(request, tag: tag)
+    case 1, 2: offered.append((shortened(request), tag))
+    default: offered.append((request, tag))
     }
   }
 
   package mutating func enter(wait: Bool) {
+    entries += 1
+    let taken =
+      offered.isEmpty ? 0 : 1 + random.below(offered.count, Draw.taken.rawValue, entries, 0)
+    for (request, tag) in offered.prefix(taken) { base.prepare(request, tag: tag) }
+    offered.removeFirst(taken)
+    if !offered.isEmpty { record.add(\.partial) }
     // Somebody who waits is given what is kept back before the disk is asked for more.
-    base.enter(wait: wait && answers.isEmpty)
+    base.enter(wait: wait && answers.isEmpty && offered.isEmpty)
     if wait { looks = max(looks, answers.map(\.due).min() ?? 0) }
   }
 
@@ -69,7 +79,7 @@ package struct TroubledQueue<Base: RequestQueue & ~Copyable>: RequestQueue, ~Cop
     return (answer.tag, answer.result)
   }
 
-  package var hasAnswer: Bool { base.hasAnswer || !answers.isEmpty }
+  package var isReady: Bool { base.isReady || !answers.isEmpty || !offered.isEmpty }
 
   private func draw(_ bound: Int, _ what: Draw) -> Int {
     random.below(bound, what.rawValue, requests, 0)
@@ -111,6 +121,7 @@ package final class Mischief {
   package fileprivate(set) var short = 0
   package fileprivate(set) var refused = 0
   package fileprivate(set) var late = 0
+  package fileprivate(set) var partial = 0
 
   package init() {}
 

@@ -166,12 +166,12 @@ private struct ScriptedQueue: RequestQueue, ~Copyable {
   mutating func unregister(_ memory: PinnedSlice) -> Int { 0 }
   mutating func prepare(_ request: Request, tag: Int) { script.begin(request, tag) }
   mutating func enter(wait: Bool) {
-    precondition(!wait || hasAnswer, "nobody would wake the test")
+    precondition(!wait || isReady, "nobody would wake the test")
   }
   mutating func nextAnswer() -> (tag: Int, result: Int)? {
     script.answers.isEmpty ? nil : script.answers.removeFirst()
   }
   mutating func notify(_ event: EventDescriptor) throws(DiskError) {}
-  var hasAnswer: Bool { !script.answers.isEmpty }
+  var isReady: Bool { !script.answers.isEmpty }
   mutating func close() {}
 }

@@ -5,8 +5,8 @@ import PinnedMemory
 import Simulation
 import Testing
 
-/// Random records written, read and compared over two paths of the real disk, whose queues cut
-/// transfers short, refuse them, and keep answers back.
+/// Random records written, read and compared over two paths of the real disk, whose queues take
+/// fewer requests than they are offered, cut transfers short, refuse them, and keep answers back.
 ///
 /// `PAGODA_VERIFY_BYTES` says how much is read and compared with each engine.
 @Suite struct TroubledDiskTests {
@@ -15,7 +15,9 @@ import Testing
   }
   static let hasRing = RingFacts.probe().refusal == nil
 
-  @Test(.enabled(if: hasRing), arguments: [UInt64(1), 2])
+  @Test(
+    "Partial submissions and transfers, EINTR, EAGAIN, EIO that goes away: rings",
+    .enabled(if: hasRing), arguments: [UInt64(1), 2])
   func nothingIsLostThroughRings(_ seed: UInt64) throws {
     for mixing in Mixing.allCases {
       let mischief = Mischief()
@@ -29,7 +31,9 @@ import Testing
     }
   }
 
-  @Test(arguments: [UInt64(3)])
+  @Test(
+    "Partial submissions and transfers, EINTR, EAGAIN, EIO that goes away: threads",
+    arguments: [UInt64(3)])
   func nothingIsLostThroughThreads(_ seed: UInt64) throws {
     let mischief = Mischief()
     var lanes: UInt64 = 0
@@ -50,6 +54,7 @@ import Testing
     #expect(disk.pathCounters.count == 2)
     for path in disk.pathCounters { #expect(path.counters.bytesRead > wanted / 4) }
     #expect(mischief.short > 10 && mischief.refused > 10 && mischief.late > 10)
+    #expect(mischief.partial > 10)
     #expect(disk.counters.retries >= mischief.short + mischief.refused)
   }
 }
