@@ -80,8 +80,11 @@ extension Request {
     }
   }
 
-  private func endOfFile(at end: Int) -> DiskError {
-    DiskError(
+  /// - Parameter latest: where the file ends, or beyond; the file itself knows better.
+  private func endOfFile(at latest: Int) -> DiskError {
+    let found = lseek(file.descriptor, 0, SEEK_END)
+    let end = found < 0 ? latest : found
+    return DiskError(
       .read, path: file.path, offset: offset, length: memory.byteCount, code: 0,
       remedy: "the file ends at \(end): it was cut or belongs to something else; restore it from a "
         + "copy or start afresh")
