@@ -25,9 +25,6 @@ package struct OpenFile: Sendable {
 
 /// The files that a disk has opened. Owns their descriptors.
 struct FileTable: ~Copyable {
-  /// The unit of records and frames. A file that asks for more is used through the page cache.
-  static let alignmentMax = 4096
-
   private var files: [OpenFile] = []
 
   deinit { for file in files { _ = Glibc.close(file.descriptor) } }
@@ -78,10 +75,6 @@ struct FileTable: ~Copyable {
 }
 
 extension FileTable {
-  // From <linux/magic.h>.
-  private static let tmpfsMagic = 0x0102_1994
-  private static let ramfsMagic = 0x8584_58f6
-
   private static func descriptor(_ path: String, _ mode: OpenMode) throws(DiskError) -> Int32 {
     let flags = O_CLOEXEC | O_NOFOLLOW
     let descriptor = retrying {
@@ -160,34 +153,29 @@ extension FileTable {
     }
   }
 
-  /// Switches the page cache off where the file system can do that, and says what alignment it
-  /// then asks for; nil where it cannot.
+  /// Switches the page cache off where the file system can do that, and says what it then asks for;
+  /// nil where it cannot.
   ///
   /// Done after opening: `open` with O_CREAT and O_DIRECT on a file system without O_DIRECT fails
   /// and may leave the new file behind.
-  private static func bypassCache(_ descriptor: Int32) -> (offset: Int, memory: Int)? {
-    // Files in memory may take the flag, and are still not on a disk.
+  private static func bypassCache(_ descriptor: Int32) -> DirectAlignment? {
     var system = statfs()
     let isKnown = unsafe fstatfs(descriptor, &system) == 0
-    guard isKnown, system.f_type != tmpfsMagic, system.f_type != ramfsMagic else { return nil }
-    guard let asked = directAlignment(descriptor) else { return nil }
+    let alignment = DirectAlignment(
+      fileSystem: isKnown ? Int(system.f_type) : 0, said: saidAlignment(descriptor))
+    guard let alignment else { return nil }
     let flags = fcntl(descriptor, F_GETFL)
     guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_DIRECT) == 0 else { return nil }
-    return asked
+    return alignment
   }
 
-  /// What the kernel says that direct transfers of a file need; where it does not say, the most
-  /// that any usual drive needs. nil where they are impossible.
-  private static func directAlignment(_ descriptor: Int32) -> (offset: Int, memory: Int)? {
+  /// What the kernel says that direct transfers of a file must be multiples of; nil where it does
+  /// not say.
+  private static func saidAlignment(_ descriptor: Int32) -> (offset: Int, memory: Int)? {
     var facts = statx()
     let asked = unsafe statx(descriptor, "", AT_EMPTY_PATH, UInt32(STATX_DIOALIGN), &facts)
-    guard asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 else {
-      return (alignmentMax, alignmentMax)
-    }
-    let (offset, memory) = (Int(facts.stx_dio_offset_align), Int(facts.stx_dio_mem_align))
-    // Zero says that this file is never direct, whatever its flags claim.
-    guard offset > 0, memory > 0, offset <= alignmentMax, memory <= alignmentMax else { return nil }
-    return (offset, memory)
+    guard asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 else { return nil }
+    return (Int(facts.stx_dio_offset_align), Int(facts.stx_dio_mem_align))
   }
 }
 
