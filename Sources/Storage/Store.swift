@@ -34,6 +34,9 @@ package final class Store {
   private var slots: SlotTable
   /// Blocks with a record in the open generation.
   private var changed: Set<BlockID> = []
+  /// A sync that failed. The kernel reports a lost write once and may then forget it: no later sync
+  /// can vouch for the open records.
+  private var syncFailure: DiskError?
 
   init(
     description: StoreDescription, disk: any Disk, isReadOnly: Bool, files: [DataFile],
@@ -123,12 +126,15 @@ extension Store {
   /// Makes all records written so far the last generation. Their transfers have completed.
   ///
   /// Until this returns the previous generation is whole; when it throws, it still is the last one,
-  /// and the open records are kept for another try.
+  /// and the open records are kept for another try, except after a failed sync: then every further
+  /// try fails the same way, and the store is to be opened again.
   package func commit(step: Int, payload: [UInt8]) throws(StorageError) {
     precondition(!isReadOnly, "a store opened for reading is not committed")
+    if let syncFailure { throw .disk(syncFailure) }
     do {
       for file in files { try disk.sync(file.file) }
     } catch {
+      syncFailure = error
       throw .disk(error)
     }
     let next = Generation(step: step, committedAt: time(nil), payload: payload)

@@ -78,18 +78,24 @@ import Testing
     }
   }
 
-  /// A commit whose n-th call fails leaves the generation before it; then it can be tried again.
-  @Test func aFailedCommitChangesNothing() throws {
-    // Calls of opening: create, open, header read and write, sync. Four writes, then the commit's
-    // sync.
-    let store = try open([.call(10, errno: EIO, isPersistent: false)])
+  /// A sync that failed may have lost what was written, and the next one would not say so: the
+  /// store must be opened again, and then has the generation before.
+  @Test func aFailedSyncIsNotTriedAgain() throws {
+    // Calls of opening: create, open, header read and write, sync. Four writes and the sync of the
+    // first commit, four more and the sync of the second.
+    let store = try open([.call(15, errno: EIO, isPersistent: false)])
     let mover = try RecordMover(store)
     for block in blocks { try mover.write(block, 3) }
-    let error = #expect(throws: StorageError.self) { try store.commit(step: 2, payload: []) }
-    #expect(error?.exitCode == 74)
-    #expect(store.generation == nil)
-    try store.commit(step: 2, payload: [])
-    #expect(store.generation?.step == 2)
+    try store.commit(step: 1, payload: [])
+    for block in blocks { try mover.write(block, 4) }
+    let free = store.freeSlotCount
+    for _ in 0..<2 {
+      let error = try #require(
+        #expect(throws: StorageError.self) { try store.commit(step: 2, payload: []) })
+      #expect(error.exitCode == 74)
+      #expect("\(error)".contains("cannot sync \(directory.path)/pages.bin"))
+      #expect(store.generation?.step == 1 && store.freeSlotCount == free)
+    }
   }
 
   @Test(arguments: Plane.allCases)
