@@ -1,4 +1,5 @@
 internal import CSQLite
+import Glibc
 
 /// An open SQLite database. Owner of the handle.
 @safe struct Connection: ~Copyable {
@@ -22,7 +23,7 @@ internal import CSQLite
     let suffix = mode == .immutable ? "?immutable=1" : ""
     var opened: OpaquePointer?
     let code = unsafe sqlite3_open_v2(
-      "file:\(Self.escape(path))\(suffix)", &opened,
+      "file:\(Self.escape(Self.resolved(path)))\(suffix)", &opened,
       flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, nil)
     guard code == SQLITE_OK, let handle = unsafe opened else {
       let message = unsafe opened.map { unsafe String(cString: sqlite3_errmsg($0)) }
@@ -78,6 +79,16 @@ internal import CSQLite
   private func failure(_ sql: String, _ code: Int32) -> StorageError {
     let message = unsafe String(cString: sqlite3_errmsg(handle))
     return .manifest(path: path, action: String(sql.prefix(40)), code: code, message: message)
+  }
+
+  /// `path` without symbolic links in its directory. SQLite, told to follow none, would refuse those
+  /// too, which may lead to the drive; the file itself must not be one.
+  private static func resolved(_ path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return path }
+    let directory = slash == path.startIndex ? "/" : String(path[..<slash])
+    guard let found = unsafe realpath(directory, nil) else { return path }
+    defer { unsafe free(found) }
+    return unsafe String(cString: found) + path[slash...]
   }
 
   /// Percent-encodes what has a meaning in an SQLite URI.
