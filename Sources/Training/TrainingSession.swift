@@ -124,7 +124,7 @@ package struct TrainingSession: ~Copyable {
     store.isDirect
       ? nil
       : "the store's file system refuses O_DIRECT: training works through the page cache, which "
-        + "is memory beyond --memory and slower"
+        + "is memory beyond --memory; its speed is not the disk's"
   }
 }
 

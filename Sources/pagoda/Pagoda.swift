@@ -1,5 +1,6 @@
 import ArgumentParser
 import Base
+import Foundation
 
 @main
 struct Pagoda: ParsableCommand {
@@ -18,6 +19,12 @@ struct Pagoda: ParsableCommand {
     subcommands: [
       Train.self, Translate.self, CorpusCommand.self, Bench.self, ExpertCommand.self, Doctor.self,
     ])
+
+  static func main() {
+    // A file beyond `ulimit -f` is to be an error with its name, not the end without a word.
+    signal(SIGXFSZ, SIG_IGN)
+    main(nil)
+  }
 }
 
 extension ByteCount: ExpressibleByArgument {
