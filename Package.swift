@@ -108,8 +108,10 @@ let package = Package(
     tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
     tests("PinnedMemoryTests", ["Base", "PinnedMemory", "Kernels"]),
     tests("StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation"]),
-    tests("PagingTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation"]),
-    tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
+    tests(
+      "PagingTests",
+      ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation", "TestSupport"]),
+    tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "TestSupport"]),
     tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),

@@ -29,6 +29,15 @@ final class Scratch {
 
   var names: [String] { Self.names(in: path) }
 
+  /// Whether files here bypass the page cache.
+  static let isDirect: Bool = {
+    let (scratch, disk) = (Scratch(), Engine.threads.disk())
+    guard let file = try? disk.openFile(scratch.file("a"), byteCount: 4096, .create) else {
+      return false
+    }
+    return disk.isDirect(file)
+  }()
+
   private static func names(in path: String) -> [String] {
     guard let directory = unsafe opendir(path) else { return [] }
     defer { unsafe _ = closedir(directory) }
@@ -74,8 +83,11 @@ final class Scratch {
   func clear() { unsafe _ = memset(slice.address, 0, slice.byteCount) }
 
   func equals(_ other: Memory) -> Bool {
-    unsafe slice.byteCount == other.slice.byteCount
-      && memcmp(slice.address, other.slice.address, slice.byteCount) == 0
+    slice.byteCount == other.slice.byteCount && equals(other, pages: 0..<slice.byteCount / 4096)
+  }
+  func equals(_ other: Memory, pages range: Range<Int>) -> Bool {
+    let (mine, others) = (pages(range), other.pages(range))
+    return unsafe memcmp(mine.address, others.address, mine.byteCount) == 0
   }
 }
 

@@ -11,11 +11,14 @@ enum Pagoda {
   static let patience = 60.0
 
   /// Runs to the end.
+  /// - Parameter launcher: a command that changes its own limits and then becomes `pagoda`.
   static func run(
     _ arguments: [String], input: String? = nil, cache: TemporaryDirectory? = nil,
-    sourceLocation: SourceLocation = #_sourceLocation
+    under launcher: [String] = [], sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> Ending {
-    try start(arguments, input: input, cache: cache, sourceLocation: sourceLocation).wait()
+    try start(
+      arguments, input: input, cache: cache, under: launcher, sourceLocation: sourceLocation
+    ).wait()
   }
 
   /// A cache in which the drive under temporary files is known, so that no test waits for it to be
@@ -31,14 +34,14 @@ enum Pagoda {
 
   static func start(
     _ arguments: [String], input: String? = nil, cache: TemporaryDirectory? = nil,
-    sourceLocation: SourceLocation = #_sourceLocation
+    under launcher: [String] = [], sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> RunningPagoda {
     try #require(
       FileManager.default.isExecutableFile(atPath: executable.path),
       "no program at \(executable.path)", sourceLocation: sourceLocation)
     return try RunningPagoda(
-      arguments, input: input, cache: try cache ?? knownDrives.get(),
-      sourceLocation: sourceLocation)
+      launcher + [executable.path] + arguments, input: input,
+      cache: try cache ?? knownDrives.get(), sourceLocation: sourceLocation)
   }
 }
 
@@ -67,15 +70,16 @@ final class RunningPagoda {
   private let base: URL
   private let sourceLocation: SourceLocation
 
-  /// - Parameter cache: what the process remembers of drives.
+  /// - Parameters:
+  ///   - command: a program and its arguments.
+  ///   - cache: what the process remembers of drives.
   init(
-    _ arguments: [String], input: String?, cache: TemporaryDirectory,
-    sourceLocation: SourceLocation
+    _ command: [String], input: String?, cache: TemporaryDirectory, sourceLocation: SourceLocation
   ) throws {
     base = FileManager.default.temporaryDirectory.appending(path: "pagoda-\(UUID().uuidString)")
     self.sourceLocation = sourceLocation
-    process.executableURL = Pagoda.executable
-    process.arguments = arguments
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = command
     // A crash must end the process, not wait in the backtracer.
     process.environment = ProcessInfo.processInfo.environment.merging(
       ["SWIFT_BACKTRACE": "enable=no", "XDG_CACHE_HOME": cache.path]) { $1 }

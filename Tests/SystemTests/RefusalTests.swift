@@ -109,19 +109,4 @@ import Testing
     }
     #expect(!workplace.exists("run"))
   }
-
-  /// A disk of 1 MiB cannot hold the store; needs the right to mount one.
-  @Test(.enabled(if: SmallDisk.isPossible, "mounting a small disk takes root"))
-  func aFullDiskIsRefusedAtTheStartWithNumbers() throws {
-    let disk = try SmallDisk(workplace.path("disk"), bytes: 1 << 20)
-    defer { disk.unmount() }
-    for run in ["disk/run", "run"] {
-      let store = run == "run" ? ["--store", disk.path + "/store"] : []
-      let ending = try Pagoda.run(workplace.training(run, store))
-      ending.expect(73, "/store: the store needs ", "are free (", "missing)", "--store")
-    }
-    #expect(try workplace.contents("disk").isEmpty)
-    #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path) == [])
-    #expect(!workplace.exists("run"))
-  }
 }
