@@ -6,26 +6,23 @@ package enum EnginePreference: String, CaseIterable, Sendable {
   case threads
 }
 
-/// Opens the disk for this machine. Making a ring is the probe; the note says why threads were taken
-/// although they were not asked for.
+/// Opens the disk for this machine. Making its rings is the probe; the note says why threads were
+/// taken although they were not asked for.
 package func openDisk(_ settings: DiskSettings) -> (disk: any Disk, note: String?) {
-  var refusal: RingRefusal?
-  if settings.engine != .threads {
-    do {
-      _ = try Ring(entries: settings.standard.queueDepth, mode: settings.ringMode)
-    } catch {
-      refusal = error
-    }
+  guard settings.engine != .threads else { return (PathDisk<ThreadQueue>(settings), nil) }
+  do {
+    try makeRings(settings.queueDepths[...], settings.ringMode)
+  } catch {
+    // Threads need none to drive them: they go on by themselves.
+    return (
+      PathDisk<ThreadQueue>(settings),
+      "reading and writing with threads instead of io_uring: \(error)"
+    )
   }
-  let hasRing = settings.engine != .threads && refusal == nil
-  let note = refusal.map { "reading and writing with threads instead of io_uring: \($0)" }
-  // Threads need none to drive them: they go on by themselves.
-  if hasRing, settings.hasThread,
-    let disk = try? BackgroundDisk({ PathDisk<Ring>(settings, event: $0) })
-  {
-    return (disk, note)
+  if settings.hasThread, let disk = try? BackgroundDisk({ PathDisk<Ring>(settings, event: $0) }) {
+    return (disk, nil)
   }
-  return (hasRing ? PathDisk<Ring>(settings) : PathDisk<ThreadQueue>(settings), note)
+  return (PathDisk<Ring>(settings), nil)
 }
 
 /// The same with one way of driving all paths.
@@ -33,11 +30,20 @@ package func openDisk(_ settings: DiskSettings) -> (disk: any Disk, note: String
 ///   - queueDepth: requests under way at once on each path.
 ///   - requestBytes: transfers are cut into requests of at most so many bytes, a multiple of 4096.
 package func openDisk(
-  preferring preference: EnginePreference = .automatic, queueDepth: Int = 32,
+  preferring preference: EnginePreference = .automatic, queueDepth: Int = 8,
   requestBytes: Int = 1 << 20
 ) -> (disk: any Disk, note: String?) {
   openDisk(
     DiskSettings(
       engine: preference,
       standard: PathSettings(requestBytes: requestBytes, queueDepth: queueDepth)))
+}
+
+/// Makes rings so deep, all at once as the paths will have them, and lets go of them: each may fit the
+/// limit on locked memory and all together not.
+private func makeRings(_ depths: ArraySlice<Int>, _ mode: RingMode?) throws(RingRefusal) {
+  guard let depth = depths.first else { return }
+  let ring = try Ring(entries: depth, mode: mode)
+  try makeRings(depths.dropFirst(), mode)
+  extendLifetime(ring)
 }

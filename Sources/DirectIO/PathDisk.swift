@@ -103,7 +103,8 @@ extension PathDisk<Ring> {
   ) {
     self.init(settings, event: event) { directory, depth throws(DiskError) in
       do throws(RingRefusal) {
-        return try Ring(entries: depth, mode: settings.ringMode, directory: directory)
+        return try Ring.afterOthers(
+          entries: depth, mode: settings.ringMode, directory: directory)
       } catch {
         throw DiskError(.open, path: directory, code: error.code, remedy: error.description)
       }

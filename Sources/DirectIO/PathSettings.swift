@@ -52,4 +52,9 @@ package struct DiskSettings: Sendable {
   }
 
   func settings(for directory: String) -> PathSettings { byDirectory[directory] ?? standard }
+
+  /// Of the paths as far as they are known; of one at least.
+  var queueDepths: [Int] {
+    byDirectory.isEmpty ? [standard.queueDepth] : byDirectory.values.map(\.queueDepth)
+  }
 }

@@ -109,6 +109,22 @@ package enum RingMode: String, CaseIterable, Codable, Sendable {
     unsafe ring.deallocate()
   }
 
+  /// Tries for a fifth of a second: the kernel takes a while to give back the locked memory of rings
+  /// that are gone, such as those of the probe.
+  static func afterOthers(
+    entries: Int, mode: RingMode?, directory: String
+  ) throws(RingRefusal) -> Ring {
+    for _ in 0..<20 {
+      do throws(RingRefusal) {
+        return try Ring(entries: entries, mode: mode, directory: directory)
+      } catch {
+        guard error.code == ENOMEM else { throw error }
+        usleep(10_000)
+      }
+    }
+    return try Ring(entries: entries, mode: mode, directory: directory)
+  }
+
   /// Takes the first mode that the kernel does not answer with EINVAL, its word for flags that it
   /// does not know.
   private static func setUp(

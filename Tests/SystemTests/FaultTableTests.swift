@@ -74,13 +74,14 @@ import Training
 
   // MARK: What the machine refuses
 
-  /// 64 KiB may be locked, and the right to lock more is given up.
-  private static let fewLocks =
-    ["prlimit", "--memlock=65536"]
-    + (geteuid() == 0 ? ["setpriv", "--bounding-set=-ipc_lock"] : [])
+  /// So many bytes may be locked, and the right to lock more is given up.
+  private static func locks(_ byteCount: Int) -> [String] {
+    ["prlimit", "--memlock=\(byteCount)"]
+      + (geteuid() == 0 ? ["setpriv", "--bounding-set=-ipc_lock"] : [])
+  }
 
   @Test("mlock over the limit") func unlockedMemoryIsNotedOnce() throws {
-    let ending = try Pagoda.run(workplace.training("run"), under: Self.fewLocks)
+    let ending = try Pagoda.run(workplace.training("run"), under: Self.locks(64 << 10))
     ending.expect(0, "`ulimit -l ")
     #expect(ending.errors.count(of: "memory is not locked") == 1, "\(ending.errors)")
     try workplace.trained("reference")
@@ -96,9 +97,16 @@ import Training
     }
     #expect(!workplace.exists("run"))
     let deepest = workplace.training("run", ["storage.queue_depth=4096"])
-    try Pagoda.run(deepest, under: Self.fewLocks).expect(0)
+    try Pagoda.run(deepest, under: Self.locks(64 << 10)).expect(0)
     try workplace.trained("reference")
     #expect(try workplace.printedLosses("run") == workplace.printedLosses("reference"))
+  }
+
+  /// Enough for the ring of the probe or for that of the run: the kernel gives back the first one's
+  /// memory late.
+  @Test("A limit that holds one deep ring") func theMemoryOfTheProbeIsWaitedFor() throws {
+    let deepest = workplace.training("run", ["storage.queue_depth=4096"])
+    try Pagoda.run(deepest, under: Self.locks(512 << 10)).expect(0)
   }
 
   /// By a sandbox, a kernel without it, and a kernel that counts rings as locked memory.
