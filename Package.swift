@@ -123,6 +123,7 @@ let package = Package(
       "TrainingTests",
       ["Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport"]),
     tests(
-      "SystemTests", ["Base", "Corpus", "DirectIO", "Planning", "Storage", "Training", "TestSupport", "pagoda"]),
+      "SystemTests",
+      ["Base", "Corpus", "DirectIO", "Planning", "Storage", "Training", "TestSupport", "pagoda"]),
   ]
 )
