@@ -24,7 +24,7 @@ package final class BackgroundDisk: Disk {
   /// - Parameter makeDisk: called on the thread; what the disk waits for raises the event.
   /// - Throws: `DiskError` when the system has no descriptor left.
   package init(
-    _ makeDisk: @escaping @Sendable (EventDescriptor) -> any Disk
+    _ makeDisk: @escaping @Sendable (EventDescriptor) -> any SleepingDisk
   ) throws(DiskError) {
     shared = try DiskThread()
     thread = shared.start(makeDisk)
@@ -55,6 +55,11 @@ package final class BackgroundDisk: Disk {
   }
 
   package func register(_ memory: PinnedSlice) { shared.call { $0.register(memory) } }
+
+  package func unregister(_ memory: PinnedSlice) {
+    // A disk that is closed knows no memory.
+    if thread != nil { shared.call { $0.unregister(memory) } }
+  }
 
   package func submit(_ transfer: Transfer) {
     inFlight += 1

@@ -1,5 +1,12 @@
 import Glibc
 
+/// A disk whose thread has more to wait for than its requests.
+package protocol SleepingDisk: Disk {
+  /// Returns when the event that the disk was made with is raised, or when there is something to do
+  /// that raises none.
+  func sleep()
+}
+
 /// The thread of a `BackgroundDisk`, and what passes between it and the owner.
 ///
 /// @unchecked Sendable: every mutable field is read and written under `mutex`, but for the disk,
@@ -9,7 +16,7 @@ import Glibc
     case submit(Transfer)
     case promote(tag: UInt64)
     /// Carried out in turn with the others, while the owner waits.
-    case call((any Disk) -> Void)
+    case call((any SleepingDisk) -> Void)
     case close
   }
 
@@ -37,7 +44,7 @@ import Glibc
 
   /// Starts the thread, which runs on the processors of its maker.
   /// - Parameter makeDisk: makes the disk; its lanes raise the event that it is given.
-  func start(_ makeDisk: @escaping @Sendable (EventDescriptor) -> any Disk) -> pthread_t {
+  func start(_ makeDisk: @escaping @Sendable (EventDescriptor) -> any SleepingDisk) -> pthread_t {
     var thread = pthread_t()
     let context = unsafe Unmanaged.passRetained(Seat(self, makeDisk)).toOpaque()
     let code = unsafe pthread_create(
@@ -53,8 +60,10 @@ import Glibc
 
   private final class Seat: Sendable {
     let thread: DiskThread
-    let makeDisk: @Sendable (EventDescriptor) -> any Disk
-    init(_ thread: DiskThread, _ makeDisk: @escaping @Sendable (EventDescriptor) -> any Disk) {
+    let makeDisk: @Sendable (EventDescriptor) -> any SleepingDisk
+    init(
+      _ thread: DiskThread, _ makeDisk: @escaping @Sendable (EventDescriptor) -> any SleepingDisk
+    ) {
       (self.thread, self.makeDisk) = (thread, makeDisk)
     }
   }
@@ -78,7 +87,7 @@ extension DiskThread {
   }
 
   /// Runs `body` on the thread, after everything that was added before, and waits for it.
-  func call<Result>(_ body: @escaping (any Disk) -> Result) -> Result {
+  func call<Result>(_ body: @escaping (any SleepingDisk) -> Result) -> Result {
     var result: Result?
     add([
       .call { disk in
@@ -99,7 +108,7 @@ extension DiskThread {
 // MARK: The thread's side
 
 extension DiskThread {
-  private func run(_ disk: any Disk) {
+  private func run(_ disk: any SleepingDisk) {
     // Signals are the other threads'.
     var all = sigset_t()
     unsafe _ = sigfillset(&all)
@@ -116,15 +125,13 @@ extension DiskThread {
       let ended = report(disk, after: orders)
       if isClosing, disk.inFlight == 0 { break }
       guard orders.isEmpty, !ended else { continue }
-      event.wait()
-      // Before the next look: what comes after it raises the event again.
-      event.reset()
+      disk.sleep()
     }
     disk.close()
   }
 
   /// - Returns: whether the disk is to be closed.
-  private func carryOut(_ order: Order, _ disk: any Disk) -> Bool {
+  private func carryOut(_ order: Order, _ disk: any SleepingDisk) -> Bool {
     switch order {
     case .submit(let transfer): disk.submit(transfer)
     case .promote(let tag): disk.promote(tag: tag)
@@ -136,7 +143,7 @@ extension DiskThread {
 
   /// Tells the owner what has ended; transfers, and calls among `orders`.
   /// - Returns: whether any transfer has.
-  private func report(_ disk: any Disk, after orders: [Order]) -> Bool {
+  private func report(_ disk: any SleepingDisk, after orders: [Order]) -> Bool {
     var ended: [Completion] = []
     while let completion = disk.nextCompletion(wait: false) { ended.append(completion) }
     guard !ended.isEmpty || !orders.isEmpty else { return false }

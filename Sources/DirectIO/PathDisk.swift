@@ -161,7 +161,13 @@ extension PathDisk where Queue: ~Copyable {
     let busy = lanes.filter { $0.pending > 0 }
     if busy.count == 1 { return busy[0].enter(wait: true) }
     for lane in busy { lane.enter(wait: false) }
-    if busy.contains(where: \.isReady) { return }
+    sleep()
+  }
+}
+
+extension PathDisk: SleepingDisk where Queue: ~Copyable {
+  package func sleep() {
+    if lanes.contains(where: { $0.pending > 0 && $0.isReady }) { return }
     event?.wait()
     // Now, not later: an answer that comes after the next look at its lane raises it again.
     event?.reset()

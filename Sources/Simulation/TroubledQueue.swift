@@ -116,8 +116,11 @@ package struct TroubledQueue<Base: RequestQueue & ~Copyable>: RequestQueue, ~Cop
   }
 }
 
-/// What troubled queues did, counted across them by the thread that owns their disk.
-package final class Mischief {
+/// What troubled queues did, counted across them.
+///
+/// @unchecked Sendable: the thread of their disk counts; others look when the disk has nothing
+/// under way.
+package final class Mischief: @unchecked Sendable {
   package fileprivate(set) var short = 0
   package fileprivate(set) var refused = 0
   package fileprivate(set) var late = 0

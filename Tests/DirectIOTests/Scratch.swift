@@ -94,15 +94,21 @@ final class Scratch {
 /// The engines of this machine.
 enum Engine: String, CaseIterable, Sendable {
   case ring, threads
+  /// A ring that a thread of its own drives.
+  case background
 
   static let present: [Engine] = allCases.filter {
     openDisk(preferring: $0.preference).disk.engine == $0.engineName
   }
-  var preference: EnginePreference { self == .ring ? .ring : .threads }
-  var engineName: String { self == .ring ? "io_uring" : "threads" }
+  var preference: EnginePreference { self == .threads ? .threads : .ring }
+  var engineName: String { self == .threads ? "threads" : "io_uring" }
 
   func disk(depth: Int = 8, requestPages: Int = 256) -> any Disk {
-    openDisk(preferring: preference, queueDepth: depth, requestBytes: requestPages * 4096).disk
+    var settings = DiskSettings(
+      engine: preference,
+      standard: PathSettings(requestBytes: requestPages * 4096, queueDepth: depth))
+    settings.hasThread = self == .background
+    return openDisk(settings).disk
   }
 }
 

@@ -44,6 +44,22 @@ import Testing
     try exchange(over: disk, mischief, seed: seed)
   }
 
+  @Test(
+    "Partial submissions and transfers, EINTR, EAGAIN, EIO that goes away: rings on a thread",
+    .enabled(if: hasRing), arguments: [UInt64(4)])
+  func nothingIsLostInTheBackground(_ seed: UInt64) throws {
+    let mischief = Mischief()
+    let disk = try BackgroundDisk { event in
+      var lanes: UInt64 = 0
+      return PathDisk<TroubledQueue<Ring>>(Exchange.settings(.alternated), event: event) {
+        _, depth throws(DiskError) in
+        lanes += 1
+        return TroubledQueue(try Exchange.ring(depth), seed: seed &+ lanes, record: mischief)
+      }
+    }
+    try exchange(over: disk, mischief, seed: seed)
+  }
+
   private func exchange(over disk: any Disk, _ mischief: Mischief, seed: UInt64) throws {
     let exchange = try Exchange(disk, seed: seed)
     let wanted = Self.bytes ?? 40_000_000

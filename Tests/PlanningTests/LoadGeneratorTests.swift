@@ -134,6 +134,7 @@ private struct LoggedQueue: RequestQueue, ~Copyable {
     return (tag, request.memory.byteCount)
   }
   mutating func notify(_ event: EventDescriptor) throws(DiskError) {}
-  var hasAnswer: Bool { answers > 0 }
+  var isReady: Bool { answers > 0 }
+  mutating func unregister(_ memory: PinnedSlice) -> Int { 0 }
   mutating func close() {}
 }
