@@ -45,6 +45,8 @@ struct Fio {
   typealias Decode = @Sendable (_ json: String) -> FioOutput?
 
   let program: String
+  /// Options beyond those that make both sides equal, such as `fixedbufs=1`.
+  let options: [String]
   let decode: Decode
 
   /// Runs one job on a file that is there.
@@ -65,7 +67,7 @@ struct Fio {
         "--bs=\(load.requestBytes)", "--ioengine=io_uring", "--iodepth=\(load.queueDepth)",
         "--direct=\(isDirect ? 1 : 0)", "--time_based", "--runtime=\(Int(seconds * 1000))ms",
         "--refill_buffers=0", "--scramble_buffers=0", "--output-format=json", "--eta=never",
-      ]
+      ] + options.map { "--\($0)" }
     guard let (status, text) = runCommand(command) else { throw .noFio }
     // Warnings come before the object.
     let json = text.firstIndex(of: "{").map { String(text[$0...]) } ?? ""

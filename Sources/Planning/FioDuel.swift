@@ -23,16 +23,15 @@ package struct FioDuel: Sendable {
   package var seed: UInt64 = 1
   private let fio: Fio
 
-  private let program: String
-
-  /// - Parameter decode: reads fio's JSON; nil when it is none.
+  /// - Parameters:
+  ///   - options: of fio, beyond those that make both sides equal, such as `fixedbufs=1`.
+  ///   - decode: reads fio's JSON; nil when it is none.
   package init(
-    directory: String, program: String = "fio",
+    directory: String, program: String = "fio", options: [String] = [],
     decode: @escaping @Sendable (_ json: String) -> FioOutput?
   ) {
     self.directory = directory
-    self.program = program
-    fio = Fio(program: program, decode: decode)
+    fio = Fio(program: program, options: options, decode: decode)
   }
 
   /// One side of a pair.
@@ -88,7 +87,7 @@ package struct FioDuel: Sendable {
   /// - Throws: `ProbeError`, `.noFio` where fio is missing.
   package func run() throws(ProbeError) -> Report {
     precondition(pairs > 0 && secondsPerRun > 0, "there is something to measure")
-    guard let version = runCommand([program, "--version"]) else { throw .noFio }
+    guard let version = runCommand([fio.program, "--version"]) else { throw .noFio }
     let footprint = requestBytes * queueDepth
     let site = try SwapSite(
       directory,

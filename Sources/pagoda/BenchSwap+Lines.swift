@@ -115,7 +115,7 @@ func duelLines(_ report: FioDuel.Report) -> [String] {
       + "\(ByteCount(report.footprintBytes)) of buffers, random data, one thread, no fsync inside",
   ] + report.notes.map { "note: \($0)" } + table([head] + rows) + [
     "ratios: medians over the pairs of pagoda divided by fio",
-    "not equal, each as it comes: pagoda's buffers are locked, registered and on huge pages where "
-      + "there are some; fio's are on small pages and looked up for every request",
+    "not equal unless --fio-option makes it so: pagoda's buffers are locked, registered and on huge "
+      + "pages where there are some; fio's are on small pages and looked up for every request",
   ]
 }

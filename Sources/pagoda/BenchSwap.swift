@@ -66,6 +66,9 @@ struct BenchSwap: ParsableCommand {
   @Flag(help: "Run fio on the same file in interleaved pairs: read, write, and half of each.")
   var fio = false
 
+  @Option(help: "A further option of fio, such as fixedbufs=1; may be given several times.")
+  var fioOption: [String] = []
+
   @Option(help: "Pairs of --fio.")
   var pairs = 7
 
@@ -83,6 +86,9 @@ struct BenchSwap: ParsableCommand {
       throw ValidationError("--record is not a multiple of 4KiB")
     }
     guard !(sweep && fio) else { throw ValidationError("--sweep and --fio are two measurements") }
+    guard fio || fioOption.isEmpty else {
+      throw ValidationError("--fio-option goes with --fio")
+    }
     guard !fio || footprint == nil else {
       throw ValidationError("--footprint does not go with --fio: fio uses what is under way")
     }
@@ -159,7 +165,7 @@ struct BenchSwap: ParsableCommand {
 
   private func runDuel() throws {
     let reports = try path.map { path in
-      var duel = FioDuel(directory: path) {
+      var duel = FioDuel(directory: path, options: fioOption) {
         try? JSONDecoder().decode(FioOutput.self, from: Data($0.utf8))
       }
       duel.fileBytes = size.bytes
