@@ -36,13 +36,13 @@ package final class BackgroundDisk: Disk {
   package var counters: DiskCounters { pathCounters.reduce(DiskCounters()) { $0 + $1.counters } }
   package var pathCounters: [PathCounters] { shared.pathCounters }
   package func path(of file: DiskFile) -> String { paths[file.index] }
-  package func isDirect(_ file: DiskFile) -> Bool { shared.call { $0.isDirect(file) } }
-  package func alignment(of file: DiskFile) -> Int { shared.call { $0.alignment(of: file) } }
+  package func isDirect(_ file: DiskFile) -> Bool { call { $0.isDirect(file) } }
+  package func alignment(of file: DiskFile) -> Int { call { $0.alignment(of: file) } }
 
   package func openFile(
     _ path: String, byteCount: Int, _ mode: OpenMode
   ) throws(DiskError) -> DiskFile {
-    let opened = shared.call { disk -> Result<DiskFile, DiskError> in
+    let opened = call { disk -> Result<DiskFile, DiskError> in
       do throws(DiskError) {
         return .success(try disk.openFile(path, byteCount: byteCount, mode))
       } catch {
@@ -54,11 +54,16 @@ package final class BackgroundDisk: Disk {
     return file
   }
 
-  package func register(_ memory: PinnedSlice) { shared.call { $0.register(memory) } }
+  private func call<Result>(_ body: @escaping (any SleepingDisk) -> Result) -> Result {
+    precondition(thread != nil, "the disk is open")
+    return shared.call(body)
+  }
+
+  package func register(_ memory: PinnedSlice) { call { $0.register(memory) } }
 
   package func unregister(_ memory: PinnedSlice) {
     // A disk that is closed knows no memory.
-    if thread != nil { shared.call { $0.unregister(memory) } }
+    if thread != nil { call { $0.unregister(memory) } }
   }
 
   package func submit(_ transfer: Transfer) {
@@ -85,7 +90,7 @@ package final class BackgroundDisk: Disk {
   }
 
   package func sync(_ file: DiskFile) throws(DiskError) {
-    let failure = shared.call { disk -> DiskError? in
+    let failure = call { disk -> DiskError? in
       do throws(DiskError) {
         try disk.sync(file)
         return nil

@@ -27,6 +27,22 @@ package struct PathSettings: Codable, Hashable, Sendable {
     self.queueDepth = queueDepth
     self.mixing = mixing
   }
+
+  /// - Throws: `DecodingError` for values that no path can be driven with.
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    let requestBytes = try values.decode(Int.self, forKey: .requestBytes)
+    let queueDepth = try values.decode(Int.self, forKey: .queueDepth)
+    guard requestBytes > 0, requestBytes % 4096 == 0, requestBytes <= 1 << 30,
+      1...4096 ~= queueDepth
+    else {
+      throw DecodingError.dataCorrupted(
+        .init(codingPath: decoder.codingPath, debugDescription: "out of range"))
+    }
+    self.init(
+      requestBytes: requestBytes, queueDepth: queueDepth,
+      mixing: try values.decode(Mixing.self, forKey: .mixing))
+  }
 }
 
 /// What a disk is opened with.

@@ -230,9 +230,7 @@ extension Ring: RequestQueue {
 
 extension Ring {
   package mutating func prepare(_ request: Request, tag: Int) {
-    guard let entry = unsafe io_uring_get_sqe(ring) else {
-      preconditionFailure("no more requests under way than entries")
-    }
+    let entry = unsafe freeEntry()
     let index = fileIndex[request.file.descriptor]
     let file = index ?? request.file.descriptor
     let byteCount = UInt32(request.memory.byteCount)
@@ -250,6 +248,17 @@ extension Ring {
     }
     if index != nil { unsafe io_uring_sqe_set_flags(entry, pagoda_sqe_fixed_file) }
     unsafe io_uring_sqe_set_data64(entry, UInt64(tag))
+  }
+
+  /// There are as many entries as requests, but a polling kernel thread may answer a request before
+  /// it gives the entry back.
+  private func freeEntry() -> UnsafeMutablePointer<io_uring_sqe> {
+    while true {
+      if let entry = unsafe io_uring_get_sqe(ring) { return unsafe entry }
+      precondition(mode == .polled, "no more requests under way than entries")
+      unsafe _ = io_uring_submit(ring)
+      unsafe _ = io_uring_sqring_wait(ring)
+    }
   }
 
   package mutating func enter(wait: Bool) {

@@ -21,6 +21,9 @@ extension Pager {
 
   /// Gives frames to planned visits and starts their reads, strictly in order, as far as it goes.
   mutating func admit() {
+    let firstTag = nextTag
+    // What was submitted goes to the kernel together, and now: nobody may look for a long time.
+    defer { if nextTag != firstTag { store.disk.start() } }
     while mayAdmit, admitted < visits.count {
       let visit = visits[admitted].visit
       let resident = gathering ?? claim(visit.block)
@@ -84,11 +87,14 @@ extension Pager {
     // Again, because a page of this block may have been dropped meanwhile.
     if startReads(resident, visit.planes, .demand) { visits[0].didRead = true }
     guard resident.reading.isDisjoint(with: visit.planes) else {
-      promoteReads(of: resident)
+      promoteTransfers(of: resident)
       return nil
     }
     // What is being written may be read, not changed.
-    guard !visit.isUpdate || resident.writing.isEmpty else { return nil }
+    guard !visit.isUpdate || resident.writing.isEmpty else {
+      promoteTransfers(of: resident)
+      return nil
+    }
 
     let virgin = visit.planes.subtracting(resident.valid)
     counters.visits += 1

@@ -57,10 +57,9 @@ extension Pager {
     }
   }
 
-  /// The holder waits for these reads, whatever they were started for.
-  mutating func promoteReads(of resident: Resident) {
-    for (tag, operation) in operations
-    where operation.kind == .read && operation.resident === resident {
+  /// The holder waits for these, whatever they were started for.
+  mutating func promoteTransfers(of resident: Resident) {
+    for (tag, operation) in operations where operation.resident === resident {
       store.disk.promote(tag: tag)
     }
   }

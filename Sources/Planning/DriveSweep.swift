@@ -25,14 +25,15 @@ package struct DriveFindings: Codable, Hashable, Sendable {
   }
 }
 
-/// The short form of `RequestSweep` for the start of a training: a few seconds, 24 MiB of buffers,
-/// and a scratch file of at most 512 MiB that leaves nothing behind.
+/// The short form of `RequestSweep` for the start of a training: a few seconds, 24 MiB of buffers
+/// or fewer, and a scratch file of at most 512 MiB that leaves nothing behind.
 package struct DriveSweep: Sendable {
   package typealias Shape = (requestBytes: Int, queueDepth: Int)
 
   static let shares = [0, 0.25, 0.5, 0.75, 1]
   private static let fileBytesMax = 512 << 20
-  private static let windowBytes = 24 << 20
+  /// Of buffers, what the standard shape needs; more shapes fit more.
+  package static let leastWindowBytes = 8 << 20
   private static let largestRequest = 4 << 20
   /// As large experts have.
   private static let recordBytes = 12 << 20
@@ -41,7 +42,7 @@ package struct DriveSweep: Sendable {
   /// must not make a drive slow for good. Few at once, because what somebody waits for stands behind
   /// all that is under way.
   private static let standard: Shape = (1 << 20, 8)
-  /// The others to choose from; all fit the window.
+  /// The others to choose from; those that fit the window are.
   private static let others: [Shape] = [
     (256 << 10, 32), (1 << 20, 24), (2 << 20, 8), (4 << 20, 6), (128 << 10, 32),
   ]
@@ -50,6 +51,8 @@ package struct DriveSweep: Sendable {
   package var directory: String
   /// In all; the scratch file is filled for a third of it at most.
   package var seconds: Double
+  /// Memory of buffers, all there is but for small change; shapes that do not fit are left out.
+  package var windowBytes = 24 << 20
   /// Which engine, and how its ring is set up.
   package var engine = DiskSettings()
 
@@ -59,20 +62,25 @@ package struct DriveSweep: Sendable {
   }
 
   /// - Parameter shape: measures at this request size and depth instead of choosing one.
+  /// - Returns: nil where the page cache is in between, or the drive is so slow that no time is left
+  ///   to tell anything.
   /// - Throws: `ProbeError` when the directory is missing, when not even 48 MiB are free, or when
   ///   the disk fails.
-  package func run(at shape: Shape? = nil) throws(ProbeError) -> DriveFindings {
-    let window = max(Self.windowBytes, shape.map { $0.requestBytes * $0.queueDepth } ?? 0)
+  package func run(at shape: Shape? = nil) throws(ProbeError) -> DriveFindings? {
+    precondition(windowBytes >= Self.leastWindowBytes, "the standard shape fits")
+    let window = max(windowBytes, shape.map { $0.requestBytes * $0.queueDepth } ?? 0)
     let site = try SwapSite(
       directory,
       SwapSetup(
         fileBytes: fileBytes, requestBytes: max(Self.largestRequest, shape?.requestBytes ?? 0),
         queueDepth: max(64, shape?.queueDepth ?? 0), windowBytes: window, engine: engine,
-        seed: 1))
+        seed: 1), isOnCaller: true)
+    guard site.isDirect else { return nil }
     let start = monotonicNanoseconds()
     // A slow drive gets a smaller file: what is not written is not used.
     let filled = try site.fill(seconds: seconds / 3, enough: 2 * Self.recordBytes).writtenBytes
     let left = max(0, seconds - Double(monotonicNanoseconds() - start) * 1e-9)
+    guard left > 0.3 * seconds else { return nil }
     if let shape { return try findings(site, filled, window, shape, seconds: left) }
     let best = try bestShape(site, filled, seconds: 0.55 * left)
     return try findings(site, filled, window, best, seconds: 0.45 * left)
@@ -90,11 +98,12 @@ package struct DriveSweep: Sendable {
   private func bestShape(
     _ site: SwapSite, _ fileBytes: Int, seconds: Double
   ) throws(ProbeError) -> Shape {
-    let (shapes, rounds) = ([Self.standard] + Self.others, 3)
+    let others = Self.others.filter { $0.requestBytes * $0.queueDepth <= windowBytes }
+    let (shapes, rounds) = ([Self.standard] + others, 3)
     let rates = try site.samples(
       of: shapes.map { load($0, 0.5) }, rounds: rounds,
       secondsPerTurn: seconds / Double(shapes.count * rounds), fileBytes: fileBytes,
-      footprint: Self.windowBytes)
+      footprint: windowBytes)
     return Self.choose(shapes, rates)
   }
 

@@ -24,9 +24,13 @@ final class SwapSite {
   var isDirect: Bool { lanes[0].isDirect }
   var engine: String { lanes[0].disk.engine }
 
-  /// - Parameter hasThreads: whether lanes get threads of their own although there is one node.
-  init(_ directory: String, _ setup: SwapSetup, hasThreads: Bool = false) throws(ProbeError) {
-    let nodes = Topology.current().nodes.filter { !$0.cpus.isEmpty }
+  /// - Parameters:
+  ///   - hasThreads: whether lanes get threads of their own although there is one node.
+  ///   - isOnCaller: one lane only, on the caller's thread, whatever the nodes.
+  init(
+    _ directory: String, _ setup: SwapSetup, hasThreads: Bool = false, isOnCaller: Bool = false
+  ) throws(ProbeError) {
+    let nodes = isOnCaller ? [] : Topology.current().cpuNodes
     // One node is no choice: buffers and thread stay where they are.
     let places: [Topology.Node?] = nodes.count > 1 ? nodes : [nil]
     var lanes: [SwapLane] = []

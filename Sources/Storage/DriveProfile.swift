@@ -31,6 +31,21 @@ package struct DriveProfile: Codable, Hashable, Sendable {
     self.measuredAt = measuredAt
   }
 
+  /// - Throws: `DecodingError` for what no measurement gives.
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    settings = try values.decode(PathSettings.self, forKey: .settings)
+    mixGBps = try values.decode([Double].self, forKey: .mixGBps)
+    alternatedGBps = try values.decode(Double.self, forKey: .alternatedGBps)
+    measuredAt = try values.decode(Int.self, forKey: .measuredAt)
+    guard mixGBps.count == Self.writeShares.count,
+      (mixGBps + [alternatedGBps]).allSatisfy({ $0 > 0 && $0.isFinite })
+    else {
+      throw DecodingError.dataCorrupted(
+        .init(codingPath: decoder.codingPath, debugDescription: "not rates of a drive"))
+    }
+  }
+
   /// What training gets of the drive: it reads about as much as it writes. Records are shared out
   /// over the paths in this proportion.
   package var pagingGBps: Double {

@@ -3,13 +3,23 @@ import Foundation
 /// The profiles of the drives of this machine, in one file of this user, so that a drive is
 /// measured once and not by every run.
 ///
-/// Drives are told apart by what their file system says of itself: profiles follow a file system
-/// that is mounted elsewhere, and are forgotten when it is made anew.
+/// Drives are told apart by the identity and size of their file system. On ext4 and btrfs that is
+/// the file system's own, wherever it is mounted; on XFS it is the device's number, so that two
+/// drives of one size which change names also change profiles: they lose speed, nothing else.
 package struct DriveProfiles: Sendable {
   private struct Content: Codable {
     static let format = 1
     var format = Content.format
-    var drives: [String: DriveProfile] = [:]
+    var drives: [String: Entry] = [:]
+  }
+
+  /// One that cannot be is none, and does not spoil the others.
+  private struct Entry: Codable {
+    let profile: DriveProfile?
+
+    init(_ profile: DriveProfile) { self.profile = profile }
+    init(from decoder: any Decoder) throws { profile = try? DriveProfile(from: decoder) }
+    func encode(to encoder: any Encoder) throws { try profile?.encode(to: encoder) }
   }
 
   /// Where the file is.
@@ -27,14 +37,15 @@ package struct DriveProfiles: Sendable {
   /// What is remembered of the drive under `directory`, or under the nearest directory above it
   /// that exists.
   package func profile(of directory: String) -> DriveProfile? {
-    Self.key(of: directory).flatMap { read().drives[$0] }
+    Self.key(of: directory).flatMap { read().drives[$0]?.profile }
   }
 
   /// - Throws: the system's words when the file cannot be written; nothing is lost but time.
   package func remember(_ profile: DriveProfile, of directory: String) throws {
     guard let key = Self.key(of: directory) else { return }
     var content = read()
-    content.drives[key] = profile
+    content.drives = content.drives.filter { $0.value.profile != nil }
+    content.drives[key] = Entry(profile)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     let file = URL(fileURLWithPath: path)

@@ -47,15 +47,16 @@ package struct Trainer {
     case fresh
   }
 
-  /// Measures the drive under a directory; nil when it cannot. Called before a store is made on a
-  /// drive of which nothing is remembered, if the configuration leaves something to measurement.
-  package typealias MeasureDrive = (_ directory: String) -> DriveProfile?
+  /// Measures the drive under a directory with so many bytes of memory at most; nil when it cannot.
+  /// Called before a store is made on a drive of which nothing is remembered, if the configuration
+  /// leaves something to measurement.
+  package typealias MeasureDrive = (_ directory: String, _ memoryBytes: Int) -> DriveProfile?
   private let profiles: DriveProfiles
   private let measureDrive: MeasureDrive
 
   package init(
     _ config: RunConfig, run: RunDirectory, lastStep: Int?, start: Start = .either,
-    profiles: DriveProfiles = .ofUser, measureDrive: @escaping MeasureDrive = { _ in nil }
+    profiles: DriveProfiles = .ofUser, measureDrive: @escaping MeasureDrive = { _, _ in nil }
   ) {
     self.profiles = profiles
     self.measureDrive = measureDrive
@@ -126,7 +127,7 @@ package struct Trainer {
   ///   a
   ///   new beginning.
   private func open(hasBegun: Bool) throws -> TrainingSession {
-    _ = try TrainingSession.plan(config)
+    let plan = try TrainingSession.plan(config)
     if config.evaluation.translations > 0 {
       let memory = try config.bytes(config.memory.budget, key: "memory.budget")
       try Translator.requireMemory(config, memory: memory)
@@ -138,7 +139,11 @@ package struct Trainer {
     let isNew = !FileManager.default.fileExists(atPath: run.path)
     try run.create()
     do {
-      if !hasBegun { measureDrives() }
+      if !hasBegun, start != .resume {
+        // Nothing but the program is there yet: the measurement has the rest of the memory.
+        let program = MemoryPlan.runtimeBytes(threads: plan.geometry.threads)
+        measureDrives(memoryBytes: plan.memory.ceiling - program)
+      }
       let session = try TrainingSession(
         config, storePaths: Self.storePaths(config, run),
         beginning: start == .resume ? .resume : hasBegun ? .existing : .either, profiles: profiles)
@@ -154,11 +159,11 @@ package struct Trainer {
 
   /// Learns of drives that are new here. Without effect where that fails: then they are driven as
   /// most drives are.
-  private func measureDrives() {
+  private func measureDrives(memoryBytes: Int) {
     guard config.leavesDrivesToMeasurement else { return }
     for path in Self.storePaths(config, run) where profiles.profile(of: path) == nil {
       let directory = DriveProfiles.existing(path)
-      guard let profile = measureDrive(directory) else { continue }
+      guard let profile = measureDrive(directory, memoryBytes) else { continue }
       try? profiles.remember(profile, of: directory)
     }
   }

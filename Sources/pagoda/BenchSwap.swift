@@ -150,7 +150,10 @@ struct BenchSwap: ParsableCommand {
   private func remember(_ report: RequestSweep.Report) {
     let cell = report.recommended
     let shape = (cell.requestBytes, cell.queueDepth)
-    guard report.isDirect, let profile = DriveProfile.measure(report.directory, at: shape) else {
+    guard report.isDirect,
+      let profile = DriveProfile.measure(
+        report.directory, memoryBytes: .max, at: shape)
+    else {
       return
     }
     do {

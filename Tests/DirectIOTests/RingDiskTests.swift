@@ -48,6 +48,23 @@ import Testing
     }
   }
 
+  /// Requests that are answered while they are submitted, one at a time, however the ring is set up.
+  @Test(
+    .enabled(if: unsafe access("/dev/shm", W_OK) == 0), arguments: RingFacts.probe().modes)
+  func everyModeTakesRequestsThatEndAtOnce(_ mode: RingMode) throws {
+    let path = "/dev/shm/pagoda-test-\(getpid())-\(mode)"
+    let disk = PathDisk<Ring>(
+      DiskSettings(ringMode: mode, standard: PathSettings(requestBytes: 4096, queueDepth: 1)))
+    let file = try disk.openFile(path, byteCount: 4096, .create)
+    unsafe _ = unlink(path)
+    let memory = Memory(pages: 1)
+    for _ in 0..<3000 {
+      try #require(disk.perform(.write, file, offset: 0, memory.slice) == nil)
+      try #require(disk.perform(.read, file, offset: 0, memory.slice) == nil)
+    }
+    #expect(disk.counters.requests == 6000)
+  }
+
   /// Closing gives every descriptor back, the disk still being there.
   @Test func closedDisksHoldNoFiles() throws {
     let disk = PathDisk<Ring>()

@@ -47,7 +47,7 @@ import Testing
   @Test func theShortFormFindsRatesInItsTime() throws {
     let directory = ScratchDirectory()
     let start = ContinuousClock().now
-    let findings = try DriveSweep(directory: directory.path, seconds: 0.6).run()
+    let findings = try #require(try DriveSweep(directory: directory.path, seconds: 0.6).run())
     // A file of 512 MiB is allocated and a third of the time may be spent before parts are counted.
     #expect(ContinuousClock().now - start < .seconds(20))
     #expect(directory.remove(), "the scratch file is gone")
@@ -56,6 +56,11 @@ import Testing
     #expect(findings.mixGBps.count == 5 && findings.mixGBps.allSatisfy { $0 > 0 })
     #expect(findings.readGBps == findings.mixGBps[0] && findings.writeGBps == findings.mixGBps[4])
     #expect(findings.alternatedGBps > 0)
+  }
+
+  /// Figures of the page cache are nobody's drive.
+  @Test func theShortFormFindsNothingInMemory() throws {
+    #expect(try DriveSweep(directory: "/dev/shm", seconds: 0.3).run() == nil)
   }
 
   @Test func theShortFormNamesAMissingDirectory() {

@@ -36,6 +36,28 @@ import Testing
     #expect(profiles.profile(of: directory.path) == profile)
   }
 
+  /// Values that no measurement gives, as a hand or another program may leave them.
+  @Test(arguments: [
+    ("\"queueDepth\":12", "\"queueDepth\":0"), ("\"queueDepth\":12", "\"queueDepth\":5000"),
+    ("\"requestBytes\":2097152", "\"requestBytes\":1000"), ("[3,2,1.5,1.2,1]", "[3,2]"),
+    ("[3,2,1.5,1.2,1]", "[3,2,0,1.2,1]"), ("\"interleaved\"", "\"sideways\""),
+  ])
+  func aProfileThatCannotBeIsNone(_ good: String, _ bad: String) throws {
+    let directory = try TestDirectory()
+    let profiles = DriveProfiles(path: directory.path + "/drives.json")
+    try profiles.remember(profile, of: directory.path)
+    var text = String(decoding: readBytes(profiles.path), as: UTF8.self)
+    text.removeAll { $0.isWhitespace }
+    let range = try #require(text.firstRange(of: good))
+    text.replaceSubrange(range, with: bad)
+    let file = unsafe fopen(profiles.path, "w")
+    unsafe fputs(text, file)
+    unsafe fclose(file)
+    #expect(profiles.profile(of: directory.path) == nil)
+    try profiles.remember(profile, of: directory.path)
+    #expect(profiles.profile(of: directory.path) == profile)
+  }
+
   @Test func whatCannotBeRememberedIsAnError() {
     let profiles = DriveProfiles(path: "/proc/drives.json")
     #expect(throws: (any Error).self) { try profiles.remember(profile, of: "/") }
