@@ -22,8 +22,7 @@ package struct RunDirectory: Sendable {
 
   /// Refuses a directory that a run of `wanted` must not use; changes nothing.
   /// - Throws: `TrainingError.runBelongsToAnother` naming the keys that differ and would change
-  ///   what
-  ///   is computed; `TrainingError.notARun` for a directory of other things.
+  ///   what is computed; `TrainingError.notARun` for a directory of other things.
   package func check(for wanted: RunConfig) throws {
     if let found = try savedConfig() {
       let differences = wanted.differences(from: found)

@@ -124,8 +124,7 @@ package struct Trainer {
 
   /// The session in its directory; a start that is refused leaves no new directory behind.
   /// - Parameter hasBegun: the store must be there: a drive that is not mounted must not look like
-  ///   a
-  ///   new beginning.
+  ///   a new beginning.
   private func open(hasBegun: Bool) throws -> TrainingSession {
     let plan = try TrainingSession.plan(config)
     if config.evaluation.translations > 0 {
