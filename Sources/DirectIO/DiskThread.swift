@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// A disk whose thread has more to wait for than its requests.
@@ -45,27 +46,7 @@ package protocol SleepingDisk: Disk {
   /// Starts the thread, which runs on the processors of its maker.
   /// - Parameter makeDisk: makes the disk; its lanes raise the event that it is given.
   func start(_ makeDisk: @escaping @Sendable (EventDescriptor) -> any SleepingDisk) -> pthread_t {
-    var thread = pthread_t()
-    let context = unsafe Unmanaged.passRetained(Seat(self, makeDisk)).toOpaque()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        let seat = unsafe Unmanaged<Seat>.fromOpaque(context!).takeRetainedValue()
-        seat.thread.run(seat.makeDisk(seat.thread.event))
-        return nil
-      }, context)
-    precondition(code == 0, "a thread can be made (errno \(code))")
-    return thread
-  }
-
-  private final class Seat: Sendable {
-    let thread: DiskThread
-    let makeDisk: @Sendable (EventDescriptor) -> any SleepingDisk
-    init(
-      _ thread: DiskThread, _ makeDisk: @escaping @Sendable (EventDescriptor) -> any SleepingDisk
-    ) {
-      (self.thread, self.makeDisk) = (thread, makeDisk)
-    }
+    startThread { self.run(makeDisk(self.event)) }
   }
 }
 

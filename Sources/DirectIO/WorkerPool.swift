@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import PinnedMemory
 
@@ -39,18 +40,7 @@ import PinnedMemory
 
   /// Starts `count` threads, each of which keeps the pool alive until `stop`.
   func start(_ count: Int) -> [pthread_t] {
-    (0..<count).map { _ in
-      var thread = pthread_t()
-      let context = unsafe Unmanaged.passRetained(self).toOpaque()
-      let code = unsafe pthread_create(
-        &thread, nil,
-        { context in
-          unsafe Unmanaged<WorkerPool>.fromOpaque(context!).takeRetainedValue().work()
-          return nil
-        }, context)
-      precondition(code == 0, "a handful of threads can be made (errno \(code))")
-      return thread
-    }
+    (0..<count).map { _ in startThread { self.work() } }
   }
 
   /// Lets the threads finish what is queued and end.

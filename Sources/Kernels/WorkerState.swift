@@ -88,12 +88,11 @@ import Synchronization
 
   /// - Parameter processors: where the thread may run; nil leaves it to the kernel.
   func start(_ worker: Int, on processors: [Int]?) {
-    let seat = WorkerSeat(state: self, worker: worker, processors: processors)
-    let context = unsafe Unmanaged.passRetained(seat).toOpaque()
-    var thread = pthread_t()
-    let failure = unsafe pthread_create(&thread, nil, workerMain, context)
-    precondition(failure == 0, "no thread for worker \(worker): errno \(failure)")
-    threads.append(thread)
+    threads.append(
+      startThread {
+        if let processors { Affinity.restrict(to: processors) }
+        self.serve(worker)
+      })
   }
 
   func stopAndJoin() {
@@ -168,23 +167,4 @@ import Synchronization
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
   }
-}
-
-/// What a new thread is given: the pool and its own number.
-private final class WorkerSeat {
-  let state: WorkerState
-  let worker: Int
-  let processors: [Int]?
-
-  init(state: WorkerState, worker: Int, processors: [Int]?) {
-    (self.state, self.worker, self.processors) = (state, worker, processors)
-  }
-}
-
-private func workerMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  guard let context = unsafe context else { return nil }
-  let seat = unsafe Unmanaged<WorkerSeat>.fromOpaque(context).takeRetainedValue()
-  if let processors = seat.processors { Affinity.restrict(to: processors) }
-  seat.state.serve(seat.worker)
-  return nil
 }

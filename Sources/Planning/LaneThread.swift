@@ -15,16 +15,7 @@ import Glibc
   /// - Parameter cpus: the processors to run on; empty leaves that to the kernel.
   init(cpus: [Int]) {
     self.cpus = cpus
-    var thread = pthread_t()
-    let context = unsafe Unmanaged.passRetained(self).toOpaque()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        unsafe Unmanaged<LaneThread>.fromOpaque(context!).takeRetainedValue().loop()
-        return nil
-      }, context)
-    precondition(code == 0, "a handful of threads can be made (errno \(code))")
-    pthread_detach(thread)
+    pthread_detach(startThread { self.loop() })
   }
 
   /// Ends the thread; only when nothing is under way.

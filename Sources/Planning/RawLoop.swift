@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import PinnedMemory
 import Synchronization
@@ -41,26 +42,13 @@ import Synchronization
     let loop = RawLoop(
       file, requestBytes: requestBytes, isWrite: isWrite, memory,
       deadline: start + UInt64(seconds * 1e9))
-    let threads = (0..<threadCount).map { _ in loop.startThread() }
+    let threads = (0..<threadCount).map { _ in startThread { loop.work() } }
     for thread in threads { pthread_join(thread, nil) }
     let nanoseconds = monotonicNanoseconds() - start
     return (
       Double(loop.moved.load(ordering: .acquiring)) / Double(nanoseconds),
       loop.failure.load(ordering: .acquiring)
     )
-  }
-
-  private func startThread() -> pthread_t {
-    var thread = pthread_t()
-    let context = unsafe Unmanaged.passRetained(self).toOpaque()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        unsafe Unmanaged<RawLoop>.fromOpaque(context!).takeRetainedValue().work()
-        return nil
-      }, context)
-    precondition(code == 0, "a handful of threads can be made (errno \(code))")
-    return thread
   }
 
   private func work() {

@@ -1,0 +1,23 @@
+package import Glibc
+
+/// Starts a thread that runs `body` and ends. It begins on the processors of the caller, who joins
+/// or detaches it.
+///
+/// A process that may not have a handful of threads cannot do its work: refusal is a trap.
+package func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
+  var thread = pthread_t()
+  let context = unsafe Unmanaged.passRetained(ThreadBody(body)).toOpaque()
+  let code = unsafe pthread_create(
+    &thread, nil,
+    { context in
+      unsafe Unmanaged<ThreadBody>.fromOpaque(context!).takeRetainedValue().run()
+      return nil
+    }, context)
+  precondition(code == 0, "no thread to be had (errno \(code)): raise `ulimit -u`")
+  return thread
+}
+
+private final class ThreadBody: Sendable {
+  let run: @Sendable () -> Void
+  init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+}
