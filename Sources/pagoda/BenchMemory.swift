@@ -32,7 +32,9 @@ struct BenchMemory: ParsableCommand {
   var json = false
 
   func validate() throws {
-    guard seconds > 0 else { throw ValidationError("--seconds must be positive") }
+    guard seconds > 0, seconds <= 1e6 else {
+      throw ValidationError("--seconds must be positive and at most 1000000")
+    }
     if let size, size.bytes < 4096 { throw ValidationError("--size must be at least 4KiB") }
     if let threads, !(1...4096).contains(threads) {
       throw ValidationError("--threads must be from 1 to 4096")

@@ -100,6 +100,8 @@ import Testing
       ["train", workplace.config, "--run", run, "--resume", "--fresh"],
       ["train", workplace.config, "--run", run, "--no-such-flag"],
       ["bench", "memory", "--size", "1KiB"], ["bench", "memory", "--threads", "0"],
+      ["bench", "memory", "--seconds", "inf"], ["bench", "memory", "--seconds", "1e300"],
+      ["bench", "memory", "--seconds", "nan"],
       ["corpus", "prepare", "--packages", "a", "--output", "b", "--top", "2", "--languages", "de"],
     ]
     for command in commands {
