@@ -7,15 +7,20 @@ package import DirectIO
 /// Equal are: the file and the places in it, in their order (sequential from the start, around and
 /// around; a mix has one place for reads and one for writes); request size; requests under way; the
 /// bytes of memory they rotate through; O_DIRECT; random data made before the clock starts; one
-/// thread; no fsync while the clock runs, one after every run that wrote. Whoever goes first in one
-/// pair goes second in the next. Not equal, since it is what an engine may do: how buffers are laid
-/// out and made known to the kernel.
+/// thread that asks; no fsync while the clock runs, one after every run that wrote. Whoever goes
+/// first in one pair goes second in the next.
+///
+/// Not equal, since it is what an engine may do: how buffers are laid out and made known to the
+/// kernel, and the thread that drives this engine where `engine.hasThread` says so. On several
+/// memory nodes this side is also pinned to the processors and the memory of one; fio is not, unless
+/// its options say so.
 package struct FioDuel: Sendable {
   package var directory: String
   package var fileBytes = 1 << 30
   package var requestBytes = 1 << 20
   package var queueDepth = 32
-  package var pairs = 7
+  package static let pairsStandard = 7
+  package var pairs = Self.pairsStandard
   /// Of one run of one side.
   package var secondsPerRun = 1.0
   /// Which engine, and how its ring is set up.
@@ -73,6 +78,10 @@ package struct FioDuel: Sendable {
   package struct Report: Codable, Hashable, Sendable {
     package let directory: String
     package let engine: String
+    /// Whether a thread of its own drives this engine, as in training.
+    package let hasIOThread: Bool
+    /// The memory node that this side's buffers and threads are bound to; nil where there is one.
+    package let node: Int?
     package let fioVersion: String
     package let isDirect: Bool
     package let fileBytes: Int
@@ -89,6 +98,8 @@ package struct FioDuel: Sendable {
     precondition(pairs > 0 && secondsPerRun > 0, "there is something to measure")
     guard let version = runCommand([fio.program, "--version"]) else { throw .noFio }
     let footprint = requestBytes * queueDepth
+    // fio's buffers are as large as ours.
+    try ProbeMemory.checkRoom(windowBytes: footprint, more: footprint)
     let site = try SwapSite(
       directory,
       SwapSetup(
@@ -100,7 +111,8 @@ package struct FioDuel: Sendable {
       results.append(try runPairs(name, share, site))
     }
     return Report(
-      directory: directory, engine: site.engine, fioVersion: trimmed(version.output[...]),
+      directory: directory, engine: site.engine, hasIOThread: site.lanes[0].hasIOThread,
+      node: site.lanes[0].node, fioVersion: trimmed(version.output[...]),
       isDirect: site.isDirect, fileBytes: site.scratch.byteCount, requestBytes: requestBytes,
       queueDepth: queueDepth, footprintBytes: footprint, secondsPerRun: secondsPerRun,
       results: results, notes: site.notes)

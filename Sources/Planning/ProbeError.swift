@@ -7,6 +7,8 @@ package enum ProbeError: Error, Sendable, CustomStringConvertible {
   case noDirectory(path: String)
   case noSpace(path: String, needed: Int, free: Int)
   case memory(MemoryError)
+  /// The machine has less memory than the buffers need.
+  case noMemory(needed: Int, available: Int)
   case disk(DiskError)
   case wrongData(path: String, offset: Int)
   case noFio
@@ -22,6 +24,9 @@ package enum ProbeError: Error, Sendable, CustomStringConvertible {
         + "\(ByteCount(free)) are free; give a smaller --size or a directory with more room"
     case .memory(let error):
       "cannot have the buffers: \(error); or give a smaller --footprint, --depth or --request-size"
+    case .noMemory(let needed, let available):
+      "the buffers need \(ByteCount(needed)) of memory, \(ByteCount(available)) are available: "
+        + "give a smaller --footprint, --depth or --request-size, or end other programs"
     case .disk(let error):
       error.description
     case .wrongData(let path, let offset):

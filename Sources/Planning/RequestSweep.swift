@@ -23,6 +23,29 @@ package struct RequestSweep: Sendable {
 
   package init(directory: String) { self.directory = directory }
 
+  /// A request size at a depth.
+  package typealias Shape = (requestBytes: Int, queueDepth: Int)
+
+  /// The cells to measure; there is one at least in what can be run.
+  package var shapes: [Shape] { allShapes.filter(Self.isMeasured) }
+
+  private var allShapes: [Shape] {
+    requestSizes.flatMap { size in queueDepths.map { (size, $0) } }
+  }
+
+  private static func isMeasured(_ shape: Shape) -> Bool {
+    shape.requestBytes * shape.queueDepth <= bytesUnderWayMax
+  }
+
+  /// Which cells are left out, if any, and why.
+  package var noteOfShapesLeftOut: String? {
+    let names = allShapes.filter { !Self.isMeasured($0) }
+      .map { "\(ByteCount($0.requestBytes)) x \($0.queueDepth)" }
+    guard !names.isEmpty else { return nil }
+    return "left out, since more than \(ByteCount(Self.bytesUnderWayMax)) would be under way at "
+      + "once: \(names.joined(separator: ", "))"
+  }
+
   /// One request size at one depth: medians over the rounds, sequential, GB/s.
   package struct Cell: Codable, Hashable, Sendable {
     package let requestBytes: Int
@@ -44,6 +67,8 @@ package struct RequestSweep: Sendable {
   package struct Report: Codable, Hashable, Sendable {
     package let directory: String
     package let engine: String
+    /// Whether a thread of its own drives the engine, as in training.
+    package let hasIOThread: Bool
     package let isDirect: Bool
     package let fileBytes: Int
     package let footprintBytes: Int
@@ -54,16 +79,20 @@ package struct RequestSweep: Sendable {
     package let notes: [String]
   }
 
+  /// - Throws: `ProbeError` when the directory is missing or too full, when memory is too small for
+  ///   the buffers, or when the disk fails.
   package func run() throws(ProbeError) -> Report {
-    let shapes = requestSizes.flatMap { size in queueDepths.map { (size, $0) } }
-      .filter { $0.0 * $0.1 <= Self.bytesUnderWayMax }
+    let shapes = self.shapes
     precondition(!shapes.isEmpty && rounds > 0, "there is something to measure")
-    let footprint = max(shapes.map { $0.0 * $0.1 }.max()!, footprintBytes ?? 0)
+    let footprint = max(
+      shapes.map { $0.requestBytes * $0.queueDepth }.max()!, footprintBytes ?? 0)
+    try ProbeMemory.checkRoom(windowBytes: footprint)
     let site = try SwapSite(
       directory,
       SwapSetup(
-        fileBytes: fileBytes, requestBytes: requestSizes.max()!, queueDepth: queueDepths.max()!,
-        windowBytes: footprint, engine: engine, seed: seed))
+        fileBytes: fileBytes, requestBytes: shapes.map(\.requestBytes).max()!,
+        queueDepth: shapes.map(\.queueDepth).max()!, windowBytes: footprint, engine: engine,
+        seed: seed))
     _ = try site.fill()
     let kinds = 3
     let turn = seconds / Double(shapes.count * kinds * rounds)
@@ -76,14 +105,16 @@ package struct RequestSweep: Sendable {
       footprint: footprint)
     let cells = shapes.enumerated().map { index, shape in
       Cell(
-        requestBytes: shape.0, queueDepth: shape.1, read: rates[kinds * index],
+        requestBytes: shape.requestBytes, queueDepth: shape.queueDepth, read: rates[kinds * index],
         write: rates[kinds * index + 1], mix: rates[kinds * index + 2])
     }
     let (best, recommended) = Self.choose(cells)
     return Report(
-      directory: directory, engine: site.engine, isDirect: site.isDirect,
-      fileBytes: site.scratch.byteCount, footprintBytes: footprint, rounds: rounds,
-      cells: cells, best: best, recommended: recommended, notes: site.notes)
+      directory: directory, engine: site.engine, hasIOThread: site.lanes[0].hasIOThread,
+      isDirect: site.isDirect, fileBytes: site.scratch.byteCount, footprintBytes: footprint,
+      rounds: rounds,
+      cells: cells, best: best, recommended: recommended,
+      notes: site.notes + [noteOfShapesLeftOut].compactMap(\.self))
   }
 
   /// The fastest cell, judged by the mean of its rates as shares of the best of each kind, and the

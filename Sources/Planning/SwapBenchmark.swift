@@ -1,7 +1,8 @@
 import Base
 package import DirectIO
 
-/// Measures how fast directories' drives swap, through the engine that training uses.
+/// Measures how fast directories' drives swap, through the engine that training uses; as there, a
+/// thread of its own drives it where `engine.hasThread` says so.
 ///
 /// A scratch file of random data is written once and then read and written in rounds: every round
 /// runs every load, so that a change of the machine's mood hits all alike. At the end the engine
@@ -35,10 +36,14 @@ package struct SwapBenchmark: Sendable {
     roundUp(max(footprintBytes ?? 0, queueDepth * requestBytes), to: requestBytes)
   }
 
-  /// - Throws: `ProbeError` when a directory is missing or too full, when the disk fails, or when
-  ///   it does not give back what was written.
+  /// - Throws: `ProbeError` when a directory is missing or too full, when memory is too small for
+  ///   the buffers, when the disk fails, or when it does not give back what was written.
   package func run() throws(ProbeError) -> SwapReport {
     precondition(!directories.isEmpty && rounds > 0, "there is something to measure")
+    // Plain calls have buffers of their own.
+    try ProbeMemory.checkRoom(
+      windowBytes: footprint, sites: directories.count,
+      more: pattern == .all ? RawLoop.threadCount * requestBytes : 0)
     let setup = SwapSetup(
       fileBytes: max(fileBytes, roundUp(recordBytes, to: requestBytes)),
       requestBytes: requestBytes, queueDepth: queueDepth, windowBytes: footprint,

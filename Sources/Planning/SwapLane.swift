@@ -61,6 +61,8 @@ final class SwapLane {
 
   var disk: any Disk { access.disk }
   var isDirect: Bool { access.disk.isDirect(access.file) }
+  /// Whether a thread of its own drives the disk.
+  var hasIOThread: Bool { access.disk is BackgroundDisk }
 
   private var access: (disk: any Disk, file: DiskFile) {
     guard let opened else { preconditionFailure("the lane is open") }

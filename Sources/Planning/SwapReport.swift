@@ -55,6 +55,8 @@ package struct SwapReport: Codable, Hashable, Sendable {
   package struct Path: Codable, Hashable, Sendable {
     package let directory: String
     package let engine: String
+    /// Whether a thread of its own drives the engine, as in training.
+    package let hasIOThread: Bool
     package let isDirect: Bool
     package let scratchBytes: Int
     /// The first time each block was written, and again.
@@ -63,7 +65,7 @@ package struct SwapReport: Codable, Hashable, Sendable {
     /// What was written first, and what was written last, read just after.
     package let oldestReadGbps: Double
     package let newestReadGbps: Double
-    /// Whether figures are those of a cache of the host, or of the drive.
+    /// Whether figures are probably those of a cache of the host, or of the drive.
     package let isHostCache: Bool
     package let notes: [String]
     /// Pages of 4 KiB that were read and compared with what had been written.

@@ -102,7 +102,8 @@ final class SwapRounds {
 // MARK: - Caches
 
 extension SwapRounds {
-  /// From so many times the speed of the first write on, a rewrite did not go to the drive.
+  /// From so many times the speed of the first write on, a rewrite probably did not go to the
+  /// drive. No proof: the first write into an extent also makes the file system mark it written.
   private static let cacheFactor = 1.8
 
   /// What the first use of a file shows, GB/s.
@@ -116,7 +117,9 @@ extension SwapRounds {
   private func fresh(_ site: SwapSite) throws(ProbeError) -> FreshFile {
     let written = try site.fill()
     let size = site.scratch.byteCount
-    let part = max(benchmark.requestBytes, size / 8)
+    // Whole requests, as the file is: reads past the page cache begin and end at pages.
+    let unit = benchmark.requestBytes
+    let part = max(unit, size / 8 / unit * unit)
     let load = Load(
       .sequential, writeShare: 0, requestBytes: benchmark.requestBytes,
       queueDepth: benchmark.queueDepth)
@@ -144,13 +147,14 @@ extension SwapRounds {
     if isCachedWrite, let rewrite {
       notes.append(
         "writing again is \(fixed(rewrite / fresh.firstWrite, 1)) times as fast as the first "
-          + "write: the figures are the host's cache, not the drive")
+          + "write: probably the figures are the host's cache, not the drive; or first writes "
+          + "are slow, since the file system marks their extents as written")
     }
     if isCachedRead {
       let factor = fixed(fresh.newestRead / fresh.oldestRead, 1)
       notes.append(
         "what was written last reads \(factor) times as fast as what was written first: reads "
-          + "after writes are the host's cache, not the drive")
+          + "after writes are probably the host's cache, not the drive")
     }
     let (size, depth, seed) = (benchmark.requestBytes, benchmark.queueDepth, benchmark.seed)
     let verified = try lane.perform {
@@ -159,8 +163,9 @@ extension SwapRounds {
         path: site.scratch.path, seed: seed)
     }.get()
     return SwapReport.Path(
-      directory: site.directory, engine: site.engine, isDirect: site.isDirect,
-      scratchBytes: site.scratch.byteCount, firstWriteGbps: fresh.firstWrite, rewriteGbps: rewrite,
+      directory: site.directory, engine: site.engine, hasIOThread: lane.hasIOThread,
+      isDirect: site.isDirect, scratchBytes: site.scratch.byteCount,
+      firstWriteGbps: fresh.firstWrite, rewriteGbps: rewrite,
       oldestReadGbps: fresh.oldestRead, newestReadGbps: fresh.newestRead,
       isHostCache: isCachedWrite || isCachedRead, notes: notes, pagesChecked: verified.pages,
       checksum: verified.checksum)

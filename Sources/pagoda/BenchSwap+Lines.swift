@@ -1,6 +1,11 @@
 import Base
 import Planning
 
+/// An engine, and who drives it.
+private func engineName(_ engine: String, _ hasIOThread: Bool) -> String {
+  hasIOThread ? "\(engine) on a thread of its own" : engine
+}
+
 /// A swap report as a table.
 func swapLines(_ report: SwapReport) -> [String] {
   let head = [
@@ -37,7 +42,8 @@ func swapLines(_ report: SwapReport) -> [String] {
 private func pathLines(_ path: SwapReport.Path) -> [String] {
   let rewrite = path.rewriteGbps.map { ", again \(fixed($0, 2))" } ?? ""
   return [
-    "\(path.directory): \(path.engine)\(path.isDirect ? " with O_DIRECT" : ""), "
+    "\(path.directory): \(engineName(path.engine, path.hasIOThread))"
+      + "\(path.isDirect ? " with O_DIRECT" : ""), "
       + "\(ByteCount(path.scratchBytes)) of random data, first write "
       + "\(fixed(path.firstWriteGbps, 2)) GB/s\(rewrite); \(path.pagesChecked) pages compared, "
       + "checksum \(String(path.checksum, radix: 16))"
@@ -63,7 +69,8 @@ private func row(_ job: SwapReport.Job, _ ceiling: SwapReport.Ceiling?) -> [Stri
 /// A sweep as three heat maps and a recommendation.
 func sweepLines(_ report: RequestSweep.Report) -> [String] {
   var lines = [
-    "\(report.directory): \(report.engine)\(report.isDirect ? " with O_DIRECT" : ""), "
+    "\(report.directory): \(engineName(report.engine, report.hasIOThread))"
+      + "\(report.isDirect ? " with O_DIRECT" : ""), "
       + "\(ByteCount(report.fileBytes)), rotating through "
       + "\(ByteCount(report.footprintBytes)) of memory; \(report.rounds) interleaved rounds, "
       + "median GB/s"
@@ -107,15 +114,32 @@ func duelLines(_ report: FioDuel.Report) -> [String] {
     ]
   }
   return [
-    "\(report.directory): \(report.engine) against \(report.fioVersion) (io_uring"
+    "\(report.directory): \(engineName(report.engine, report.hasIOThread)) against "
+      + "\(report.fioVersion) (io_uring"
       + "\(report.isDirect ? ", direct=1" : "")), \(report.results[0].ours.count) interleaved pairs "
       + "of \(fixed(report.secondsPerRun, 1)) s",
     "equal: file (\(ByteCount(report.fileBytes)), sequential), requests of "
       + "\(ByteCount(report.requestBytes)), \(report.queueDepth) at once, "
-      + "\(ByteCount(report.footprintBytes)) of buffers, random data, one thread, no fsync inside",
+      + "\(ByteCount(report.footprintBytes)) of buffers, random data, one thread that asks, no fsync inside",
   ] + report.notes.map { "note: \($0)" } + table([head] + rows) + [
     "ratios: medians over the pairs of pagoda divided by fio",
     "not equal unless --fio-option makes it so: pagoda's buffers are locked, registered and on huge "
       + "pages where there are some; fio's are on small pages and looked up for every request",
-  ]
+  ] + unequalPlaces(report)
+}
+
+/// What the machine and the flags make unequal besides.
+private func unequalPlaces(_ report: FioDuel.Report) -> [String] {
+  var lines: [String] = []
+  if report.hasIOThread {
+    lines.append(
+      "not equal: pagoda's ring has a thread beside the one that asks; fio has one thread")
+  }
+  if let node = report.node {
+    lines.append(
+      "not equal: pagoda is pinned to the processors of node \(node) with its buffers in that node's "
+        + "memory; fio is not, unless --fio-option numa_cpu_nodes=\(node) --fio-option "
+        + "numa_mem_policy=bind:\(node) binds it")
+  }
+  return lines
 }

@@ -72,7 +72,7 @@ private func exitStatus(of error: ProbeError) -> Int32 {
   switch error {
   case .noDirectory, .noFio: ExitStatus.missingInput
   case .noSpace: ExitStatus.cannotCreate
-  case .memory: ExitStatus.refusedBySystem
+  case .memory, .noMemory: ExitStatus.refusedBySystem
   case .disk, .wrongData, .fio: ExitStatus.inputOutput
   }
 }

@@ -1,3 +1,4 @@
+import DirectIO
 import Foundation
 import Planning
 import Testing
@@ -22,8 +23,11 @@ import Testing
   @Test(.enabled(if: isInstalled, "fio is not installed"))
   func bothSidesMove() throws {
     let directory = ScratchDirectory()
-    let report = try duel(directory.path).run()
+    var duel = self.duel(directory.path)
+    duel.engine.hasThread = true
+    let report = try duel.run()
     #expect(directory.remove(), "the scratch file is gone")
+    #expect(report.hasIOThread == (report.engine != "threads"))
     #expect(report.results.map(\.name) == ["read", "write", "mix"])
     #expect(report.fioVersion.hasPrefix("fio-") && report.footprintBytes == 1 << 20)
     for result in report.results {

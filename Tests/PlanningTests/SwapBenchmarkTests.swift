@@ -51,6 +51,52 @@ import Testing
     #expect(report.footprintBytes == 8 * 64 << 10)
   }
 
+  /// An eighth of the file is neither whole requests nor whole pages.
+  @Test func requestsNeedNotDivideTheFileEvenly() throws {
+    let directory = ScratchDirectory()
+    var benchmark = tiny([directory.path])
+    benchmark.requestBytes = 12 << 10
+    benchmark.recordBytes = 12 << 10
+    benchmark.fileBytes = 25 * 12 << 10
+    let path = try #require(try benchmark.run().paths.first)
+    #expect(directory.remove(), "the scratch file is gone")
+    #expect(path.scratchBytes == 25 * 12 << 10)
+    #expect(path.oldestReadGbps > 0 && path.newestReadGbps > 0)
+  }
+
+  /// As in training; threads go on by themselves.
+  @Test(arguments: [EnginePreference.automatic, .threads])
+  func aThreadOfItsOwnDrivesTheRing(_ preference: EnginePreference) throws {
+    let directory = ScratchDirectory()
+    var benchmark = tiny([directory.path])
+    benchmark.engine = DiskSettings(engine: preference)
+    #expect(try benchmark.run().paths.allSatisfy { !$0.hasIOThread })
+    benchmark.engine.hasThread = true
+    let report = try benchmark.run()
+    #expect(directory.remove(), "the scratch file is gone")
+    let path = try #require(report.paths.first)
+    #expect(path.hasIOThread == (path.engine != "threads") && path.pagesChecked > 0)
+    #expect(report.jobs.allSatisfy { $0.rate.low > 0 && $0.cpuSecondsPerGB > 0 })
+  }
+
+  @Test func buffersBeyondTheMemoryAreRefusedBeforeAnythingIsMade() throws {
+    let directory = ScratchDirectory()
+    for directories in [[directory.path], [directory.path, "/tmp"]] {
+      var benchmark = tiny(directories)
+      for bytes in [1 << 50, 1 << 62] {
+        benchmark.footprintBytes = bytes
+        let error = try #require(#expect(throws: ProbeError.self) { try benchmark.run() })
+        guard case .noMemory(let needed, let available) = error else {
+          Issue.record("\(error)")
+          return
+        }
+        #expect(needed >= bytes && available < needed)
+        #expect(error.description.contains("give a smaller --footprint, --depth or"))
+      }
+    }
+    #expect(directory.remove())
+  }
+
   @Test func severalPathsAreMeasuredAloneAndTogether() throws {
     let directories = [ScratchDirectory(), ScratchDirectory()]
     var benchmark = tiny(directories.map(\.path))

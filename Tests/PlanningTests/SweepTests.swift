@@ -1,3 +1,4 @@
+import DirectIO
 import Planning
 import Testing
 
@@ -32,6 +33,32 @@ import Testing
     #expect(report.cells.allSatisfy { $0.read > 0 && $0.write > 0 && $0.mix > 0 })
     #expect(report.cells.contains(report.best) && report.cells.contains(report.recommended))
     #expect(report.footprintBytes == 32 << 20)
+    #expect(report.notes.contains { $0.hasSuffix("under way at once: 1 MiB x 512") })
+  }
+
+  /// Sizes and depths of cells that are left out do not count.
+  @Test func aRequestThatIsTooLargeIsLeftOutByName() throws {
+    let directory = ScratchDirectory()
+    var sweep = RequestSweep(directory: directory.path)
+    sweep.fileBytes = 1 << 20
+    sweep.seconds = 0.05
+    sweep.requestSizes = [4 << 10, 512 << 20]
+    sweep.queueDepths = [1]
+    sweep.engine.hasThread = true
+    let report = try sweep.run()
+    #expect(directory.remove(), "the scratch file is gone")
+    #expect(report.cells.map(\.requestBytes) == [4 << 10] && report.fileBytes == 1 << 20)
+    #expect(report.footprintBytes == 4 << 10)
+    #expect(report.notes.contains { $0.hasSuffix("under way at once: 512 MiB x 1") })
+    #expect(report.hasIOThread == (report.engine != "threads"))
+
+    sweep.requestSizes = [512 << 20]
+    #expect(sweep.shapes.isEmpty)
+    sweep.requestSizes = [4 << 10]
+    #expect(sweep.noteOfShapesLeftOut == nil)
+    sweep.footprintBytes = 1 << 50
+    let error = #expect(throws: ProbeError.self) { try sweep.run() }
+    #expect(error?.description.hasPrefix("the buffers need ") == true)
   }
 
   /// One lucky round is no reason to leave what suits most drives.

@@ -114,7 +114,8 @@ import Testing
 
   @Test func usageErrorsShowTheUsage() throws {
     let wrong = [
-      ["--seconds", "0"], ["--request-size", "1000"], ["--request-size", ","], ["--depth", "0"],
+      ["--seconds", "0"], ["--seconds", "inf"], ["--seconds", "1e300"], ["--request-size", "1000"],
+      ["--request-size", ","], ["--depth", "0"],
       ["--depth", "1,2"], ["--write-share", "1.5"], ["--pattern", "sideways"], ["--pairs", "0"],
       ["--record", "5000"], ["--sweep", "--fio"], ["--fio", "--footprint", "1GiB"],
       ["--engine", "steam"],
@@ -124,5 +125,74 @@ import Testing
       ending.expect(64, "Usage: pagoda bench swap")
       #expect(ending.output.isEmpty)
     }
+  }
+
+  /// What would be ignored, or never end, is refused by a sentence.
+  @Test(arguments: [
+    ("--write-share 0.3", "--write-share goes with --pattern mix"),
+    ("--pattern read --write-share 0.3", "--write-share goes with --pattern mix"),
+    ("--layout sequential --record 1MiB", "--record does not go with --layout sequential"),
+    ("--pairs 3", "--pairs goes with --fio"),
+    ("--sweep --pairs 3", "--pairs goes with --fio"),
+    ("--sweep --pattern mix", "--pattern does not go with --sweep"),
+    ("--sweep --layout records", "--layout does not go with --sweep"),
+    ("--sweep --record 1MiB", "--record does not go with --sweep"),
+    ("--sweep --write-share 0.5", "--write-share does not go with --sweep"),
+    ("--fio --pattern mix", "--pattern does not go with --fio"),
+    ("--fio --layout records", "--layout does not go with --fio"),
+    ("--fio --record 1MiB", "--record does not go with --fio"),
+    ("--fio --write-share 0.5", "--write-share does not go with --fio"),
+    ("--fio --rounds 3", "--rounds does not go with --fio"),
+    ("--fio --seconds 0.1", "less than 10 ms for each of 48 runs of --fio"),
+    ("--path /tmp --path /tmp/../tmp/", "--path /tmp/../tmp/ is given twice"),
+    ("--engine threads --io-thread", "--io-thread is for io_uring"),
+    ("--engine threads --ring polled", "--ring is for io_uring"),
+    ("--rounds 1000000000000", "--rounds must be from 1 to 1000"),
+    ("--fio --pairs 9223372036854775807", "--pairs must be from 1 to 1000"),
+    (
+      "--sweep --request-size 512MiB --depth 1",
+      "nothing to measure: give a smaller --request-size or --depth; left out, since more than 256"
+    ),
+  ])
+  func aFlagThatWouldBeIgnoredIsRefused(_ flags: String, _ reason: String) throws {
+    let ending = try Pagoda.run(["bench", "swap"] + flags.split(separator: " ").map(String.init))
+    ending.expect(64, reason)
+    #expect(ending.output.isEmpty)
+  }
+
+  @Test func cellsThatAreTooLargeAreLeftOutByName() throws {
+    let ending = try bench(
+      "--sweep", "--seconds", "0.1", "--request-size", "4KiB,512MiB", "--depth", "1")
+    ending.expect(0)
+    #expect(ending.output.contains("would be under way at once: 512 MiB x 1"))
+    #expect(ending.output.contains("* best: requests of 4 KiB, 1 at once"))
+    try expectNothingLeft()
+  }
+
+  @Test func buffersBeyondTheMemoryAreRefused() throws {
+    for flags in [["--footprint", "1000TiB"], ["--request-size", "1GiB", "--depth", "4096"]] {
+      let all = ["bench", "swap", "--path", drive, "--size", "16MiB"] + flags
+      try Pagoda.run(all).expect(
+        71, "the buffers need ", "are available: give a smaller --footprint, --depth or")
+    }
+    try expectNothingLeft()
+  }
+
+  /// As training drives it; the report says so.
+  @Test func aThreadOfItsOwnIsNamed() throws {
+    let shape = ["--seconds", "0.3", "--request-size", "64KiB", "--depth", "4", "--io-thread"]
+    let arguments = ["bench", "swap", "--path", drive, "--size", "16MiB"] + shape
+    for more in [["--pattern", "read", "--layout", "sequential"], ["--sweep"]] {
+      let text = try Pagoda.run(arguments + more)
+      text.expect(0)
+      let isThreads = text.output.contains("threads instead of io_uring")
+      #expect(text.output.contains("\(drive): io_uring on a thread of its own") != isThreads)
+    }
+    let own = try #require(
+      try object(try Pagoda.run(arguments + ["--pattern", "read", "--json"]))["pagoda"]
+        as? [String: Any])
+    let path = try #require((own["paths"] as? [[String: Any]])?.first)
+    #expect(path["has_io_thread"] as? Bool == (path["engine"] as? String != "threads"))
+    try expectNothingLeft()
   }
 }
