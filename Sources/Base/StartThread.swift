@@ -3,8 +3,11 @@ package import Glibc
 /// Starts a thread that runs `body` and ends. It begins on the processors of the caller, who joins
 /// or detaches it.
 ///
+/// - Parameter name: what the kernel shows, at most 15 bytes.
 /// A process that may not have a handful of threads cannot do its work: refusal is a trap.
-package func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
+package func startThread(
+  _ name: String, _ body: @escaping @Sendable () -> Void
+) -> pthread_t {
   var thread = pthread_t()
   let context = unsafe Unmanaged.passRetained(ThreadBody(body)).toOpaque()
   let code = unsafe pthread_create(
@@ -14,6 +17,7 @@ package func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
       return nil
     }, context)
   precondition(code == 0, "no thread to be had (errno \(code)): raise `ulimit -u`")
+  unsafe _ = pthread_setname_np(thread, name)
   return thread
 }
 

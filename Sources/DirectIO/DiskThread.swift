@@ -8,6 +8,9 @@ package protocol SleepingDisk: Disk {
   func sleep()
 }
 
+/// What tools that list threads call those of disks.
+let diskThreadName = "disk"
+
 /// The thread of a `BackgroundDisk`, and what passes between it and the owner.
 ///
 /// @unchecked Sendable: every mutable field is read and written under `mutex`, but for the disk,
@@ -46,7 +49,7 @@ package protocol SleepingDisk: Disk {
   /// Starts the thread, which runs on the processors of its maker.
   /// - Parameter makeDisk: makes the disk; its lanes raise the event that it is given.
   func start(_ makeDisk: @escaping @Sendable (EventDescriptor) -> any SleepingDisk) -> pthread_t {
-    startThread { self.run(makeDisk(self.event)) }
+    startThread(diskThreadName) { self.run(makeDisk(self.event)) }
   }
 }
 

@@ -38,9 +38,9 @@ import PinnedMemory
     unsafe mutex.deallocate()
   }
 
-  /// Starts `count` threads, each of which keeps the pool alive until `stop`.
+  /// Starts `count` threads on the processors of the caller, each of which keeps the pool alive until `stop`.
   func start(_ count: Int) -> [pthread_t] {
-    (0..<count).map { _ in startThread { self.work() } }
+    (0..<count).map { _ in startThread(diskThreadName) { self.work() } }
   }
 
   /// Lets the threads finish what is queued and end.

@@ -89,7 +89,7 @@ import Synchronization
   /// - Parameter processors: where the thread may run; nil leaves it to the kernel.
   func start(_ worker: Int, on processors: [Int]?) {
     threads.append(
-      startThread {
+      startThread("worker") {
         if let processors { Affinity.restrict(to: processors) }
         self.serve(worker)
       })

@@ -15,7 +15,7 @@ import Glibc
   /// - Parameter cpus: the processors to run on; empty leaves that to the kernel.
   init(cpus: [Int]) {
     self.cpus = cpus
-    pthread_detach(startThread { self.loop() })
+    pthread_detach(startThread("lane") { self.loop() })
   }
 
   /// Ends the thread; only when nothing is under way.

@@ -42,7 +42,7 @@ import Synchronization
     let loop = RawLoop(
       file, requestBytes: requestBytes, isWrite: isWrite, memory,
       deadline: start + UInt64(seconds * 1e9))
-    let threads = (0..<threadCount).map { _ in startThread { loop.work() } }
+    let threads = (0..<threadCount).map { _ in startThread("ceiling") { loop.work() } }
     for thread in threads { pthread_join(thread, nil) }
     let nanoseconds = monotonicNanoseconds() - start
     return (

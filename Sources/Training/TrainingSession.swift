@@ -55,6 +55,9 @@ package struct TrainingSession: ~Copyable {
     let evaluation = try EvaluationSet(
       corpus, limits, maxTokens: config.evaluation.max_tokens, config)
     let drives = try DriveSettings(config, paths: storePaths, profiles: profiles)
+    // Threads start where their maker may run: pinned first, the disk's stay beside its memory.
+    let nodes = NodeUse(config)
+    let pin = nodes.pinCaller()
     let (disk, note) = openDisk(drives.disk)
     let store = try Store.open(
       StoreConfiguration(
@@ -65,8 +68,6 @@ package struct TrainingSession: ~Copyable {
     if beginning == .resume && store.generation == nil {
       throw TrainingError.nothingToResume(path: storePaths[0])
     }
-    let nodes = NodeUse(config)
-    let pin = nodes.pinCaller()
     let workers = Workers(count: geometry.threads, groups: nodes.workerGroups)
     var pager = try Pager(
       store: store, frames: plan.frames,

@@ -30,10 +30,11 @@ package struct Translator: ~Copyable {
     let ledger = MemoryLedger(ceiling: memory)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
-    let store = try config.storedRun(in: run)
-    guard store.generation != nil else { throw TrainingError.nothingToResume(path: run.path) }
+    // Threads start where their maker may run: pinned first, the disk's stay beside its memory.
     let nodes = NodeUse(config)
     let pin = nodes.pinCaller()
+    let store = try config.storedRun(in: run)
+    guard store.generation != nil else { throw TrainingError.nothingToResume(path: run.path) }
     let workers = Workers(count: geometry.threads, groups: nodes.workerGroups)
     var pager = try Pager(
       store: store, frames: plan.frames,
