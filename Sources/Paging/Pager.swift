@@ -96,6 +96,8 @@ package struct Pager: ~Copyable {
       weights.locks + state.locks, wantedBytes: weights.byteCount + state.byteCount)
     return [lock.remedy].compactMap { $0 } + weights.placementNotes + state.placementNotes
   }
+  /// Where the pages of the pools are now, by region.
+  package var places: [RegionPlace] { weights.pool.places + state.pool.places }
   /// Visits planned and not yet taken.
   package var plannedCount: Int { visits.count }
 }

@@ -1,6 +1,16 @@
 package import Base
 import Glibc
 
+/// Where a region was asked to be, and where it was when that was asked.
+package struct RegionPlace: Sendable {
+  package let name: String
+  package let byteCount: Int
+  package let hugeBytes: Int
+  package let placement: MemoryPlacement
+  /// nil where the kernel does not say.
+  package let census: PageCensus?
+}
+
 /// One mapping of anonymous memory: present, on the nodes asked for, locked where the process may
 /// lock, on huge pages where the machine gives them.
 ///
@@ -53,6 +63,13 @@ import Glibc
   }
 
   deinit { mapping.unmap() }
+
+  /// Its pages counted anew.
+  package var place: RegionPlace {
+    RegionPlace(
+      name: name, byteCount: memory.byteCount, hugeBytes: hugeBytes, placement: placement,
+      census: PageCensus.of(memory))
+  }
 
   /// Bytes that are on huge pages now.
   package var hugeBytes: Int { unsafe min(memory.byteCount, hugePageBytes(around: memory.address)) }

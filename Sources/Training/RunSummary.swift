@@ -1,6 +1,8 @@
+import Base
 import Corpus
 import DirectIO
 import Foundation
+import PinnedMemory
 
 /// What a run came to: printed at its end and kept as `summary.json`.
 // Names are the keys of the file.
@@ -11,6 +13,28 @@ package struct RunSummary: Codable, Sendable {
     package let path: String
     package let read_bytes: Int
     package let write_bytes: Int
+  }
+
+  /// Where a region of its page pools was asked to be, and was at its end.
+  package struct Pool: Codable, Sendable {
+    package let name: String
+    package let bytes: Int
+    /// Of `bytes`, on huge pages.
+    package let huge_bytes: Int
+    /// `node`, `interleave`, or `any` where the kernel decided.
+    package let policy: String
+    /// Those asked for.
+    package let nodes: [Int]
+    /// Pages of 4 KiB by node, counted one by one; nil where the kernel does not say.
+    package let pages_by_node: [String: Int]?
+    /// Pages on no node.
+    package let absent_pages: Int?
+  }
+
+  /// A part of the memory budget.
+  package struct Grant: Codable, Sendable {
+    package let name: String
+    package let bytes: Int
   }
 
   package struct Translations: Codable, Sendable {
@@ -61,6 +85,8 @@ package struct RunSummary: Codable, Sendable {
   package let read_bytes: Int
   package let write_bytes: Int
   package let paths: [Path]
+  package let pools: [Pool]
+  package let memory: [Grant]
   package let hit_rate: Double
   package let stall_share: Double
   package let translations: Translations?
@@ -94,6 +120,8 @@ package struct RunSummary: Codable, Sendable {
         path: $0.directory, read_bytes: $0.counters.bytesRead,
         write_bytes: $0.counters.bytesWritten)
     }
+    pools = outcome.pools.map { Pool($0) }
+    memory = outcome.memory.map { Grant(name: $0.name, bytes: $0.bytes) }
     hit_rate = Double(progress.hits) / Double(max(1, progress.visits))
     stall_share = progress.stallSeconds / max(progress.seconds, 1e-9)
     translations =
@@ -109,6 +137,25 @@ package struct RunSummary: Codable, Sendable {
     try writing(path) {
       try encoder.encode(self).write(to: URL(fileURLWithPath: path), options: .atomic)
     }
+  }
+}
+
+extension RunSummary.Pool {
+  fileprivate init(_ place: RegionPlace) {
+    name = place.name
+    bytes = place.byteCount
+    huge_bytes = place.hugeBytes
+    policy =
+      switch place.placement {
+      case .anywhere: "any"
+      case .node: "node"
+      case .interleaved: "interleave"
+      }
+    nodes = place.placement.nodes
+    pages_by_node = place.census.map { census in
+      Dictionary(uniqueKeysWithValues: census.pagesByNode.map { (String($0.key), $0.value) })
+    }
+    absent_pages = place.census?.absentPages
   }
 }
 

@@ -2,6 +2,7 @@ package import Base
 import Corpus
 package import DirectIO
 import Foundation
+package import PinnedMemory
 package import Storage
 
 /// What a run tells whoever watches it.
@@ -27,6 +28,10 @@ package struct TrainingOutcome: Sendable {
   package let denseParameters: Int
   /// What this process moved on each path of the store.
   package let paths: [PathCounters]
+  /// Where the pages of its pools were at the end.
+  package let pools: [RegionPlace]
+  /// What the memory ceiling was shared out to.
+  package let memory: [MemoryLedger.Grant]
 }
 
 /// Runs steps until the last one or until asked to stop; measures, evaluates and commits on the
@@ -105,7 +110,8 @@ package struct Trainer {
       evaluations: log.evaluations, unigramEntropy: session.unigramEntropy,
       unigramLossByTask: session.unigramLossByTask,
       expertStateBytes: session.expertStateBytes, expertParameters: session.expertParameters,
-      denseParameters: session.denseParameters, paths: session.store.disk.pathCounters)
+      denseParameters: session.denseParameters, paths: session.store.disk.pathCounters,
+      pools: session.poolPlaces, memory: session.ledger.grants)
   }
 
   /// Checks that the run in the directory, if there is one, is this one, and finds its store where

@@ -6,7 +6,7 @@ import Layers
 import Models
 import Optimizers
 import Paging
-import PinnedMemory
+package import PinnedMemory
 package import Storage
 
 /// A run held open: corpus, disk, store, model and pager, and the step that ties them together.
@@ -159,6 +159,8 @@ extension TrainingSession {
     return report
   }
 
+  /// Where the pages of the pools are now, by region.
+  package var poolPlaces: [RegionPlace] { step.pager.places }
   package var unigramEntropy: Double { evaluation.unigramEntropy }
   package var unigramLossByTask: [String: Double] { evaluation.unigramLossByTask }
   package var expertStateBytes: Int { geometry.shape.expertBlocks * geometry.record.recordBytes }

@@ -29,7 +29,7 @@ import Training
       "run", "steps", "tokens", "training_seconds", "expert_parameters", "dense_parameters",
       "expert_state_bytes", "heldout_loss", "heldout_losses", "heldout_loss_by_task",
       "unigram_entropy", "read_bytes", "write_bytes", "hit_rate", "stall_share", "translations",
-      "peak_rss_bytes", "memory_budget_bytes",
+      "paths", "pools", "memory", "peak_rss_bytes", "memory_budget_bytes",
     ]
     #expect(promised.isSubset(of: fields.keys))
     #expect(try workplace.bytes("run/summary.json").count > 0)
@@ -46,6 +46,21 @@ import Training
     // Steps write while they run, or leave it to the commits; the summary has both.
     #expect(summary.write_bytes > metrics.reduce(0) { $0 + $1.write_bytes })
     #expect(summary.write_bytes >= summary.expert_state_bytes)
+    expectPools(summary)
+  }
+
+  /// The pools are what was granted for frames, and no page of them is missing.
+  private func expectPools(_ summary: RunSummary) {
+    let granted = summary.memory.filter { $0.name.hasSuffix(" frames") }
+    #expect(Set(granted.map(\.name)) == ["weight frames", "state frames"])
+    #expect(
+      summary.pools.reduce(0) { $0 + $1.bytes } == granted.reduce(0) { $0 + $1.bytes })
+    #expect(summary.memory.reduce(0) { $0 + $1.bytes } <= summary.memory_budget_bytes)
+    for pool in summary.pools {
+      // A container may forbid the question.
+      guard let pages = pool.pages_by_node else { continue }
+      #expect(pool.absent_pages == 0 && pages.values.reduce(0, +) * 4096 == pool.bytes)
+    }
   }
 
   @Test func everyLineOfMetricsHasThePromisedKeys() throws {
