@@ -153,7 +153,7 @@ package struct MemoryProbe {
   private func report(
     _ memories: [Memory], _ samples: [[Sample]], _ bytes: Int, _ cacheBytes: Int?, _ sums: [Double]
   ) -> MemoryReport {
-    func rate(_ times: [Double], _ arrays: Int) -> MemoryReport.Rate {
+    func rate(_ times: [Double], _ arrays: Int) -> Rate {
       .init(times.map { Double(arrays * bytes) / $0 / 1e9 })
     }
     var cells = samples[...]

@@ -3,21 +3,6 @@ import Base
 /// What `pagoda bench memory` found. Rates are GB/s with GB = 1e9 bytes, counted as STREAM does:
 /// bytes read plus bytes written by the program, not what caches fetch beside.
 package struct MemoryReport: Codable, Hashable, Sendable {
-  /// A rate over the rounds of a run: its median and its extremes.
-  package struct Rate: Codable, Hashable, Sendable {
-    package let median: Double
-    package let low: Double
-    package let high: Double
-
-    /// - Parameter samples: GB/s of each round, at least one.
-    package init(_ samples: [Double]) {
-      precondition(!samples.isEmpty, "a rate is measured at least once")
-      let sorted = samples.sorted()
-      median = (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
-      (low, high) = (sorted[0], sorted[sorted.count - 1])
-    }
-  }
-
   /// The memory of one node, seen from the processors of one.
   package struct Row: Codable, Hashable, Sendable {
     package let processorNode: Int

@@ -1,20 +1,5 @@
 /// What `pagoda bench swap` found. Rates are GB/s with GB = 1e9 bytes.
 package struct SwapReport: Codable, Hashable, Sendable {
-  /// A rate over the rounds of a run: its median and its extremes.
-  package struct Rate: Codable, Hashable, Sendable {
-    package let median: Double
-    package let low: Double
-    package let high: Double
-
-    /// - Parameter samples: one of each round, at least one.
-    package init(_ samples: [Double]) {
-      precondition(!samples.isEmpty, "a rate is measured at least once")
-      median = Planning.median(samples)
-      low = samples.min()!
-      high = samples.max()!
-    }
-  }
-
   /// The reads, or the writes, of a job in all rounds together.
   package struct Side: Codable, Hashable, Sendable {
     package let bytes: Int

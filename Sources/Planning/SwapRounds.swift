@@ -188,7 +188,7 @@ extension SwapRounds {
     return SwapReport.Job(
       name: loads[index].name, paths: groups[group].paths, node: groups[group].node,
       writeShare: load.writeShare, recordBytes: recordBytes,
-      rate: SwapReport.Rate(rates[group][index]),
+      rate: Rate(rates[group][index]),
       read: SwapReport.Side(
         bytes: run.tally.readBytes, requests: run.tally.reads, seconds: seconds,
         latency: run.latencies.readSummary),
@@ -203,8 +203,8 @@ extension SwapRounds {
     guard measuresCeiling else { return [] }
     return zip(sites, ceilings).map { site, rates in
       SwapReport.Ceiling(
-        path: site.directory, threads: RawLoop.threadCount, read: SwapReport.Rate(rates.reads),
-        write: SwapReport.Rate(rates.writes))
+        path: site.directory, threads: RawLoop.threadCount, read: Rate(rates.reads),
+        write: Rate(rates.writes))
     }
   }
 }

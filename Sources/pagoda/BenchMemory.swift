@@ -53,7 +53,7 @@ struct BenchMemory: ParsableCommand {
   }
 
   private func lines(_ report: MemoryReport) -> [String] {
-    func cell(_ rate: MemoryReport.Rate) -> String {
+    func cell(_ rate: Rate) -> String {
       "\(fixed(rate.median, 1)) (\(fixed(rate.low, 1))-\(fixed(rate.high, 1)))"
     }
     let head = [

@@ -43,7 +43,7 @@ struct FioShape: Encodable {
       let node: Int?
       let writeShare: Double
       let recordBytes: Int?
-      let gbps: SwapReport.Rate
+      let gbps: Rate
       let cpuSecondsPerGB: Double
     }
 

@@ -150,8 +150,8 @@ import Testing
   }
 
   @Test func ratesAreMedians() {
-    let odd = SwapReport.Rate([3, 1, 2])
+    let odd = Rate([3, 1, 2])
     #expect(odd.median == 2 && odd.low == 1 && odd.high == 3)
-    #expect(SwapReport.Rate([4, 1, 2, 3]).median == 2.5)
+    #expect(Rate([4, 1, 2, 3]).median == 2.5)
   }
 }

@@ -1,0 +1,14 @@
+/// A rate over the rounds of a run, in GB/s with GB = 1e9 bytes: its median and its extremes.
+package struct Rate: Codable, Hashable, Sendable {
+  package let median: Double
+  package let low: Double
+  package let high: Double
+
+  /// - Parameter samples: one of each round, at least one.
+  package init(_ samples: [Double]) {
+    precondition(!samples.isEmpty, "a rate is measured at least once")
+    median = Planning.median(samples)
+    low = samples.min()!
+    high = samples.max()!
+  }
+}
