@@ -36,6 +36,12 @@ package struct SwapBenchmark: Sendable {
     roundUp(max(footprintBytes ?? 0, queueDepth * requestBytes), to: requestBytes)
   }
 
+  /// An eighth of a file in whole requests, one at least: an eighth in bytes would have reads begin
+  /// inside a page, which drives with sectors of 4 KiB refuse.
+  package func eighth(of fileBytes: Int) -> Int {
+    max(1, fileBytes / 8 / requestBytes) * requestBytes
+  }
+
   /// - Throws: `ProbeError` when a directory is missing or too full, when memory is too small for
   ///   the buffers, when the disk fails, or when it does not give back what was written.
   package func run() throws(ProbeError) -> SwapReport {

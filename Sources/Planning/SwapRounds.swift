@@ -117,9 +117,7 @@ extension SwapRounds {
   private func fresh(_ site: SwapSite) throws(ProbeError) -> FreshFile {
     let written = try site.fill()
     let size = site.scratch.byteCount
-    // Whole requests, as the file is: reads past the page cache begin and end at pages.
-    let unit = benchmark.requestBytes
-    let part = max(unit, size / 8 / unit * unit)
+    let part = benchmark.eighth(of: size)
     let load = Load(
       .sequential, writeShare: 0, requestBytes: benchmark.requestBytes,
       queueDepth: benchmark.queueDepth)

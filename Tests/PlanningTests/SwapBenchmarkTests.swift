@@ -58,6 +58,8 @@ import Testing
     benchmark.requestBytes = 12 << 10
     benchmark.recordBytes = 12 << 10
     benchmark.fileBytes = 25 * 12 << 10
+    #expect(benchmark.eighth(of: benchmark.fileBytes) == 3 * 12 << 10)
+    #expect(benchmark.eighth(of: 24 << 10) == 12 << 10)
     let path = try #require(try benchmark.run().paths.first)
     #expect(directory.remove(), "the scratch file is gone")
     #expect(path.scratchBytes == 25 * 12 << 10)
