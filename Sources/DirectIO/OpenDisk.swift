@@ -6,23 +6,27 @@ package enum EnginePreference: String, CaseIterable, Sendable {
   case threads
 }
 
-/// Opens the disk for this machine. Making its rings is the probe; the note says why threads were
-/// taken although they were not asked for.
+/// Opens the disk for this machine. Making its rings is the probe; the note says what is not as it
+/// was asked for, and why.
 package func openDisk(_ settings: DiskSettings) -> (disk: any Disk, note: String?) {
   guard settings.engine != .threads else { return (PathDisk<ThreadQueue>(settings), nil) }
   do {
     try makeRings(settings.queueDepths[...], settings.ringMode)
   } catch {
-    // Threads need none to drive them: they go on by themselves.
     return (
       PathDisk<ThreadQueue>(settings),
       "reading and writing with threads instead of io_uring: \(error)"
     )
   }
-  if settings.hasThread, let disk = try? BackgroundDisk({ PathDisk<Ring>(settings, event: $0) }) {
-    return (disk, nil)
+  // A pool of threads needs none to drive it: it goes on by itself.
+  guard settings.hasThread else { return (PathDisk<Ring>(settings), nil) }
+  do {
+    return (try BackgroundDisk { PathDisk<Ring>(settings, event: $0) }, nil)
+  } catch {
+    return (
+      PathDisk<Ring>(settings), "requests begin and end only between experts: \(error)"
+    )
   }
-  return (PathDisk<Ring>(settings), nil)
 }
 
 /// The same with one way of driving all paths.
@@ -39,8 +43,8 @@ package func openDisk(
       standard: PathSettings(requestBytes: requestBytes, queueDepth: queueDepth)))
 }
 
-/// Makes rings so deep, all at once as the paths will have them, and lets go of them: each may fit the
-/// limit on locked memory and all together not.
+/// Makes rings so deep, all at once as the paths will have them, and lets go of them: each may fit
+/// the limit on locked memory and all together not.
 private func makeRings(_ depths: ArraySlice<Int>, _ mode: RingMode?) throws(RingRefusal) {
   guard let depth = depths.first else { return }
   let ring = try Ring(entries: depth, mode: mode)

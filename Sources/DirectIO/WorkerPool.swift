@@ -2,7 +2,8 @@ import Base
 import Glibc
 import PinnedMemory
 
-/// Threads that make one pread or pwrite of each request. What its answer means is the owner's affair.
+/// Threads that make one pread or pwrite of each request. What its answer means is the owner's
+/// affair.
 ///
 /// @unchecked Sendable: every mutable field is read and written under `mutex`.
 @safe final class WorkerPool: @unchecked Sendable {
@@ -38,7 +39,8 @@ import PinnedMemory
     unsafe mutex.deallocate()
   }
 
-  /// Starts `count` threads on the processors of the caller, each of which keeps the pool alive until `stop`.
+  /// Starts `count` threads on the processors of the caller, each of which keeps the pool alive
+  /// until `stop`.
   func start(_ count: Int) -> [pthread_t] {
     (0..<count).map { _ in startThread(diskThreadName) { self.work() } }
   }
