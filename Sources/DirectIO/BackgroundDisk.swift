@@ -89,16 +89,8 @@ package final class BackgroundDisk: Disk {
     return completion
   }
 
-  package func sync(_ file: DiskFile) throws(DiskError) {
-    let failure = call { disk -> DiskError? in
-      do throws(DiskError) {
-        try disk.sync(file)
-        return nil
-      } catch {
-        return error
-      }
-    }
-    if let failure { throw failure }
+  package func syncer(of file: DiskFile) -> @Sendable () -> DiskError? {
+    call { $0.syncer(of: file) }
   }
 
   package func close() {

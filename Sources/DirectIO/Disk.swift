@@ -104,8 +104,26 @@ package protocol Disk: AnyObject {
   /// The next finished transfer in any order; nil when none is finished and `wait` is false, or
   /// none is in flight.
   func nextCompletion(wait: Bool) -> Completion?
-  /// Makes everything written to `file` by completed transfers durable.
-  func sync(_ file: DiskFile) throws(DiskError)
+  /// Makes everything written to `file` by completed transfers durable when it is called, by any
+  /// thread, while transfers go on; nil when all went well. Not to be called after `close`.
+  func syncer(of file: DiskFile) -> @Sendable () -> DiskError?
+  /// Does work that waits, for syncs above all, beside the owner's thread.
+  func runBeside(_ work: @escaping @Sendable () -> Void) -> any Errand
+  /// SQLite's name of the file system for databases beside the files of this disk; nil: the
+  /// system's.
+  var databaseFileSystem: String? { get }
   /// Closes all files. Transfers in flight are waited for.
   func close()
+}
+
+extension Disk {
+  /// Makes everything written to `file` by completed transfers durable, and waits for that.
+  package func sync(_ file: DiskFile) throws(DiskError) {
+    if let failure = syncer(of: file)() { throw failure }
+  }
+
+  package var databaseFileSystem: String? { nil }
+  package func runBeside(_ work: @escaping @Sendable () -> Void) -> any Errand {
+    ThreadErrand(work)
+  }
 }

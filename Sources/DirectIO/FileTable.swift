@@ -61,10 +61,11 @@ struct FileTable: ~Copyable {
     return DiskFile(index: files.count - 1)
   }
 
-  func sync(_ file: DiskFile) throws(DiskError) {
+  func syncer(of file: DiskFile) -> @Sendable () -> DiskError? {
     let file = self[file]
-    guard retrying({ fdatasync(file.descriptor) }) == 0 else {
-      throw DiskError(.sync, path: file.path, errno: errno)
+    return {
+      if retrying({ fdatasync(file.descriptor) }) == 0 { return nil }
+      return DiskError(.sync, path: file.path, errno: errno)
     }
   }
 

@@ -69,9 +69,9 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
     for lane in lanes { registeredBytes -= lane.unregister(memory) }
   }
 
-  package func sync(_ file: DiskFile) throws(DiskError) {
+  package func syncer(of file: DiskFile) -> @Sendable () -> DiskError? {
     laneOfFile[file.index].noteSync()
-    try files.sync(file)
+    return files.syncer(of: file)
   }
 
   package func close() {

@@ -66,11 +66,18 @@ package final class SimulatedDisk: Disk {
     medium.crash()
   }
 
-  package func sync(_ file: DiskFile) throws(DiskError) {
+  /// Syncs when it is called, on the thread of the disk: nothing is concurrent here.
+  package func syncer(of file: DiskFile) -> @Sendable () -> DiskError? {
+    nonisolated(unsafe) let disk = self
+    return { unsafe disk.syncNow(file) }
+  }
+
+  private func syncNow(_ file: DiskFile) -> DiskError? {
     precondition(isOpen, "the disk is open")
     counters.syncs += 1
-    if let code = faults.nextCall() { throw DiskError(.sync, path: path(of: file), errno: code) }
+    if let code = faults.nextCall() { return DiskError(.sync, path: path(of: file), errno: code) }
     medium.sync(path(of: file))
+    return nil
   }
 
   package func close() {

@@ -14,7 +14,8 @@ import Glibc
   let path: String
   private let handle: OpaquePointer
 
-  init(_ path: String, _ mode: Mode) throws(StorageError) {
+  /// - Parameter fileSystem: SQLite's name of the one that `path` is on; nil: the system's.
+  init(_ path: String, _ mode: Mode, on fileSystem: String?) throws(StorageError) {
     let flags =
       switch mode {
       case .readWrite: SQLITE_OPEN_READWRITE
@@ -24,7 +25,7 @@ import Glibc
     var opened: OpaquePointer?
     let code = unsafe sqlite3_open_v2(
       "file:\(Self.escape(Self.resolved(path)))\(suffix)", &opened,
-      flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, nil)
+      flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, fileSystem)
     guard code == SQLITE_OK, let handle = unsafe opened else {
       let message = unsafe opened.map { unsafe String(cString: sqlite3_errmsg($0)) }
       unsafe sqlite3_close_v2(opened)

@@ -46,13 +46,15 @@ struct Manifest: ~Copyable {
 
   /// Makes an empty manifest at `path`, whole or not at all as far as a rename by the caller
   /// decides.
-  static func create(_ path: String, _ store: StoreDescription) throws(StorageError) {
+  static func create(
+    _ path: String, _ store: StoreDescription, on fileSystem: String?
+  ) throws(StorageError) {
     let descriptor = unsafe open(
       path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(0o600))
     guard descriptor >= 0 else { throw .system(action: "create", path: path, code: errno) }
     close(descriptor)
 
-    let connection = try Connection(path, .readWrite)
+    let connection = try Connection(path, .readWrite, on: fileSystem)
     try connection.execute("PRAGMA synchronous = FULL")
     try connection.execute("PRAGMA application_id = \(applicationID)")
     try connection.execute("PRAGMA user_version = \(format)")
@@ -65,9 +67,11 @@ struct Manifest: ~Copyable {
 
   /// Reads what the store at `path` is, without leaving a trace on the disk.
   /// - Throws: `.foreign` for what is no manifest, `.otherFormat` for one of another version.
-  static func describe(_ path: String) throws(StorageError) -> StoreDescription {
+  static func describe(
+    _ path: String, on fileSystem: String? = nil
+  ) throws(StorageError) -> StoreDescription {
     do throws(StorageError) {
-      let connection = try Connection(path, .immutable)
+      let connection = try Connection(path, .immutable, on: fileSystem)
       guard try connection.integer("PRAGMA application_id") == applicationID else {
         throw StorageError.foreign(path: path, reason: "a database of another program")
       }
@@ -86,15 +90,16 @@ struct Manifest: ~Copyable {
 
   /// Whether the manifest was never opened for writing since it was made, found without leaving a
   /// trace: no generation in the file, and no log in which one could wait.
-  static func isUnused(_ path: String) throws(StorageError) -> Bool {
+  static func isUnused(_ path: String, on fileSystem: String?) throws(StorageError) -> Bool {
     var log = stat()
     if unsafe stat(path + "-wal", &log) == 0, log.st_size > 0 { return false }
-    return try Connection(path, .immutable).integer("SELECT count(*) FROM generation") == 0
+    let connection = try Connection(path, .immutable, on: fileSystem)
+    return try connection.integer("SELECT count(*) FROM generation") == 0
   }
 
   /// Opens a manifest that `describe` has accepted.
-  init(_ path: String, readOnly: Bool) throws(StorageError) {
-    let connection = try Connection(path, readOnly ? .readOnly : .readWrite)
+  init(_ path: String, readOnly: Bool, on fileSystem: String?) throws(StorageError) {
+    let connection = try Connection(path, readOnly ? .readOnly : .readWrite, on: fileSystem)
     if !readOnly {
       // The store's own lock keeps others out, so SQLite needs no shared memory file.
       try connection.execute("PRAGMA locking_mode = EXCLUSIVE")

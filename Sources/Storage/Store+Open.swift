@@ -19,7 +19,8 @@ extension Store {
       if try !exists(manifestPath) { try make(configuration, disk: disk) }
       return try openLocked(configuration, disk: disk, lock: lock)
     }
-    try check(Manifest.describe(manifestPath), configuration, manifestPath)
+    let found = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
+    try check(found, configuration, manifestPath)
     let lock = try StoreLock(configuration.paths[0] + "/" + lockName, .exclusive)
     return try openLocked(configuration, disk: disk, lock: lock)
   }
@@ -38,7 +39,7 @@ extension Store {
     }
     let lock = try StoreLock(paths[0] + "/" + lockName, .shared)
     let files = try openFiles(paths, description, disk: disk, mode: .readOnly)
-    let manifest = try Manifest(manifestPath, readOnly: true)
+    let manifest = try Manifest(manifestPath, readOnly: true, on: disk.databaseFileSystem)
     return try Store(
       description: description, disk: disk, isReadOnly: true, files: files, manifest: manifest,
       lock: lock)
@@ -61,10 +62,10 @@ extension Store {
     _ configuration: StoreConfiguration, disk: any Disk, lock: consuming StoreLock
   ) throws(StorageError) -> Store {
     let manifestPath = configuration.paths[0] + "/" + Manifest.name
-    let description = try Manifest.describe(manifestPath)
+    let description = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
     try check(description, configuration, manifestPath)
     let files = try openFiles(configuration.paths, description, disk: disk, mode: .readWrite)
-    let manifest = try Manifest(manifestPath, readOnly: false)
+    let manifest = try Manifest(manifestPath, readOnly: false, on: disk.databaseFileSystem)
     return try Store(
       description: description, disk: disk, isReadOnly: false, files: files, manifest: manifest,
       lock: lock)
@@ -108,7 +109,8 @@ extension Store {
       }
     }
     if unsigned.isEmpty { return files }
-    guard try Manifest.isUnused(paths[0] + "/" + Manifest.name) else {
+    let manifestPath = paths[0] + "/" + Manifest.name
+    guard try Manifest.isUnused(manifestPath, on: disk.databaseFileSystem) else {
       throw .inconsistent(path: files[unsigned[0]].path, reason: "the data file lost its header")
     }
     if mode == .readOnly { return files }
@@ -156,7 +158,7 @@ extension Store {
     let target = configuration.paths[0] + "/" + Manifest.name
     let draft = target + ".new"
     for suffix in ["", "-journal", "-wal", "-shm"] { unsafe unlink(draft + suffix) }
-    try Manifest.create(draft, description)
+    try Manifest.create(draft, description, on: disk.databaseFileSystem)
     guard unsafe rename(draft, target) == 0 else {
       throw .system(action: "rename to", path: target, code: errno)
     }

@@ -1,6 +1,6 @@
 package import Base
 package import Corpus
-import DirectIO
+package import DirectIO
 import Kernels
 import Layers
 import Models
@@ -38,10 +38,11 @@ package struct TrainingSession: ~Copyable {
     case resume
   }
 
+  /// - Parameter disk: what the store is on; opened as the configuration says when nil.
   /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `StorageError`, `TrainingError`.
   package init(
     _ config: RunConfig, storePaths: [String], beginning: Beginning = .either,
-    profiles: DriveProfiles = .ofUser
+    profiles: DriveProfiles = .ofUser, disk givenDisk: (any Disk)? = nil
   ) throws {
     let manifest = try ParallelCorpus.readManifest(config.data.corpus)
     let (geometry, plan) = try Self.plan(config)
@@ -58,7 +59,7 @@ package struct TrainingSession: ~Copyable {
     // Threads start where their maker may run: pinned first, the disk's stay beside its memory.
     let nodes = NodeUse(config)
     let pin = nodes.pinCaller()
-    let (disk, note) = openDisk(drives.disk)
+    let (disk, note) = givenDisk.map { ($0, nil) } ?? openDisk(drives.disk)
     let store = try Store.open(
       StoreConfiguration(
         paths: storePaths, bandwidths: drives.bandwidths,
