@@ -58,6 +58,9 @@ package enum OpenMode: Sendable {
   case create
   /// There already, for reading and writing.
   case readWrite
+  /// There already, for reading and writing; made longer where it is shorter, all of it
+  /// preallocated.
+  case grow
   /// There already, for reading.
   case readOnly
 }
@@ -79,7 +82,7 @@ package protocol Disk: AnyObject {
   var pathCounters: [PathCounters] { get }
 
   /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes
-  /// at least so many.
+  /// at least so many: with `.grow` they are added, else the file has them or is refused.
   func openFile(_ path: String, byteCount: Int, _ mode: OpenMode) throws(DiskError) -> DiskFile
   /// The path that `file` was opened with.
   func path(of file: DiskFile) -> String

@@ -44,7 +44,7 @@ struct FileTable: ~Copyable {
 
     do throws(DiskError) {
       switch mode {
-      case .create: try Self.allocate(descriptor, path, byteCount)
+      case .create, .grow: try Self.allocate(descriptor, path, byteCount)
       case .readWrite, .readOnly: try Self.checkSize(descriptor, path, byteCount)
       }
     } catch {
@@ -81,7 +81,7 @@ extension FileTable {
     let descriptor = retrying {
       switch mode {
       case .create: unsafe Glibc.open(path, flags | O_RDWR | O_CREAT | O_EXCL, 0o600)
-      case .readWrite: unsafe Glibc.open(path, flags | O_RDWR)
+      case .readWrite, .grow: unsafe Glibc.open(path, flags | O_RDWR)
       case .readOnly: unsafe Glibc.open(path, flags | O_RDONLY)
       }
     }
@@ -91,8 +91,8 @@ extension FileTable {
     return descriptor
   }
 
-  /// Gives a new file its blocks and makes it, and its name, durable: a crash later may tear what
-  /// is in the file but not lose the file.
+  /// Gives a file its blocks and makes it, and its name, durable: a crash later may tear what is in
+  /// the file but not lose the file.
   private static func allocate(
     _ descriptor: Int32, _ path: String, _ byteCount: Int
   ) throws(DiskError) {
@@ -118,10 +118,13 @@ extension FileTable {
     // A file system without a size, such as a tmpfs without limit, has no blocks to count.
     guard unsafe fstatvfs(descriptor, &status) == 0, status.f_blocks > 0 else { return }
     let free = Int(status.f_bavail) * Int(status.f_frsize)
-    guard byteCount > free else { return }
+    var present = stat()
+    let has = unsafe fstat(descriptor, &present) == 0 ? Int(present.st_blocks) * 512 : 0
+    let needed = byteCount - has
+    guard needed > free else { return }
     throw DiskError(
       .create, path: path, length: byteCount, code: ENOSPC,
-      remedy: "\(ByteCount(free)) are free on the device where \(ByteCount(byteCount)) are needed; "
+      remedy: "\(ByteCount(free)) are free on the device where \(ByteCount(needed)) are needed; "
         + "free some, or give a path with more room")
   }
 

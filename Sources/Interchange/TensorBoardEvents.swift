@@ -5,13 +5,26 @@
 ///     u64 length | u32 masked CRC-32C of the length | payload | u32 masked CRC-32C of the payload
 ///
 /// in little-endian order, where a payload is a protobuf `Event`: wall_time = 1 (double), step = 2
-/// (varint), file_version = 3 (string), summary = 5 with values = 1 of {tag = 1, simple_value = 2}.
+/// (varint), file_version = 3 (string), summary = 5 with values = 1 of {tag = 1, simple_value = 2},
+/// session_log = 7 with status = 1.
 package enum TensorBoardEvents {
   /// The record every file starts with.
   package static func header(wallTime: Double) -> [UInt8] {
     var event = Protobuf()
     event.double(1, wallTime)
     event.bytes(3, Array("brain.Event:2".utf8))
+    return record(event.encoded)
+  }
+
+  /// A run (re)starts at `step`: TensorBoard drops what older files of the directory have from
+  /// there on, which was computed and then lost.
+  package static func sessionStart(wallTime: Double, step: Int) -> [UInt8] {
+    var log = Protobuf()
+    log.varint(1, 1)
+    var event = Protobuf()
+    event.double(1, wallTime)
+    event.varint(2, UInt64(step))
+    event.bytes(7, log.encoded)
     return record(event.encoded)
   }
 

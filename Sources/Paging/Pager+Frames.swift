@@ -12,7 +12,7 @@ extension Pager {
   /// The resident of `block`, made without frames where there is none.
   mutating func resident(of block: BlockID) -> Resident {
     if let resident = residents[block] { return resident }
-    let history = store.entry(of: block)?.history ?? BlockHistory()
+    let history = store.record(of: block)?.history ?? BlockHistory()
     let resident = Resident(
       block: block, geometry: store.geometry, history: history, dropped: dropped)
     residents[block] = resident
@@ -90,7 +90,8 @@ extension Pager {
       promoteTransfers(of: resident)
       return nil
     }
-    // What is being written may be read, not changed.
+    // What is being written, or has yet to be as it was frozen, may be read, not changed.
+    if visit.isUpdate, resident.isFrozen { writeFrozen(resident) }
     guard !visit.isUpdate || resident.writing.isEmpty else {
       promoteTransfers(of: resident)
       return nil

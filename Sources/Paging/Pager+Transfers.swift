@@ -11,7 +11,7 @@ extension Pager {
     _ resident: Resident, _ planes: PlaneSet, _ priority: Transfer.Priority
   ) -> Bool {
     let missing = planes.subtracting(resident.valid).subtracting(resident.reading)
-    guard !missing.isEmpty, !resident.isBlank, store.entry(of: resident.block) != nil else {
+    guard !missing.isEmpty, !resident.isBlank, store.record(of: resident.block) != nil else {
       return false
     }
     precondition(
@@ -40,21 +40,38 @@ extension Pager {
   }
 
   /// Starts writing all planes, in two transfers because they are in two frames.
-  mutating func startWrite(_ resident: Resident) {
+  /// - Parameter isLate: as a record of the frozen generation.
+  mutating func startWrite(_ resident: Resident, isLate: Bool) {
     precondition(resident.valid == .all, "whole records are written")
     precondition(resident.inTransfer.isEmpty, "one write at a time")
     let checksums = PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map {
       checksum(of: resident.memory(of: $0))
     }
-    let place = store.beginWrite(
-      resident.block, checksums: checksums, history: resident.history)
+    guard let place = place(for: resident, checksums, isLate: isLate) else { return }
     resident.writing = .all
     counters.pagesWritten += 1
     for (first, last) in [(Plane.hi, Plane.hi), (.lo, .v)] {
       let operation = Operation(
-        kind: .write, resident: resident, first: first, last: last, isRepeated: false)
+        kind: .write, resident: resident, first: first, last: last, isRepeated: false,
+        generation: isLate ? freezes - 1 : freezes)
       submit(operation, at: place, .writeBack)
     }
+  }
+
+  /// Where the record goes; waits until a slot is free. Nil when waiting fails: nothing can be
+  /// committed any more.
+  private mutating func place(
+    for resident: Resident, _ checksums: PlaneValues<UInt64>, isLate: Bool
+  ) -> RecordPlace? {
+    while failure == nil {
+      if let place = store.beginWrite(
+        resident.block, isLate: isLate, checksums: checksums, history: resident.history)
+      {
+        return place
+      }
+      do throws(StorageError) { try waitForSlot() } catch { failure = error }
+    }
+    return nil
   }
 
   /// The holder waits for these, whatever they were started for.
@@ -73,13 +90,23 @@ extension Pager {
     switch operation.kind {
     case .read: readsInFlight += 1
     // Booked where it starts: a write that ends later still belongs to the step that asked for it.
-    case .write: counters.bytesWritten += memory.byteCount
+    case .write:
+      counters.bytesWritten += memory.byteCount
+      countWrite(operation, 1)
     }
     store.disk.submit(
       Transfer(
         operation.kind, place.file, offset: offset, memory: memory, tag: nextTag,
         priority: priority))
     nextTag += 1
+  }
+
+  private mutating func countWrite(_ operation: Operation, _ change: Int) {
+    if operation.generation == freezes {
+      openWritesInFlight += change
+    } else {
+      closing?.writesInFlight += change
+    }
   }
 
   /// Waits for one transfer, whatever it is, and books the time under `cause`.
@@ -115,6 +142,7 @@ extension Pager {
         finishRead(operation, planes)
       }
     case .write:
+      countWrite(operation, -1)
       resident.writing.subtract(planes)
       if let failure = completion.failure {
         self.failure =

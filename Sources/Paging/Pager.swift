@@ -7,7 +7,7 @@ package import Storage
 ///
 /// The owner says what it will visit, in order, and then takes exactly those pages. Reads start as
 /// soon as frames allow; pages that come back changed are written at once, unless everything fits.
-/// One thread owns the pager and drives it: transfers advance in `pump`, `next` and `commit`.
+/// One thread owns the pager and drives it: transfers and commits advance in `pump` and `next`.
 ///
 ///     plan --> claimed, reading --> next: a page is out --> keep ------> idle, cached --> evicted
 ///                   ^                                   \-> writeBack -> writing ----^
@@ -22,8 +22,15 @@ package struct Pager: ~Copyable {
   var state: FrameShelf
   var residents: [BlockID: Resident] = [:]
   let dropped = DroppedPages()
-  /// Residents that the next commit writes.
+  /// Residents that the next freeze has written.
   var dirty: [Resident] = []
+  /// The generation that is being made durable beside the visits.
+  var closing: ClosingGeneration?
+  /// Generations frozen so far.
+  var freezes = 0
+  var durable: DurableGeneration?
+  /// Whether a reader of older generations has kept this pager waiting.
+  package internal(set) var isWaitingForReader = false
 
   /// Visits to come. The first `admitted` ones have their frames and reads.
   var visits = Queue<PlannedVisit>()
@@ -38,6 +45,8 @@ package struct Pager: ~Copyable {
   var operations: [UInt64: Operation] = [:]
   var readsInFlight = 0
   var writesInFlight: Int { operations.count - readsInFlight }
+  /// Writes in flight of the open generation.
+  var openWritesInFlight = 0
   var nextTag: UInt64 = 1
   /// A write that failed or a lost update: nothing can be committed any more.
   var failure: StorageError?
@@ -54,6 +63,8 @@ package struct Pager: ~Copyable {
     let first: Plane
     let last: Plane
     let isRepeated: Bool
+    /// Of a write: the generation that its record belongs to, counted in freezes.
+    var generation = 0
   }
 
   /// - Parameter sharing: which memory nodes the frames are on. Weights choose first: they are read
@@ -84,6 +95,7 @@ package struct Pager: ~Copyable {
 
   /// The kernel must be done with the frames before they are unmapped.
   deinit {
+    _ = try? store.finishCommit(wait: true)
     for _ in operations { _ = store.disk.nextCompletion(wait: true) }
     for memory in weights.pool.memory + state.pool.memory { store.disk.unregister(memory) }
   }
@@ -150,11 +162,32 @@ extension Pager {
   }
 
   /// Takes a page back after an optimizer update; all four planes are valid. The write starts at
-  /// once, or at the next commit when everything fits in memory.
+  /// once, or after the next freeze when everything fits in memory.
   /// - Parameters:
   ///   - step: the step of the update.
   ///   - tokens: tokens routed to the block in it, added to its sum.
   package mutating func writeBack(_ page: consuming Page, step: Int, tokens: Int) {
+    let resident = takeBack(page, step: step, tokens: tokens)
+    if !isResident {
+      startWrite(resident, isLate: false)
+    } else if !resident.isDirty {
+      resident.isDirty = true
+      dirty.append(resident)
+    }
+    settle(resident)
+    pump()
+  }
+
+  /// The same for one of the late blocks of the frozen generation.
+  package mutating func writeBackLate(_ page: consuming Page, step: Int) {
+    let resident = takeBack(page, step: step, tokens: 0)
+    precondition(closing?.late.remove(resident.block) != nil, "an announced block is written late")
+    startWrite(resident, isLate: true)
+    settle(resident)
+    pump()
+  }
+
+  private func takeBack(_ page: consuming Page, step: Int, tokens: Int) -> Resident {
     precondition(page.planes == .all, "an update holds all planes")
     let resident = page.resident
     (resident.isHeld, resident.isBlank) = (false, false)
@@ -162,14 +195,7 @@ extension Pager {
     resident.history.lastStep = step
     resident.history.updates += 1
     resident.history.tokens += tokens
-    if !isResident {
-      startWrite(resident)
-    } else if !resident.isDirty {
-      resident.isDirty = true
-      dirty.append(resident)
-    }
-    settle(resident)
-    pump()
+    return resident
   }
 
   /// A page to be overwritten completely and written back; nothing is read for it. Planned visits
@@ -188,6 +214,8 @@ extension Pager {
       }
       if !provideFrames(resident, .all, orPlanned: true) {
         if !revokeLastClaim() { waitForCompletion(for: .write) }
+      } else if resident.isFrozen {
+        writeFrozen(resident)
       } else if !resident.inTransfer.isEmpty {
         waitForCompletion(for: resident.reading.isEmpty ? .write : .read)
       } else {
@@ -211,29 +239,16 @@ extension Pager {
     mayAdmit = true
   }
 
-  /// Reaps finished transfers and starts further reads; cheap when there is nothing to do.
+  /// Reaps finished transfers, starts further reads and advances the commit under way; cheap when
+  /// there is nothing to do.
   package mutating func pump() {
     collectDropped()
     while !operations.isEmpty, let completion = store.disk.nextCompletion(wait: false) {
       finish(completion)
     }
+    advanceCommit()
     admit()
     // All that was submitted since the last call goes to the kernel together.
     store.disk.start()
-  }
-
-  /// Writes what is not yet written and makes it, with `payload`, the last generation of the store.
-  package mutating func commit(step: Int, payload: [UInt8]) throws(StorageError) {
-    pump()
-    for resident in dirty where resident.isDirty {
-      precondition(!resident.isHeld, "no page is being changed during a commit")
-      resident.isDirty = false
-      startWrite(resident)
-    }
-    dirty = []
-    while writesInFlight > 0 { waitForCompletion(for: .write) }
-    if let failure { throw failure }
-    try store.commit(step: step, payload: payload)
-    admit()
   }
 }

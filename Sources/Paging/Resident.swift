@@ -33,8 +33,10 @@ final class Resident {
   var isHeld = false
   /// The page that is out is a blank one: nothing may be read into it.
   var isBlank = false
-  /// Newer than the disk, to be written by the next commit.
+  /// Newer than the disk, to be written by a commit.
   var isDirty = false
+  /// That commit is of the frozen generation: to be written before it is changed again.
+  var isFrozen = false
   /// Why the last read failed; thrown to the visit that needed it.
   var failure: StorageError?
   /// Changes whenever the frames become idle or cease to be: outdates entries of idle queues.

@@ -1,3 +1,4 @@
+import Base
 package import DirectIO
 
 /// What a drive does best, and how fast.

@@ -1,3 +1,5 @@
+import Base
+
 /// A rate over the rounds of a run, in GB/s with GB = 1e9 bytes: its median and its extremes.
 package struct Rate: Codable, Hashable, Sendable {
   package let median: Double
@@ -7,7 +9,7 @@ package struct Rate: Codable, Hashable, Sendable {
   /// - Parameter samples: one of each round, at least one.
   package init(_ samples: [Double]) {
     precondition(!samples.isEmpty, "a rate is measured at least once")
-    median = Planning.median(samples)
+    median = Base.median(samples)
     low = samples.min()!
     high = samples.max()!
   }

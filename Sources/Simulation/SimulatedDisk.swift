@@ -97,6 +97,7 @@ extension SimulatedDisk {
     if let code = faults.nextCall() { throw DiskError(action, path: path, errno: code) }
     switch mode {
     case .create: try create(path, byteCount)
+    case .grow: try grow(path, byteCount)
     case .readWrite, .readOnly: try checkSize(path, byteCount)
     }
     openPaths.append(path)
@@ -111,6 +112,17 @@ extension SimulatedDisk {
       throw DiskError(.create, path: path, length: byteCount, errno: ENOSPC)
     }
     medium.create(path, byteCount: byteCount)
+  }
+
+  private func grow(_ path: String, _ byteCount: Int) throws(DiskError) {
+    guard let present = medium.byteCount(of: path) else {
+      throw DiskError(.open, path: path, errno: ENOENT)
+    }
+    guard byteCount > present else { return }
+    guard faults.nextCreateFits(), byteCount - present <= medium.freeBytes else {
+      throw DiskError(.create, path: path, length: byteCount, errno: ENOSPC)
+    }
+    medium.grow(path, to: byteCount)
   }
 
   private func checkSize(_ path: String, _ byteCount: Int) throws(DiskError) {

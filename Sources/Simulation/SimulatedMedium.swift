@@ -54,6 +54,15 @@ package final class SimulatedMedium {
     }
   }
 
+  /// Durably, as `create`.
+  func grow(_ path: String, to byteCount: Int) {
+    change(path) { file in
+      let zeros = [UInt8](repeating: 0, count: byteCount - file.image.count)
+      file.image += zeros
+      file.synced += zeros
+    }
+  }
+
   /// Power fails. Each unsynced write is lost, or arrives whole, or arrives in some of its
   /// sectors; by seed, and independently, since drives reorder.
   package func crash() {

@@ -133,6 +133,10 @@ import Glibc
     let code = unsafe sqlite3_bind_text(handle, index, text, -1, Self.transient)
     precondition(code == SQLITE_OK, "a parameter of this statement")
   }
+  /// Binds the first parameters, one after another.
+  func bind(_ values: [Int64]) {
+    for (index, value) in values.enumerated() { bind(Int32(index + 1), value) }
+  }
   func bind(_ index: Int32, blob: [UInt8]) throws(StorageError) {
     let code = unsafe blob.withUnsafeBytes {
       unsafe sqlite3_bind_blob64(
@@ -155,6 +159,12 @@ import Glibc
   func run() throws(StorageError) {
     _ = try step()
     unsafe sqlite3_reset(handle)
+  }
+
+  /// The same with these parameters.
+  func run(_ values: [Int64]) throws(StorageError) {
+    bind(values)
+    try run()
   }
 
   func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(handle, column) }

@@ -8,9 +8,8 @@ import PinnedMemory
 ///     byte 0      magic "PAGODAPG"
 ///          8      format, UInt32              12  number of the path, UInt32
 ///         16      creation of the store, nanoseconds since 1970, UInt64
-///         24      bytes of a record, UInt64   32  slots, UInt64
-///         40      XXH3-64 of the identity     48  XXH3-64 of bytes 0..<48
-///         56      zero up to 4096
+///         24      bytes of a record, UInt64   32  XXH3-64 of the identity
+///         40      XXH3-64 of bytes 0..<40     48  zero up to 4096
 ///       4096      slot 0, slot 1, ...
 ///
 /// Integers are little-endian. A file of zeros was preallocated and never signed: the store's
@@ -23,6 +22,22 @@ struct DataFile {
   let file: DiskFile
   let path: String
 
+  /// Opens a data file that is there, with at least so many bytes.
+  init(_ path: String, bytes: Int, disk: any Disk, mode: OpenMode) throws(StorageError) {
+    let file: DiskFile
+    do throws(DiskError) {
+      file = try disk.openFile(path, byteCount: bytes, mode)
+    } catch {
+      switch error.code {
+      case ENOENT: throw .missing(path: path, what: "the data file")
+      case ELOOP: throw .foreign(path: path, reason: "a symbolic link, not a data file")
+      case 0: throw .inconsistent(path: path, reason: error.remedy)
+      default: throw .disk(error)
+      }
+    }
+    (self.file, self.path) = (file, path)
+  }
+
   static func byteCount(slots: Int, geometry: RecordGeometry) -> Int {
     headerBytes + slots * geometry.recordBytes
   }
@@ -31,17 +46,16 @@ struct DataFile {
     Self.headerBytes + slot.index * recordBytes
   }
 
-  /// What a file of this store says of itself in its first bytes.
+  /// The header of a file of this store.
   static func signature(of path: Int, in store: StoreDescription) -> [UInt8] {
     var bytes = magic
     append(UInt32(Manifest.format), to: &bytes)
     append(UInt32(path), to: &bytes)
     append(UInt64(store.createdNanoseconds), to: &bytes)
     append(UInt64(store.geometry.recordBytes), to: &bytes)
-    append(UInt64(store.slotsPerPath[path]), to: &bytes)
     append(checksum(of: store.identity), to: &bytes)
     append(checksum(of: bytes), to: &bytes)
-    return bytes
+    return bytes + [UInt8](repeating: 0, count: headerBytes - bytes.count)
   }
 
   enum State: Equatable { case unsigned, signed, other }
@@ -52,7 +66,7 @@ struct DataFile {
     try transfer(.read, frame.memory, on: disk)
     let found = unsafe Array(frame.memory.bytes)
     if found.allSatisfy({ $0 == 0 }) { return .unsigned }
-    return found.starts(with: signature) ? .signed : .other
+    return found == signature ? .signed : .other
   }
 
   /// Writes the header and makes it durable.
@@ -86,5 +100,37 @@ struct DataFile {
 
   private static func append<I: FixedWidthInteger>(_ value: I, to bytes: inout [UInt8]) {
     unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
+  }
+}
+
+// MARK: Making
+
+extension DataFile {
+  /// Makes a data file in `directory`, preallocated and not yet signed.
+  static func make(_ directory: String, bytes: Int, disk: any Disk) throws(StorageError) {
+    let path = directory + "/" + name
+    do {
+      _ = try disk.openFile(path, byteCount: bytes, .create)
+    } catch {
+      guard error.code == EEXIST else { throw .disk(error) }
+      try takeOver(path, bytes: bytes, disk: disk)
+    }
+    try syncDirectory(directory)
+  }
+
+  /// Replaces a data file without a manifest when an interrupted creation left it; anything else is
+  /// somebody's.
+  private static func takeOver(_ path: String, bytes: Int, disk: any Disk) throws(StorageError) {
+    if let leftover = try Leftover(at: path) {
+      try leftover.remove()
+      do { _ = try disk.openFile(path, byteCount: bytes, .create) } catch { throw .disk(error) }
+      return
+    }
+    // A file that this disk has and the file system has not: a disk in memory, which makes files
+    // whole. It goes on being used.
+    let file = try DataFile(path, bytes: bytes, disk: disk, mode: .readWrite)
+    guard try file.state(on: disk, expecting: []) == .unsigned else {
+      throw .foreign(path: path, reason: "a data file without a manifest")
+    }
   }
 }

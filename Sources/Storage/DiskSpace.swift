@@ -1,16 +1,17 @@
 import Base
 import Glibc
 
-/// Refuses a new store that would not fit, before anything of it exists.
+/// Refuses files that would not fit, before anything of them exists.
 ///
 /// Paths on one file system are added up: each may fit alone and both not. What an interrupted
 /// creation has already taken counts as free, since its files are replaced.
+/// - Parameter bytes: what each of `paths` is to get in addition to what it has.
 /// - Throws: `.foreign` when a data file is there that no interrupted creation left.
-func requireSpace(for configuration: StoreConfiguration) throws(StorageError) {
+func requireSpace(_ bytes: [Int], on paths: [String], isNew: Bool) throws(StorageError) {
   var needs: [UInt: (path: String, needed: Int, free: Int)] = [:]
-  for (path, bytes) in zip(configuration.paths, configuration.bytesPerPath) {
+  for (path, bytes) in zip(paths, bytes) {
     let (device, free) = try fileSystem(under: path)
-    let leftover = try Leftover(at: path + "/" + DataFile.name)?.allocatedBytes ?? 0
+    let leftover = isNew ? try Leftover(at: path + "/" + DataFile.name)?.allocatedBytes ?? 0 : 0
     let before = needs[device] ?? (path, 0, free)
     needs[device] = (before.path, before.needed + bytes, before.free + leftover)
   }

@@ -1,47 +1,54 @@
 import Base
 import Glibc
 
-/// What a store says of itself, without opening it.
-package struct StoreDescription: Sendable, Equatable {
-  package let identity: String
-  package let geometry: RecordGeometry
-  /// Blocks that can ever be written.
-  package let blocks: Int
-  /// Directories as they were named when the store was made.
-  package let paths: [String]
-  package let slotsPerPath: [Int]
-  /// Nanoseconds since 1970; tells stores of one identity apart.
-  package let createdNanoseconds: Int
-}
-
 /// The SQLite file that says which record is where. One transaction is one generation.
 ///
 ///     meta        one row: identity, creation, geometry, blocks
-///     path        number, directory and slots of each path
-///     record      slot, checksums and history of every block that was ever committed
-///     generation  one row: step, time and payload of the last commit
-struct Manifest: ~Copyable {
+///     path        number, directory and slots of each path, and what was written to it
+///     generation  step, time and payload of each generation that can be gone back to
+///     record      slot, checksums and history of every block, as of the last generation
+///     superseded  what the commit of a generation replaced, while an older one is kept
+///     seal        one row: the sum of the digests of all rows
+///
+/// After every transaction the write-ahead log is emptied into the file: the file alone is the
+/// manifest, and can be read by others between transactions. A log with something in it is what a
+/// crash left between the two; the slots of the generation before are not reused until it is empty.
+///
+/// Used by one thread at a time: the one that opened it, or the errand of a commit.
+final class Manifest: @unchecked Sendable {
   static let name = "manifest.sqlite"
   /// Raised whenever an older program would misread a store.
-  static let format = 1
+  static let format = 2
   /// "PAGD", in the header of the file: tells it from other databases.
-  private static let applicationID = 0x5041_4744
+  static let applicationID = 0x5041_4744
 
-  private let connection: Connection
+  let path: String
+  let connection: Connection
+  var seal = RowDigest.none
 
+  private static let recordColumns = """
+    path INTEGER NOT NULL, slot INTEGER NOT NULL,
+    checksum_hi INTEGER NOT NULL, checksum_lo INTEGER NOT NULL,
+    checksum_m INTEGER NOT NULL, checksum_v INTEGER NOT NULL,
+    last_step INTEGER NOT NULL, updates INTEGER NOT NULL, tokens INTEGER NOT NULL,
+    digest INTEGER NOT NULL
+    """
   private static let schema = """
     CREATE TABLE meta(
-      identity TEXT NOT NULL, created_ns INTEGER NOT NULL, blocks INTEGER NOT NULL,
-      parameters INTEGER NOT NULL, bytes_hi INTEGER NOT NULL, bytes_lo INTEGER NOT NULL,
-      bytes_m INTEGER NOT NULL, bytes_v INTEGER NOT NULL);
-    CREATE TABLE path(id INTEGER PRIMARY KEY, dir TEXT NOT NULL, slots INTEGER NOT NULL);
-    CREATE TABLE record(
-      block INTEGER PRIMARY KEY, path INTEGER NOT NULL, slot INTEGER NOT NULL,
-      checksum_hi INTEGER NOT NULL, checksum_lo INTEGER NOT NULL,
-      checksum_m INTEGER NOT NULL, checksum_v INTEGER NOT NULL,
-      last_step INTEGER NOT NULL, updates INTEGER NOT NULL, tokens INTEGER NOT NULL);
+      created_ns INTEGER NOT NULL, blocks INTEGER NOT NULL, parameters INTEGER NOT NULL,
+      bytes_hi INTEGER NOT NULL, bytes_lo INTEGER NOT NULL, bytes_m INTEGER NOT NULL,
+      bytes_v INTEGER NOT NULL, digest INTEGER NOT NULL, identity TEXT NOT NULL);
+    CREATE TABLE path(
+      id INTEGER PRIMARY KEY, slots INTEGER NOT NULL, drained INTEGER NOT NULL,
+      bytes_written INTEGER NOT NULL, digest INTEGER NOT NULL, directory TEXT NOT NULL);
     CREATE TABLE generation(
-      step INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, payload BLOB NOT NULL);
+      step INTEGER PRIMARY KEY, committed_at INTEGER NOT NULL, digest INTEGER NOT NULL,
+      payload BLOB NOT NULL);
+    CREATE TABLE record(block INTEGER PRIMARY KEY, \(recordColumns));
+    CREATE TABLE superseded(
+      generation INTEGER NOT NULL, block INTEGER NOT NULL, \(recordColumns),
+      PRIMARY KEY(generation, block)) WITHOUT ROWID;
+    CREATE TABLE seal(digest INTEGER NOT NULL);
     """
 
   /// Makes an empty manifest at `path`, whole or not at all as far as a rename by the caller
@@ -65,161 +72,182 @@ struct Manifest: ~Copyable {
     try connection.execute("PRAGMA journal_mode = WAL")
   }
 
-  /// Reads what the store at `path` is, without leaving a trace on the disk.
-  /// - Throws: `.foreign` for what is no manifest, `.otherFormat` for one of another version.
-  static func describe(
-    _ path: String, on fileSystem: String? = nil
-  ) throws(StorageError) -> StoreDescription {
-    do throws(StorageError) {
-      let connection = try Connection(path, .immutable, on: fileSystem)
-      guard try connection.integer("PRAGMA application_id") == applicationID else {
-        throw StorageError.foreign(path: path, reason: "a database of another program")
-      }
-      let found = try connection.integer("PRAGMA user_version")
-      guard found == format else {
-        throw StorageError.otherFormat(path: path, found: found, supported: format)
-      }
-      return try description(connection)
-    } catch {
-      guard case .manifest(_, _, let code, _) = error, Connection.isDamage(code) else {
-        throw error
-      }
-      throw .foreign(path: path, reason: "no manifest of a store, or a damaged one")
+  private static func insert(
+    _ store: StoreDescription, _ connection: borrowing Connection
+  ) throws(StorageError) {
+    var seal = ManifestRow.meta(store)
+    let meta = try connection.prepare("INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    meta.bind(ManifestRow.numbers(of: store) + [seal.stored])
+    meta.bind(9, store.identity)
+    try meta.run()
+    for id in store.paths.indices {
+      seal += try insert(store.paths[id], id: id, connection)
     }
+    try connection.execute("INSERT INTO seal VALUES (\(seal.stored))")
   }
 
-  /// Whether the manifest was never opened for writing since it was made, found without leaving a
-  /// trace: no generation in the file, and no log in which one could wait.
-  static func isUnused(_ path: String, on fileSystem: String?) throws(StorageError) -> Bool {
-    var log = stat()
-    if unsafe stat(path + "-wal", &log) == 0, log.st_size > 0 { return false }
-    let connection = try Connection(path, .immutable, on: fileSystem)
-    return try connection.integer("SELECT count(*) FROM generation") == 0
+  private static func insert(
+    _ path: StorePath, id: Int, _ connection: borrowing Connection
+  ) throws(StorageError) -> RowDigest {
+    let digest = ManifestRow.path(path, id: id)
+    let row = try connection.prepare("INSERT OR REPLACE INTO path VALUES (?, ?, ?, ?, ?, ?)")
+    row.bind(ManifestRow.numbers(of: path, id: id) + [digest.stored])
+    row.bind(6, path.directory)
+    try row.run()
+    return digest
   }
 
   /// Opens a manifest that `describe` has accepted.
-  init(_ path: String, readOnly: Bool, on fileSystem: String?) throws(StorageError) {
-    let connection = try Connection(path, readOnly ? .readOnly : .readWrite, on: fileSystem)
-    if !readOnly {
+  /// - Parameter mode: `.readWrite` belongs to the holder of the store's lock.
+  init(_ path: String, _ mode: Connection.Mode, on fileSystem: String?) throws(StorageError) {
+    let connection = try Connection(path, mode, on: fileSystem)
+    if mode == .readWrite {
       // The store's own lock keeps others out, so SQLite needs no shared memory file.
       try connection.execute("PRAGMA locking_mode = EXCLUSIVE")
       try connection.execute("PRAGMA journal_mode = WAL")
       try connection.execute("PRAGMA synchronous = FULL")
+      try connection.execute("PRAGMA wal_autocheckpoint = 0")
+      try Self.emptyLog(connection)
     }
+    self.path = path
     self.connection = connection
   }
 
-  /// The last generation; nil before the first commit.
-  func generation() throws(StorageError) -> Generation? {
-    let row = try connection.prepare("SELECT step, committed_at, payload FROM generation")
-    guard try row.step() else { return nil }
-    return Generation(
-      step: Int(row.integer(0)), committedAt: Int(row.integer(1)), payload: row.blob(2))
-  }
-
-  /// All committed records.
-  func records() throws(StorageError) -> [BlockID: RecordEntry] {
-    let row = try connection.prepare(
-      """
-      SELECT block, path, slot, checksum_hi, checksum_lo, checksum_m, checksum_v,
-        last_step, updates, tokens FROM record
-      """)
-    var entries: [BlockID: RecordEntry] = [:]
-    while try row.step() {
-      guard let block = BlockID(rawValue: row.integer(0)) else {
-        throw .inconsistent(path: connection.path, reason: "no block has number \(row.integer(0))")
-      }
-      let sums = PlaneValues(
-        hi: row.integer(3), lo: row.integer(4), m: row.integer(5), v: row.integer(6))
-      entries[block] = RecordEntry(
-        committed: Slot(path: Int(row.integer(1)), index: Int(row.integer(2))), open: nil,
-        checksums: sums.map { UInt64(bitPattern: $0) },
-        history: BlockHistory(
-          lastStep: Int(row.integer(7)), updates: Int(row.integer(8)), tokens: Int(row.integer(9))))
-    }
-    return entries
-  }
-
-  /// Makes `generation` the last one, with the changed records: all or nothing.
-  func commit(
-    _ generation: Generation, changed: [(BlockID, RecordEntry)]
-  ) throws(StorageError) {
-    try connection.transaction { () throws(StorageError) in
-      let record = try connection.prepare(
-        "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-      for (block, entry) in changed {
-        record.bind(1, block.rawValue)
-        record.bind(2, entry.slot.path)
-        record.bind(3, entry.slot.index)
-        for (index, plane) in Plane.allCases.enumerated() {
-          record.bind(Int32(4 + index), Int64(bitPattern: entry.checksums[plane]))
-        }
-        record.bind(8, entry.history.lastStep)
-        record.bind(9, entry.history.updates)
-        record.bind(10, entry.history.tokens)
-        try record.run()
-      }
-      // Only the last row stays: the records of earlier generations are about to be overwritten.
-      try connection.execute("DELETE FROM generation")
-      let row = try connection.prepare("INSERT INTO generation VALUES (?, ?, ?)")
-      row.bind(1, generation.step)
-      row.bind(2, generation.committedAt)
-      try row.bind(3, blob: generation.payload)
-      try row.run()
-    }
+  /// Moves what the log holds into the file, durably.
+  private static func emptyLog(_ connection: borrowing Connection) throws(StorageError) {
+    try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
   }
 }
 
+// MARK: Writing
+
+/// What a transaction makes durable: the closing generation.
+struct Commit: Sendable {
+  let generation: Generation
+  /// Versions of the closing generation.
+  let records: [BlockID: Record]
+  /// As they were before.
+  let committed: [BlockID: Record]
+  let kept: [KeptGeneration]
+  let paths: [StorePath]
+}
+
 extension Manifest {
-  private static func insert(
-    _ store: StoreDescription, _ connection: borrowing Connection
+  /// Runs `body` and writes the seal that it leaves: all or nothing. Then empties the log.
+  private func sealed(
+    _ body: (inout RowDigest) throws(StorageError) -> Void
   ) throws(StorageError) {
-    let meta = try connection.prepare("INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-    meta.bind(1, store.identity)
-    meta.bind(2, store.createdNanoseconds)
-    meta.bind(3, store.blocks)
-    meta.bind(4, store.geometry.parameters)
-    for (index, plane) in Plane.allCases.enumerated() {
-      meta.bind(Int32(5 + index), store.geometry.contentBytes[plane])
+    var seal = seal
+    try connection.transaction { () throws(StorageError) in
+      try body(&seal)
+      try connection.execute("UPDATE seal SET digest = \(seal.stored)")
     }
-    try meta.run()
-    let path = try connection.prepare("INSERT INTO path VALUES (?, ?, ?)")
-    for index in store.paths.indices {
-      path.bind(1, index)
-      path.bind(2, store.paths[index])
-      path.bind(3, store.slotsPerPath[index])
-      try path.run()
+    self.seal = seal
+    try Self.emptyLog(connection)
+  }
+
+  /// Makes the generation of `commit` the last one, and forgets the oldest `dropped` ones.
+  func write(_ commit: Commit, dropped: Int) throws(StorageError) {
+    let step = commit.generation.step
+    try sealed { seal throws(StorageError) in
+      let isOlderKept = commit.kept.count > dropped
+      let record = try connection.prepare(
+        "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      let superseded = try connection.prepare(
+        "INSERT INTO superseded VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      for (block, new) in commit.records.sorted(by: { $0.key < $1.key }) {
+        let old = Superseded(block: block, record: commit.committed[block])
+        if let record = old.record { seal -= ManifestRow.record(block, record) }
+        if isOlderKept {
+          let digest = ManifestRow.superseded(old, by: step)
+          try superseded.run(ManifestRow.numbers(of: old, by: step) + [digest.stored])
+          seal += digest
+        }
+        let digest = ManifestRow.record(block, new)
+        try record.run(ManifestRow.numbers(of: block, new) + [digest.stored])
+        seal += digest
+      }
+      try drop(dropped, of: commit.kept, &seal)
+      seal += try insert(commit.generation)
+      for (id, path) in commit.paths.enumerated() { try update(path, id: id, &seal) }
     }
   }
 
-  private static func description(
-    _ connection: borrowing Connection
-  ) throws(StorageError) -> StoreDescription {
-    let meta = try connection.prepare(
-      """
-      SELECT identity, created_ns, blocks, parameters, bytes_hi, bytes_lo, bytes_m, bytes_v
-      FROM meta
-      """)
-    guard try meta.step() else {
-      throw .inconsistent(path: connection.path, reason: "the manifest has no description")
+  /// Forgets the oldest `count` generations.
+  func drop(_ count: Int, of kept: [KeptGeneration]) throws(StorageError) {
+    try sealed { seal throws(StorageError) in try drop(count, of: kept, &seal) }
+  }
+
+  private func drop(
+    _ count: Int, of kept: [KeptGeneration], _ seal: inout RowDigest
+  ) throws(StorageError) {
+    guard count > 0 else { return }
+    for index in 0..<count {
+      seal -= ManifestRow.generation(kept[index].generation)
+      try delete(kept[index], &seal)
     }
-    let content = PlaneValues(
-      hi: Int(meta.integer(4)), lo: Int(meta.integer(5)), m: Int(meta.integer(6)),
-      v: Int(meta.integer(7)))
-    var paths: [String] = []
-    var slots: [Int] = []
-    let path = try connection.prepare("SELECT dir, slots FROM path ORDER BY id")
-    while try path.step() {
-      paths.append(path.text(0))
-      slots.append(Int(path.integer(1)))
+    // What the oldest one left replaced is needed by none.
+    if count < kept.count { try forgetSuperseded(by: kept[count], &seal) }
+  }
+
+  private func delete(_ kept: KeptGeneration, _ seal: inout RowDigest) throws(StorageError) {
+    try connection.execute("DELETE FROM generation WHERE step = \(kept.generation.step)")
+    try forgetSuperseded(by: kept, &seal)
+  }
+
+  private func forgetSuperseded(
+    by kept: KeptGeneration, _ seal: inout RowDigest
+  ) throws(StorageError) {
+    let step = kept.generation.step
+    for old in kept.superseded { seal -= ManifestRow.superseded(old, by: step) }
+    try connection.execute("DELETE FROM superseded WHERE generation = \(step)")
+  }
+
+  private func insert(_ generation: Generation) throws(StorageError) -> RowDigest {
+    let digest = ManifestRow.generation(generation)
+    let row = try connection.prepare("INSERT INTO generation VALUES (?, ?, ?, ?)")
+    row.bind(ManifestRow.numbers(of: generation) + [digest.stored])
+    try row.bind(4, blob: generation.payload)
+    try row.run()
+    return digest
+  }
+
+  /// Writes one path anew, or for the first time.
+  private func update(
+    _ path: StorePath, id: Int, _ seal: inout RowDigest
+  ) throws(StorageError) {
+    let old = try connection.prepare("SELECT digest FROM path WHERE id = ?")
+    old.bind(1, id)
+    if try old.step() { seal -= RowDigest(stored: old.integer(0)) }
+    seal += try Self.insert(path, id: id, connection)
+  }
+
+  /// Writes these paths anew, or for the first time.
+  func write(_ paths: [StorePath]) throws(StorageError) {
+    try sealed { seal throws(StorageError) in
+      for (id, path) in paths.enumerated() { try update(path, id: id, &seal) }
     }
-    guard meta.integer(3) > 0, Plane.allCases.allSatisfy({ content[$0] > 0 }), !paths.isEmpty else {
-      throw .inconsistent(path: connection.path, reason: "the manifest's description is not whole")
+  }
+
+  /// Goes back from the last generation to the one before it.
+  /// - Parameter committed: the records of the last generation.
+  func rollBack(
+    _ last: KeptGeneration, committed: [BlockID: Record]
+  ) throws(StorageError) {
+    try sealed { seal throws(StorageError) in
+      let delete = try connection.prepare("DELETE FROM record WHERE block = ?")
+      let insert = try connection.prepare(
+        "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      for old in last.superseded {
+        if let newer = committed[old.block] { seal -= ManifestRow.record(old.block, newer) }
+        try delete.run([old.block.rawValue])
+        guard let record = old.record else { continue }
+        let digest = ManifestRow.record(old.block, record)
+        try insert.run(ManifestRow.numbers(of: old.block, record) + [digest.stored])
+        seal += digest
+      }
+      seal -= ManifestRow.generation(last.generation)
+      try self.delete(last, &seal)
     }
-    return StoreDescription(
-      identity: meta.text(0),
-      geometry: RecordGeometry(parameters: Int(meta.integer(3)), contentBytes: content),
-      blocks: Int(meta.integer(2)), paths: paths, slotsPerPath: slots,
-      createdNanoseconds: Int(meta.integer(1)))
   }
 }

@@ -31,6 +31,17 @@ package struct RecordGeometry: Hashable, Sendable {
     self.contentBytes = contentBytes
   }
 
+  /// Beyond what any machine has, and small enough that sums and products of a few such numbers
+  /// are numbers.
+  static let largest = 1 << 40
+
+  /// A geometry as a file gives it; nil when it cannot be one.
+  init?(stored parameters: Int, contentBytes: PlaneValues<Int>) {
+    let numbers = [parameters] + Plane.allCases.map { contentBytes[$0] }
+    guard numbers.allSatisfy({ 1...Self.largest ~= $0 }) else { return nil }
+    self.init(parameters: parameters, contentBytes: contentBytes)
+  }
+
   /// Bytes of a plane on disk and in a frame.
   package func planeBytes(_ plane: Plane) -> Int {
     roundUp(contentBytes[plane], to: Self.alignment)

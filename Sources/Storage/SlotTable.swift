@@ -30,6 +30,8 @@ package struct SlotTable {
     }
   }
 
+  func isUnused(path: Int) -> Bool { paths[path].freeCount == paths[path].count }
+
   package var freeCount: Int { paths.reduce(0) { $0 + $1.freeCount } }
 
   /// A free slot; nil when every path is full.

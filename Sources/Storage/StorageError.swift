@@ -12,6 +12,32 @@ package struct Damage: Hashable, Sendable, CustomStringConvertible {
   package let length: Int
   package let found: UInt64
   package let expected: UInt64
+  package let state: State
+
+  /// What is left without the record.
+  package enum State: Hashable, Sendable {
+    /// Not yet part of a durable generation: the last one, named by its step, does not need it.
+    case uncommitted(lastGeneration: Int?)
+    /// Of the last generation; an older one that is kept, named by its step, has another.
+    case committed(wholeGeneration: Int?)
+  }
+
+  /// What to do about it.
+  fileprivate var remedy: String {
+    let drive = "The disk returned wrong bytes twice: check the drive (smartctl), then "
+    switch state {
+    case .uncommitted(let step?):
+      return drive + "run the same command again: generation \(step) does not need them"
+    case .uncommitted(nil):
+      return drive + "start again with --fresh: no generation was committed yet"
+    case .committed(let step?):
+      return drive + "go back to generation \(step), which does not have them (`pagoda store "
+        + "rollback`), or restore this store from a copy"
+    case .committed(nil):
+      return drive + "restore this store from a copy, or start again with --fresh: no generation "
+        + "without them is kept (checkpoint.keep)"
+    }
+  }
 
   package var description: String {
     "\(block), plane \(plane): \(path) at offset \(offset), \(length) bytes: checksum "
@@ -31,6 +57,8 @@ package enum StorageError: Error, Sendable {
   /// A whole store, of another run.
   case belongsToAnother(path: String, found: String, wanted: String)
   case missing(path: String, what: String)
+  /// Fewer directories than the store has.
+  case directoriesLeftOut(path: String, recorded: [String], named: [String])
   /// Two paths of one store that name one directory.
   case sameDirectory(String, String)
   case diskTooSmall(path: String, needed: Int, free: Int)
@@ -52,8 +80,7 @@ extension StorageError: CustomStringConvertible {
   package var description: String {
     switch self {
     case .damaged(let damage):
-      return "\(damage). The disk returned wrong bytes twice: check the drive (smartctl), then "
-        + "restore this store from a copy, or start again with --fresh"
+      return "\(damage). \(damage.remedy)"
     case .inconsistent(let path, let reason):
       return "\(path): \(reason). Restore the store from a copy or start again with --fresh"
     case .foreign(let path, let reason):
@@ -68,6 +95,10 @@ extension StorageError: CustomStringConvertible {
         + "name another directory with --store, or start again with --fresh"
     case .missing(let path, let what):
       return "\(path): \(what) is missing: check --store and that the drive is mounted"
+    case .directoriesLeftOut(let path, let recorded, let named):
+      return "\(path): the store is in \(recorded.joined(separator: ", ")), and only "
+        + "\(named.joined(separator: ", ")) is named: name all with --store, or move the records of "
+        + "a drive away first with `pagoda store drain`"
     case .sameDirectory(let first, let second):
       return "\(first) and \(second) are the same directory: a store needs each of its directories "
         + "once; name another with --store, or leave one out"
@@ -107,7 +138,7 @@ extension StorageError: CustomStringConvertible {
     case .system: 74
     case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74
     case .locked: 75
-    case .sameDirectory: 78
+    case .sameDirectory, .directoriesLeftOut: 78
     }
   }
 }

@@ -13,6 +13,7 @@ extension Store {
       return
     }
     let lock = try StoreLock(lockPath, .exclusive)
+    guard lock.tryLock(.pin, .exclusive) else { throw .locked(path: lockPath, pid: nil) }
     let names =
       ["", "-wal", "-shm", ".new"].map { Manifest.name + $0 } + [DataFile.name, lockName]
     for name in names {
@@ -27,6 +28,6 @@ extension Store {
     for path in paths where (try? manager.contentsOfDirectory(atPath: path))?.isEmpty == true {
       unsafe rmdir(path)
     }
-    _ = consume lock
+    withExtendedLifetime(lock) {}
   }
 }

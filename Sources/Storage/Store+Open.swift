@@ -4,28 +4,42 @@ import Glibc
 extension Store {
   /// Opens the store of `configuration` for writing; with `create`, makes it where there is none.
   ///
+  /// Directories are named in the order in which they became part of the store, without drained
+  /// ones; further ones are added. Data files are made longer when more generations are to be kept.
   /// Order matters: everything that can be refused is refused before anything is made or changed.
   package static func open(
     _ configuration: StoreConfiguration, disk: any Disk, create: Bool
   ) throws(StorageError) -> Store {
     let manifestPath = configuration.paths[0] + "/" + Manifest.name
     try checkDistinct(configuration.paths)
-    if try !exists(manifestPath) {
+    guard try exists(manifestPath) else {
       guard create else { throw .missing(path: manifestPath, what: "the store") }
-      try requireSpace(for: configuration)
+      try requireSpace(configuration.bytesPerPath, on: configuration.paths, isNew: true)
       try makeDirectories(configuration.paths)
       let lock = try StoreLock(configuration.paths[0] + "/" + lockName, .exclusive)
       // Another process may have made it between the look and the lock.
       if try !exists(manifestPath) { try make(configuration, disk: disk) }
       return try openLocked(configuration, disk: disk, lock: lock)
     }
-    let found = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
-    try check(found, configuration, manifestPath)
-    let lock = try StoreLock(configuration.paths[0] + "/" + lockName, .exclusive)
-    return try openLocked(configuration, disk: disk, lock: lock)
+    return try openLocked(configuration, disk: disk, lock: try writerLock(configuration, disk))
   }
 
-  /// Opens any store for reading, beside other readers and without a writer.
+  /// The lock of a store that is there. Without a lock file nobody writes, and what is no store of
+  /// ours gets none.
+  private static func writerLock(
+    _ configuration: StoreConfiguration, _ disk: any Disk
+  ) throws(StorageError) -> StoreLock {
+    let manifestPath = configuration.paths[0] + "/" + Manifest.name
+    let lockPath = configuration.paths[0] + "/" + lockName
+    if try !exists(lockPath) {
+      try check(
+        Manifest.describe(manifestPath, on: disk.databaseFileSystem), configuration, manifestPath)
+    }
+    return try StoreLock(lockPath, .exclusive)
+  }
+
+  /// Opens any store for reading, beside other readers and beside a writer: the generations that
+  /// are there now are kept until this store is gone.
   /// - Parameter paths: its directories, in the order they had when it was made.
   package static func openReadOnly(
     paths: [String], disk: any Disk
@@ -33,16 +47,28 @@ extension Store {
     precondition(!paths.isEmpty, "a store has a path")
     try checkDistinct(paths)
     let manifestPath = paths[0] + "/" + Manifest.name
-    let description = try describe(paths[0])
-    guard paths.count == description.paths.count else {
-      throw .missing(path: manifestPath, what: "one of \(description.paths.count) directories")
-    }
+    guard try exists(manifestPath) else { throw .missing(path: manifestPath, what: "the store") }
     let lock = try StoreLock(paths[0] + "/" + lockName, .shared)
+    try lock.lock(.manifest, .shared)
+    defer { lock.unlock(.manifest) }
+    let description = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
+    guard paths.count == description.activePaths.count else {
+      throw .missing(
+        path: manifestPath, what: "one of \(description.activePaths.count) directories")
+    }
     let files = try openFiles(paths, description, disk: disk, mode: .readOnly)
-    let manifest = try Manifest(manifestPath, readOnly: true, on: disk.databaseFileSystem)
-    return try Store(
-      description: description, disk: disk, isReadOnly: true, files: files, manifest: manifest,
-      lock: lock)
+    if let unsigned = files.unsigned.first {
+      guard try Manifest.isUnused(manifestPath, on: disk.databaseFileSystem) else {
+        throw lostHeader(files.all[unsigned])
+      }
+    }
+    // A log is what a crash left: SQLite must look into it. Else the file alone is the manifest,
+    // whoever has it open.
+    let mode: Connection.Mode = Manifest.hasLog(manifestPath) ? .readOnly : .immutable
+    let manifest = try Manifest(manifestPath, mode, on: disk.databaseFileSystem)
+    return Store(
+      try manifest.load(), disk: disk, isReadOnly: true, keep: 1, files: files.all,
+      manifest: manifest, lock: lock)
   }
 
   /// What the store in `directory` is, without opening it or leaving a trace.
@@ -59,16 +85,33 @@ extension Store {
 
 extension Store {
   private static func openLocked(
-    _ configuration: StoreConfiguration, disk: any Disk, lock: consuming StoreLock
+    _ configuration: StoreConfiguration, disk: any Disk, lock: StoreLock
   ) throws(StorageError) -> Store {
     let manifestPath = configuration.paths[0] + "/" + Manifest.name
     let description = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
     try check(description, configuration, manifestPath)
-    let files = try openFiles(configuration.paths, description, disk: disk, mode: .readWrite)
-    let manifest = try Manifest(manifestPath, readOnly: false, on: disk.databaseFileSystem)
-    return try Store(
-      description: description, disk: disk, isReadOnly: false, files: files, manifest: manifest,
-      lock: lock)
+    lock.sign()
+    let present = Array(configuration.paths.prefix(description.activePaths.count))
+    var files = try openFiles(present, description, disk: disk, mode: .readWrite)
+    let manifest = try Manifest(manifestPath, .readWrite, on: disk.databaseFileSystem)
+    var content = try manifest.load()
+    for id in files.unsigned {
+      // Its creation was interrupted, if it never held a record.
+      guard content.table.isUnused(path: id) else { throw lostHeader(files.all[id]) }
+      try files.all[id]?.sign(DataFile.signature(of: id, in: description), on: disk)
+    }
+    let growth = StoreGrowth(description, configuration)
+    if growth.isNeeded {
+      try growth.carryOut(&files.all, manifest, disk: disk)
+      content = try manifest.load()
+    }
+    return Store(
+      content, disk: disk, isReadOnly: false, keep: configuration.keep, files: files.all,
+      manifest: manifest, lock: lock)
+  }
+
+  private static func lostHeader(_ file: DataFile?) -> StorageError {
+    .inconsistent(path: file?.path ?? "", reason: "the data file lost its header")
   }
 
   /// Refuses a store that is not the one wanted.
@@ -83,56 +126,33 @@ extension Store {
         path: path, found: "\(found.blocks) blocks of \(found.geometry.parameters) parameters",
         wanted: "\(wanted.blocks) blocks of \(wanted.geometry.parameters) parameters")
     }
-    guard found.paths.count == wanted.paths.count else {
-      throw .belongsToAnother(
-        path: path, found: "on \(found.paths.count) paths", wanted: "\(wanted.paths.count) paths")
+    let active = found.activePaths
+    guard active.count <= wanted.paths.count else {
+      throw .directoriesLeftOut(
+        path: path, recorded: active.map { found.paths[$0].directory }, named: wanted.paths)
     }
   }
 
-  /// Opens every data file and compares its signature. Files of an interrupted creation are signed
-  /// now; that can only be before the first commit.
+  /// The data file of each path by its number, and the numbers of those that are blank.
+  private typealias Files = (all: [DataFile?], unsigned: [Int])
+
+  /// Opens every data file and compares its signature.
   private static func openFiles(
     _ paths: [String], _ store: StoreDescription, disk: any Disk, mode: OpenMode
-  ) throws(StorageError) -> [DataFile] {
-    var files: [DataFile] = []
-    for (path, slots) in zip(paths, store.slotsPerPath) {
-      let bytes = DataFile.byteCount(slots: slots, geometry: store.geometry)
-      files.append(try openFile(path + "/" + DataFile.name, bytes: bytes, disk: disk, mode: mode))
-    }
-    var unsigned: [Int] = []
-    for (index, file) in files.enumerated() {
-      switch try file.state(on: disk, expecting: DataFile.signature(of: index, in: store)) {
+  ) throws(StorageError) -> Files {
+    var files: Files = (store.paths.map { _ in nil }, [])
+    for (path, id) in zip(paths, store.activePaths) {
+      let bytes = DataFile.byteCount(slots: store.paths[id].slots, geometry: store.geometry)
+      let file = try DataFile(path + "/" + DataFile.name, bytes: bytes, disk: disk, mode: mode)
+      files.all[id] = file
+      switch try file.state(on: disk, expecting: DataFile.signature(of: id, in: store)) {
       case .signed: continue
-      case .unsigned: unsigned.append(index)
+      case .unsigned: files.unsigned.append(id)
       case .other:
         throw .foreign(path: file.path, reason: "the data file of another store or path")
       }
     }
-    if unsigned.isEmpty { return files }
-    let manifestPath = paths[0] + "/" + Manifest.name
-    guard try Manifest.isUnused(manifestPath, on: disk.databaseFileSystem) else {
-      throw .inconsistent(path: files[unsigned[0]].path, reason: "the data file lost its header")
-    }
-    if mode == .readOnly { return files }
-    for index in unsigned {
-      try files[index].sign(DataFile.signature(of: index, in: store), on: disk)
-    }
     return files
-  }
-
-  private static func openFile(
-    _ path: String, bytes: Int, disk: any Disk, mode: OpenMode
-  ) throws(StorageError) -> DataFile {
-    do {
-      return DataFile(file: try disk.openFile(path, byteCount: bytes, mode), path: path)
-    } catch {
-      switch error.code {
-      case ENOENT: throw .missing(path: path, what: "the data file")
-      case ELOOP: throw .foreign(path: path, reason: "a symbolic link, not a data file")
-      case 0: throw .inconsistent(path: path, reason: error.remedy)
-      default: throw .disk(error)
-      }
-    }
   }
 }
 
@@ -144,16 +164,19 @@ extension Store {
   private static func make(
     _ configuration: StoreConfiguration, disk: any Disk
   ) throws(StorageError) {
-    for (path, bytes) in zip(configuration.paths, configuration.bytesPerPath) {
-      try makeFile(path + "/" + DataFile.name, bytes: bytes, disk: disk)
-      try syncDirectory(path)
+    var paths: [StorePath] = []
+    for (index, path) in configuration.paths.enumerated() {
+      try DataFile.make(path, bytes: configuration.bytesPerPath[index], disk: disk)
+      paths.append(
+        StorePath(
+          directory: fromRoot(path), slots: configuration.slotsPerPath[index],
+          isDrained: false, bytesWritten: 0))
     }
     var now = timespec()
     unsafe clock_gettime(CLOCK_REALTIME, &now)
     let description = StoreDescription(
       identity: configuration.identity, geometry: configuration.geometry,
-      blocks: configuration.blocks, paths: configuration.paths,
-      slotsPerPath: configuration.slotsPerPath,
+      blocks: configuration.blocks, paths: paths,
       createdNanoseconds: now.tv_sec * 1_000_000_000 + now.tv_nsec)
     let target = configuration.paths[0] + "/" + Manifest.name
     let draft = target + ".new"
@@ -163,35 +186,6 @@ extension Store {
       throw .system(action: "rename to", path: target, code: errno)
     }
     try syncDirectory(configuration.paths[0])
-  }
-
-  private static func makeFile(
-    _ path: String, bytes: Int, disk: any Disk
-  ) throws(StorageError) {
-    do {
-      _ = try disk.openFile(path, byteCount: bytes, .create)
-    } catch {
-      guard error.code == EEXIST else { throw .disk(error) }
-      try takeOver(path, bytes: bytes, disk: disk)
-    }
-  }
-
-  /// Replaces a data file without a manifest when an interrupted creation left it; anything else is
-  /// somebody's.
-  private static func takeOver(
-    _ path: String, bytes: Int, disk: any Disk
-  ) throws(StorageError) {
-    if let leftover = try Leftover(at: path) {
-      try leftover.remove()
-      do { _ = try disk.openFile(path, byteCount: bytes, .create) } catch { throw .disk(error) }
-      return
-    }
-    // A file that this disk has and the file system has not: a disk in memory, which makes files
-    // whole. It goes on being used.
-    let file = try openFile(path, bytes: bytes, disk: disk, mode: .readWrite)
-    guard try file.state(on: disk, expecting: []) == .unsigned else {
-      throw .foreign(path: path, reason: "a data file without a manifest")
-    }
   }
 
   private static func exists(_ path: String) throws(StorageError) -> Bool {
@@ -204,12 +198,5 @@ extension Store {
       throw .foreign(path: path, reason: "not a regular file")
     }
     return true
-  }
-
-  private static func syncDirectory(_ path: String) throws(StorageError) {
-    let descriptor = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw .system(action: "open", path: path, code: errno) }
-    defer { close(descriptor) }
-    guard fsync(descriptor) == 0 else { throw .system(action: "sync", path: path, code: errno) }
   }
 }

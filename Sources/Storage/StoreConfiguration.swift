@@ -12,12 +12,15 @@ package struct StoreConfiguration: Sendable {
   package let geometry: RecordGeometry
   /// Blocks that can ever be written.
   package let blocks: Int
+  /// Generations that can be gone back to, the last one included.
+  package let keep: Int
 
   /// - Parameter bandwidths: one number per path in any unit; equal when nil.
   package init(
     paths: [String], bandwidths: [Double]? = nil, identity: String, geometry: RecordGeometry,
-    blocks: Int
+    blocks: Int, keep: Int = 1
   ) {
+    precondition(keep > 0, "the last generation is kept")
     precondition(!paths.isEmpty, "a store has a path")
     precondition(blocks > 0, "a store has blocks")
     precondition(!identity.isEmpty, "a store belongs to somebody")
@@ -29,19 +32,26 @@ package struct StoreConfiguration: Sendable {
     self.identity = identity
     self.geometry = geometry
     self.blocks = blocks
+    self.keep = keep
   }
 
-  /// Slots beyond two per block, so that rounding shares never takes the last one.
+  /// Slots beyond those of all generations, so that rounding shares never takes the last one.
   private static let spareSlots = 2
 
-  /// Slots of each path. In the worst case every block has a committed record and an open one.
-  package var slotsPerPath: [Int] {
-    let wanted = Double(2 * blocks + Self.spareSlots)
+  /// In the worst case every block has a record in every generation that is kept and another in the
+  /// open one. What closes needs no more: until it is durable, writes beyond these wait for it.
+  var slotsNeeded: Int { (keep + 1) * blocks + Self.spareSlots }
+
+  /// Slots of each path of a new store.
+  package var slotsPerPath: [Int] { share(slotsNeeded, among: bandwidths) }
+
+  /// `slots` in proportion to `bandwidths`, each part rounded up.
+  func share(_ slots: Int, among bandwidths: [Double]) -> [Int] {
     let sum = bandwidths.reduce(0, +)
-    return bandwidths.map { Int((wanted * $0 / sum).rounded(.up)) }
+    return bandwidths.map { Int((Double(slots) * $0 / sum).rounded(.up)) }
   }
 
-  /// Bytes of the data file of each path.
+  /// Bytes of the data file of each path of a new store.
   package var bytesPerPath: [Int] {
     slotsPerPath.map { DataFile.byteCount(slots: $0, geometry: geometry) }
   }

@@ -38,3 +38,24 @@ private func makeDirectory(_ path: String) throws(StorageError) -> Bool {
   guard errno == EEXIST else { throw .system(action: "create", path: path, code: errno) }
   return false
 }
+
+/// `path` from the root and, where the system can tell, without symbolic links: to be recorded.
+func fromRoot(_ path: String) -> String {
+  guard let found = unsafe realpath(path, nil) else {
+    // The directory was mounted where no name leads to it.
+    if path.hasPrefix("/") { return path }
+    guard let current = unsafe getcwd(nil, 0) else { return path }
+    defer { unsafe free(current) }
+    return unsafe String(cString: current) + "/" + path
+  }
+  defer { unsafe free(found) }
+  return unsafe String(cString: found)
+}
+
+/// Makes the names in a directory durable.
+func syncDirectory(_ path: String) throws(StorageError) {
+  let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+  guard descriptor >= 0 else { throw .system(action: "open", path: path, code: errno) }
+  defer { close(descriptor) }
+  guard fsync(descriptor) == 0 else { throw .system(action: "sync", path: path, code: errno) }
+}

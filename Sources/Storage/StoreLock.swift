@@ -1,12 +1,27 @@
 import Glibc
 
-/// A lock on a store, held by an open file: the end of the process frees it, however it ends.
-struct StoreLock: ~Copyable {
+/// The locks of a store, held by an open file: the end of the process frees them, however it ends.
+///
+/// One process writes. Others read beside it, because a generation that somebody reads is kept:
+///
+///     flock      held by the writer as long as the store is open
+///     manifest   a byte of the file: shared while its rows are read, exclusive while they change
+///     pin        another: shared while somebody reads records; the writer frees nothing unless it
+///                gets this byte for itself for a moment
+final class StoreLock: Sendable {
   enum Kind { case exclusive, shared }
+  enum Byte: Int {
+    case manifest = 0
+    case pin = 1
+  }
 
+  let path: String
   private let descriptor: Int32
+  /// Reading the rows, or freeing what somebody may read, takes no longer.
+  private static let patience = 3000
 
-  /// Takes the lock at `path`, making the file when needed.
+  /// Opens the locks at `path`, making the file when needed. `.exclusive` takes that of the writer,
+  /// `.shared` pins the generations that are there.
   /// - Throws: `.locked` with the writer's process id where the file has one.
   init(_ path: String, _ kind: Kind) throws(StorageError) {
     let flags = (kind == .exclusive ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW
@@ -18,19 +33,52 @@ struct StoreLock: ~Copyable {
       default: throw .system(action: "open", path: path, code: errno)
       }
     }
-    let operation = (kind == .exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB
-    guard Self.flockPatiently(descriptor, operation) == 0 else {
-      let code = errno
-      let pid = Self.holder(descriptor)
-      close(descriptor)
-      if code == EWOULDBLOCK { throw .locked(path: path, pid: pid) }
-      throw .system(action: "lock", path: path, code: code)
-    }
-    if kind == .exclusive { Self.sign(descriptor) }
+    self.path = path
     self.descriptor = descriptor
+    switch kind {
+    case .exclusive:
+      guard Self.flockPatiently(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw refusal(errno) }
+    case .shared:
+      try lock(.pin, .shared)
+    }
   }
 
   deinit { close(descriptor) }
+
+  private func refusal(_ code: Int32) -> StorageError {
+    guard code == EWOULDBLOCK || code == EACCES else {
+      return .system(action: "lock", path: path, code: code)
+    }
+    return .locked(path: path, pid: Self.holder(descriptor))
+  }
+
+  /// Takes one byte, waiting as long as its holders have reason to hold it.
+  /// - Throws: `.locked` after that.
+  func lock(_ byte: Byte, _ kind: Kind) throws(StorageError) {
+    for _ in 0..<Self.patience {
+      if tryLock(byte, kind) { return }
+      guard errno == EWOULDBLOCK || errno == EACCES || errno == EINTR else { break }
+      usleep(10_000)
+    }
+    throw refusal(errno)
+  }
+
+  /// Takes one byte if nobody holds it in another way.
+  func tryLock(_ byte: Byte, _ kind: Kind) -> Bool {
+    set(byte, Int32(kind == .exclusive ? F_WRLCK : F_RDLCK)) == 0
+  }
+
+  func unlock(_ byte: Byte) { _ = set(byte, Int32(F_UNLCK)) }
+
+  /// Locks of an open file, not of a process, so that two stores of one process exclude each other
+  /// too. F_OFD_SETLK is 37, which glibc's headers give only to some.
+  private func set(_ byte: Byte, _ type: Int32) -> Int32 {
+    var range = Glibc.flock()
+    range.l_type = Int16(type)
+    range.l_whence = Int16(SEEK_SET)
+    (range.l_start, range.l_len) = (byte.rawValue, 1)
+    return unsafe fcntl(descriptor, 37, &range)
+  }
 
   /// Tries for half a second: the kernel may still be closing the files of a process that was
   /// killed, and a process that this one is starting holds a copy of every open file until it runs.
@@ -45,7 +93,7 @@ struct StoreLock: ~Copyable {
 
   /// Writes this process's id, for the message that others see; a failure only shortens that
   /// message.
-  private static func sign(_ descriptor: Int32) {
+  func sign() {
     let text = "\(getpid())\n"
     ftruncate(descriptor, 0)
     unsafe _ = pwrite(descriptor, text, text.utf8.count, 0)

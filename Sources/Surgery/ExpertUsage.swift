@@ -34,10 +34,10 @@ package struct ExpertUsage: Codable, Sendable {
     var tokens = Array(repeating: Array(repeating: 0, count: experts), count: layers)
     var touched = Array(repeating: Set<Int>(), count: layers)
     for block in store.writtenBlocks where block.kind == .expert {
-      guard let entry = store.entry(of: block) else { continue }
+      guard let record = store.record(of: block) else { continue }
       touched[block.layer].insert(block.index)
       // Slices of one expert see the same tokens.
-      if block.slice == 0 { tokens[block.layer][block.index] = entry.history.tokens }
+      if block.slice == 0 { tokens[block.layer][block.index] = record.history.tokens }
     }
     step = store.generation?.step ?? 0
     self.layers = (0..<layers).map {

@@ -19,13 +19,16 @@ struct DenseBlocks: Sendable {
     block * parametersPerBlock..<(block + 1) * parametersPerBlock
   }
 
-  /// Writes weights and moments of `step` into the open generation.
-  func save(_ dense: DenseParameters, _ pager: inout Pager, step: Int) throws {
-    for block in 0..<count {
-      var page = try pager.blank(.dense(block))
-      fill(&page, from: dense, range(block))
-      pager.writeBack(page, step: step, tokens: 0)
-    }
+  /// Their names.
+  var blocks: [BlockID] { (0..<count).map { .dense($0) } }
+
+  /// Writes weights and moments of block `block`, as of `step`, into the frozen generation.
+  func save(
+    _ block: Int, of dense: DenseParameters, _ pager: inout Pager, step: Int
+  ) throws {
+    var page = try pager.blank(.dense(block))
+    fill(&page, from: dense, range(block))
+    pager.writeBackLate(page, step: step)
   }
 
   /// Reads weights, and moments when `dense` has them, of the newest generation.
@@ -54,5 +57,35 @@ struct DenseBlocks: Sendable {
     guard dense.isTraining else { return }
     dense.flat(\.firstMoments, range).copy(from: page.m)
     dense.flat(\.secondMoments, range).copy(from: page.v)
+  }
+}
+
+/// The dense parameters of a frozen generation on their way to the disk: some blocks after each
+/// layer of the forward sweep, so that nobody waits for them.
+struct UnsavedDense {
+  private let dense: DenseBlocks
+  private var blocks = 0..<0
+  private var step = 0
+
+  init(_ dense: DenseBlocks) { self.dense = dense }
+
+  var isEmpty: Bool { blocks.isEmpty }
+
+  /// The parameters as they are now, after `step`, are frozen.
+  mutating func freeze(step: Int) { (blocks, self.step) = (0..<dense.count, step) }
+
+  /// Saves so many blocks that a sweep over `layers` saves all.
+  mutating func saveSome(
+    _ parameters: DenseParameters, _ pager: inout Pager, layers: Int
+  ) throws {
+    let share = (dense.count + layers - 1) / layers
+    for block in blocks.prefix(share) {
+      try dense.save(block, of: parameters, &pager, step: step)
+      blocks.removeFirst()
+    }
+  }
+
+  mutating func saveRest(_ parameters: DenseParameters, _ pager: inout Pager) throws {
+    try saveSome(parameters, &pager, layers: 1)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Storage
 
 /// A file of one JSON object a line, that can be cut back to a step when a run resumes.
 package struct JSONLines<Line: Codable> {
@@ -6,36 +7,55 @@ package struct JSONLines<Line: Codable> {
   private let handle: FileHandle
   private let encoder = JSONEncoder()
 
-  /// Opens `path` for appending, keeping the lines for which `keep` holds. A last line that a crash
-  /// cut short, or any line that does not read, ends what is kept.
+  /// Opens `path` for appending, keeping the lines for which `keep` holds, as they are. A last line
+  /// that a crash cut short, or any line that does not read, ends what is kept.
   package init(path: String, keeping keep: (Line) -> Bool) throws {
-    let kept = Self.read(path).prefix(while: keep)
+    let kept = Self.parse(path).prefix { keep($0.line) }
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    var data = Data()
-    for line in kept { data += try encoder.encode(line) + Data("\n".utf8) }
-    let url = URL(fileURLWithPath: path)
     self.path = path
     handle = try writing(path) {
-      try data.write(to: url, options: .atomic)
-      try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
-      return try FileHandle(forWritingTo: url)
+      let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, mode_t(0o600))
+      guard descriptor >= 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+      let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+      try handle.truncate(atOffset: UInt64(kept.last?.end ?? 0))
+      return handle
     }
     try handle.seekToEnd()
   }
+
+  /// Makes the lines durable, on any thread; the file is open as long as somebody has this.
+  var syncer: @Sendable () throws(StorageError) -> Void { Training.syncer(of: handle, path) }
 
   package func append(_ line: Line) throws {
     try writing(path) { try handle.write(contentsOf: encoder.encode(line) + Data("\n".utf8)) }
   }
 
   /// The lines of `path` up to the first that does not read; none when there is no file.
-  package static func read(_ path: String) -> [Line] {
+  package static func read(_ path: String) -> [Line] { parse(path).map(\.line) }
+
+  /// Whole lines, each with the offset behind it.
+  private static func parse(_ path: String) -> [(line: Line, end: Int)] {
     guard let data = FileManager.default.contents(atPath: path) else { return [] }
-    var lines: [Line] = []
+    var lines: [(line: Line, end: Int)] = []
     let decoder = JSONDecoder()
-    for text in data.split(separator: UInt8(ascii: "\n")) {
-      guard let line = try? decoder.decode(Line.self, from: text) else { break }
-      lines.append(line)
+    var start = data.startIndex
+    while let end = data[start...].firstIndex(of: UInt8(ascii: "\n")),
+      let line = try? decoder.decode(Line.self, from: data[start..<end])
+    {
+      start = end + 1
+      lines.append((line, start))
     }
     return lines
+  }
+}
+
+/// Makes what was written through `handle` durable.
+func syncer(
+  of handle: FileHandle, _ path: String
+) -> @Sendable () throws(StorageError) -> Void {
+  { () throws(StorageError) in
+    guard fdatasync(handle.fileDescriptor) == 0 else {
+      throw .system(action: "sync", path: path, code: errno)
+    }
   }
 }

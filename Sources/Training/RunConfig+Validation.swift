@@ -95,6 +95,8 @@ extension RunConfig {
       storage.mixing, "storage.mixing", ["automatic"] + Mixing.allCases.map(\.rawValue))
     try inside(storage.queue_depth, 0...4096, "storage.queue_depth")
     try inside(checkpoint.every, 1...Int.max, "checkpoint.every")
+    try inside(checkpoint.seconds, 0...Int.max, "checkpoint.seconds")
+    try inside(checkpoint.keep, 1...1 << 10, "checkpoint.keep")
     try inside(evaluation.every, 0...Int.max, "evaluation.every")
     try inside(evaluation.max_tokens, 1...Int.max, "evaluation.max_tokens")
     try inside(evaluation.translations, 0...1 << 20, "evaluation.translations")

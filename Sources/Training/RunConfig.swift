@@ -108,6 +108,11 @@ package struct RunConfig: Codable, Equatable, Sendable {
   package struct CheckpointSection: Codable, Equatable, Sendable {
     /// Steps between commits. The last step and a signal commit too.
     package var every = 50
+    /// Commits, too, when the last one is so many seconds ago; 0: by steps only.
+    package var seconds = 0
+    /// Generations that can be gone back to, the last one included. Records that did not change
+    /// are shared; the disk has room for the worst case, in which all of them did.
+    package var keep = 1
   }
 
   package struct EvaluationSection: Codable, Equatable, Sendable {

@@ -1,5 +1,6 @@
 import Foundation
 import Interchange
+import Storage
 
 /// The files a run writes as it goes: `metrics.jsonl`, `evaluations.jsonl` and TensorBoard events.
 struct RunLog {
@@ -18,11 +19,17 @@ struct RunLog {
     let path = "\(run.path)/events.out.tfevents.\(Int(now)).pagoda.\(getpid())"
     eventsPath = path
     events = try writing(path) {
-      try Data(TensorBoardEvents.header(wallTime: now)).write(to: URL(fileURLWithPath: path))
+      let header =
+        TensorBoardEvents.header(wallTime: now)
+        + TensorBoardEvents.sessionStart(wallTime: now, step: step + 1)
+      try Data(header).write(to: URL(fileURLWithPath: path))
       return try FileHandle(forWritingTo: URL(fileURLWithPath: path))
     }
     try events.seekToEnd()
   }
+
+  /// Make all lines written so far durable; a generation that has the steps needs their lines.
+  var syncers: [@Sendable () throws(StorageError) -> Void] { [metrics.syncer, reports.syncer] }
 
   mutating func append(_ line: StepMetrics) throws {
     try metrics.append(line)

@@ -33,9 +33,10 @@ package struct RunProgress: Codable, Equatable, Sendable {
   }
 
   /// All bytes that the pager of this process has moved, evaluations and commits included.
-  mutating func account(_ counters: PagerCounters) {
+  /// - Parameter unwritten: bytes that belong to this state and are written later.
+  mutating func account(_ counters: PagerCounters, unwritten: Int = 0) {
     bytesRead = bytesReadBefore + counters.bytesRead
-    bytesWritten = bytesWrittenBefore + counters.bytesWritten
+    bytesWritten = bytesWrittenBefore + counters.bytesWritten + unwritten
   }
 
   func payload() throws -> [UInt8] { Array(try JSONEncoder().encode(self)) }

@@ -37,6 +37,16 @@ package struct RunSummary: Codable, Sendable {
     package let bytes: Int
   }
 
+  /// What the commits of the last process of the run have cost.
+  package struct Commits: Codable, Sendable {
+    package let count: Int
+    /// Training stood still for so long.
+    package let pause_seconds_median: Double
+    package let pause_seconds_max: Double
+    /// From freeze to durable.
+    package let seconds_median: Double
+  }
+
   package struct Translations: Codable, Sendable {
     package struct Direction: Codable, Sendable {
       package let direction: String
@@ -87,6 +97,7 @@ package struct RunSummary: Codable, Sendable {
   package let paths: [Path]
   package let pools: [Pool]
   package let memory: [Grant]
+  package let commits: Commits?
   package let hit_rate: Double
   package let stall_share: Double
   package let translations: Translations?
@@ -122,6 +133,13 @@ package struct RunSummary: Codable, Sendable {
     }
     pools = outcome.pools.map { Pool($0) }
     memory = outcome.memory.map { Grant(name: $0.name, bytes: $0.bytes) }
+    commits =
+      outcome.commitSeconds.isEmpty
+      ? nil
+      : Commits(
+        count: outcome.commitSeconds.count, pause_seconds_median: median(outcome.commitPauses),
+        pause_seconds_max: outcome.commitPauses.max() ?? 0,
+        seconds_median: median(outcome.commitSeconds))
     hit_rate = Double(progress.hits) / Double(max(1, progress.visits))
     stall_share = progress.stallSeconds / max(progress.seconds, 1e-9)
     translations =

@@ -20,6 +20,8 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   package var update_s = 0.0
   /// Part of the three above that waited for the disk.
   package var stall_s = 0.0
+  /// Between the step before and this one, to freeze a generation; not part of `step_s`.
+  package var commit_pause_s = 0.0
   package var read_bytes = 0
   package var write_bytes = 0
   package var read_gbps = 0.0

@@ -12,6 +12,7 @@ package enum TrainingEvent: Sendable {
   case note(String)
   case step(StepMetrics, lastStep: Int)
   case evaluated(EvaluationReport, unigramEntropy: Double)
+  /// The generation of `step` is durable, `seconds` after it was frozen.
   case committed(step: Int, seconds: Double)
 }
 
@@ -32,6 +33,10 @@ package struct TrainingOutcome: Sendable {
   package let pools: [RegionPlace]
   /// What the memory ceiling was shared out to.
   package let memory: [MemoryLedger.Grant]
+  /// Seconds of this process's commits: how long training paused for each, and how long each took
+  /// from freeze to durable.
+  package let commitPauses: [Double]
+  package let commitSeconds: [Double]
 }
 
 /// Runs steps until the last one or until asked to stop; measures, evaluates and commits on the
@@ -82,36 +87,66 @@ package struct Trainer {
   package mutating func train(
     isStopping: () -> Bool, observe: (TrainingEvent) -> Void
   ) throws -> TrainingOutcome {
-    let hasBegun = try start != .fresh && takeUpStore()
-    var session = try open(hasBegun: hasBegun)
+    var hasBegun = try start != .fresh && takeUpStore()
+    var start = start
+    var fallenBackTo: Int?
+    while true {
+      do {
+        return try train(hasBegun: hasBegun, start, isStopping, observe)
+      } catch StorageError.damaged(let damage) {
+        // Nothing durable needs the record: what was computed since then is computed again.
+        guard case .uncommitted(let generation?) = damage.state, generation != fallenBackTo else {
+          throw StorageError.damaged(damage)
+        }
+        observe(.note("\(damage); going back to generation \(generation)"))
+        (hasBegun, start, fallenBackTo) = (true, .resume, generation)
+      }
+    }
+  }
+
+  private func train(
+    hasBegun: Bool, _ start: Start, _ isStopping: () -> Bool, _ observe: (TrainingEvent) -> Void
+  ) throws -> TrainingOutcome {
+    var session = try open(hasBegun: hasBegun, start)
     try run.claim(for: config)
     for note in session.notes { observe(.note(note)) }
     observe(
       .opened(
         firstStep: session.nextStep, lastStep: lastStep, memory: session.ledger.grants))
     var log = try RunLog(run, upTo: session.progress.step)
+    var commits = CommitClock(config.checkpoint)
 
     while session.nextStep <= lastStep && !isStopping() {
       let metrics = try session.runStep()
       try log.append(metrics)
       observe(.step(metrics, lastStep: lastStep))
+      commits.take(from: &session, observe)
       let isLast = session.nextStep > lastStep
-      if isLast || isDue(config.evaluation.every, session.progress.step) {
+      if isLast || config.evaluation.isDue(session.progress.step) {
         let report = try session.evaluate()
         try log.append(report)
         observe(.evaluated(report, unigramEntropy: session.unigramEntropy))
       }
-      if isLast || isDue(config.checkpoint.every, session.progress.step) || isStopping() {
-        try commit(&session, observe)
+      if isLast || commits.isDue(session.progress.step) || isStopping() {
+        try commits.freeze(&session, log.syncers)
       }
     }
-    return TrainingOutcome(
+    try session.finishCommit()
+    commits.take(from: &session, observe)
+    return outcome(session, log, commits)
+  }
+
+  private func outcome(
+    _ session: borrowing TrainingSession, _ log: RunLog, _ commits: CommitClock
+  ) -> TrainingOutcome {
+    TrainingOutcome(
       isFinished: session.nextStep > lastStep, progress: session.progress,
       evaluations: log.evaluations, unigramEntropy: session.unigramEntropy,
       unigramLossByTask: session.unigramLossByTask,
       expertStateBytes: session.expertStateBytes, expertParameters: session.expertParameters,
       denseParameters: session.denseParameters, paths: session.store.disk.pathCounters,
-      pools: session.poolPlaces, memory: session.ledger.grants)
+      pools: session.poolPlaces, memory: session.ledger.grants, commitPauses: commits.pauses,
+      commitSeconds: commits.seconds)
   }
 
   /// Checks that the run in the directory, if there is one, is this one, and finds its store where
@@ -131,7 +166,7 @@ package struct Trainer {
   /// The session in its directory; a start that is refused leaves no new directory behind.
   /// - Parameter hasBegun: the store must be there: a drive that is not mounted must not look like
   ///   a new beginning.
-  private func open(hasBegun: Bool) throws -> TrainingSession {
+  private func open(hasBegun: Bool, _ start: Start) throws -> TrainingSession {
     let plan = try TrainingSession.plan(config)
     if config.evaluation.translations > 0 {
       let memory = try config.bytes(config.memory.budget, key: "memory.budget")
@@ -172,13 +207,4 @@ package struct Trainer {
       try? profiles.remember(profile, of: directory)
     }
   }
-
-  private func commit(_ session: inout TrainingSession, _ observe: (TrainingEvent) -> Void) throws {
-    let start = ContinuousClock.now
-    try session.commit()
-    let seconds = (ContinuousClock.now - start).seconds
-    observe(.committed(step: session.progress.step, seconds: seconds))
-  }
-
-  private func isDue(_ every: Int, _ step: Int) -> Bool { every > 0 && step % every == 0 }
 }

@@ -5,7 +5,7 @@ import Kernels
 import Layers
 import Models
 import Optimizers
-import Paging
+package import Paging
 package import PinnedMemory
 package import Storage
 
@@ -28,6 +28,8 @@ package struct TrainingSession: ~Copyable {
   package private(set) var progress: RunProgress
   var step: TrainingStep
   private let pin: ThreadPin?
+  /// What freezes since the last step have taken.
+  private var pauseSeconds = 0.0
 
   package enum Beginning: Sendable {
     /// Makes the store where there is none.
@@ -64,7 +66,7 @@ package struct TrainingSession: ~Copyable {
       StoreConfiguration(
         paths: storePaths, bandwidths: drives.bandwidths,
         identity: RunGeometry.identity(config, corpus: manifest),
-        geometry: geometry.record, blocks: geometry.blocks),
+        geometry: geometry.record, blocks: geometry.blocks, keep: config.checkpoint.keep),
       disk: disk, create: beginning == .either)
     if beginning == .resume && store.generation == nil {
       throw TrainingError.nothingToResume(path: storePaths[0])
@@ -94,7 +96,7 @@ package struct TrainingSession: ~Copyable {
         geometry.description, dense: dense, limits: geometry.limits,
         options: ZcodeOptions(config), training: true, workers: workers),
       sampler: sampler, optimizer: AdamW(config), schedule: LearningRateSchedule(config),
-      options: StepOptions(config))
+      options: StepOptions(config), unsaved: UnsavedDense(geometry.dense))
   }
 
   /// The sizes of a run and how its memory is shared out; opens nothing.
@@ -135,23 +137,57 @@ package struct TrainingSession: ~Copyable {
 extension TrainingSession {
   package var nextStep: Int { progress.step + 1 }
 
-  /// Runs the next step.
+  /// Runs the next step. A frozen generation becomes durable beside it.
   package mutating func runStep() throws -> StepMetrics {
     var metrics = try step.run(step: nextStep)
     metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
     metrics.memory_budget_bytes = plan.ceiling
+    metrics.commit_pause_s = pauseSeconds
+    pauseSeconds = 0
     progress.add(metrics)
     progress.account(step.pager.counters)
     return metrics
   }
 
-  /// Makes the state after the last step a generation of the store.
-  package mutating func commit() throws {
-    try geometry.dense.save(step.model.dense, &step.pager, step: progress.step)
-    progress.account(step.pager.counters)
-    try step.pager.commit(step: progress.step, payload: try progress.payload())
+  /// Makes the state after the last step a generation of the store: frozen now, and made durable
+  /// while the next step runs. Waits for an earlier one that is still on its way.
+  /// - Parameter companions: syncs of other files that must be durable before the generation is.
+  /// - Returns: false when the last generation has that state already.
+  @discardableResult
+  package mutating func freeze(
+    _ companions: [@Sendable () throws(StorageError) -> Void] = []
+  ) throws -> Bool {
+    let start = ContinuousClock.now
+    try finishCommit()
+    guard progress.step > store.generation?.step ?? -1 else { return false }
+    let dense = geometry.dense
+    progress.account(
+      step.pager.counters, unwritten: dense.count * geometry.record.recordBytes)
+    try step.pager.freeze(
+      step: progress.step, payload: try progress.payload(), late: dense.blocks,
+      companions: companions)
+    step.unsaved.freeze(step: progress.step)
+    pauseSeconds += (ContinuousClock.now - start).seconds
+    return true
+  }
+
+  /// Waits until the generation that was frozen last is durable.
+  package mutating func finishCommit() throws {
+    try step.unsaved.saveRest(step.model.dense, &step.pager)
+    try step.pager.finishCommit()
     progress.account(step.pager.counters)
   }
+
+  /// Makes the state after the last step a generation, and waits for that.
+  package mutating func commit() throws {
+    try freeze()
+    try finishCommit()
+  }
+
+  /// The generation that has become durable since the last call; nil when none has.
+  package mutating func takeDurable() -> DurableGeneration? { step.pager.takeDurable() }
+  /// Whether somebody who reads older generations has kept this run waiting for slots.
+  package var isWaitingForReader: Bool { step.pager.isWaitingForReader }
 
   /// The held-out loss of the state in memory.
   package mutating func evaluate() throws -> EvaluationReport {

@@ -17,6 +17,9 @@ import Storage
 ///     loss
 ///     backward, layer L..1   each layer recomputed from its boundary; each touched expert:
 ///                            page in lo, m, v, gradient, AdamW while resident, page out
+///     commit                 frozen between two steps, made durable beside the next: its experts
+///                            are on the disk, and its dense part goes there during the forward
+///                            sweep, which does not change it
 ///
 /// Each record crosses the disk once a sweep whatever the number of micro-batches, and gradients of
 /// experts never leave memory. What is computed depends on the configuration alone: the budget
@@ -28,6 +31,8 @@ struct TrainingStep: ~Copyable {
   let optimizer: AdamW
   let schedule: LearningRateSchedule
   let options: StepOptions
+  /// The dense part of a frozen generation, as far as it is not on its way to the disk.
+  var unsaved: UnsavedDense
 
   /// Runs step `step` (the first is 1).
   /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
@@ -53,6 +58,7 @@ struct TrainingStep: ~Copyable {
     model.embedBackward(.encoder)
     meter.mark(\.backward)
 
+    precondition(unsaved.isEmpty, "what is frozen is saved before it changes")
     try update.dense(model.dense, on: model.workers, &meter)
     meter.mark(\.update)
     return meter.report(step: step, loss: loss, model, pager.counters, rate: update.rate)
@@ -62,6 +68,7 @@ struct TrainingStep: ~Copyable {
   mutating func forward(_ layer: ZcodeLayer) throws {
     model.attendForward(layer)
     try pager.forwardExperts(of: layer, model, options)
+    try unsaved.saveSome(model.dense, &pager, layers: model.description.layerCount)
   }
 
   /// One layer backward. Experts come in reverse, so that the first ones are still resident from

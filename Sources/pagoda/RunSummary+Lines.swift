@@ -27,6 +27,14 @@ extension RunSummary {
           "\(ByteCount(peak_rss_bytes)) of \(ByteCount(memory_budget_bytes)), everything included",
         ],
       ]
+    if let commits {
+      rows.append([
+        "commits",
+        "\(commits.count), each durable in \(fixed(commits.seconds_median, 2)) s, of which training "
+          + "paused \(fixed(1000 * commits.pause_seconds_median, 1)) ms (at most "
+          + "\(fixed(1000 * commits.pause_seconds_max, 1)) ms)",
+      ])
+    }
     for (name, mean) in [
       ("translation", translations?.all), ("  other scripts", translations?.into_other_scripts),
     ] {

@@ -25,7 +25,7 @@ struct TrainingView {
         "step \(report.step): held-out loss \(fixed(report.loss, 4)) nats per token "
           + "(unigram entropy \(fixed(entropy, 4)))")
     case .committed(let step, let seconds):
-      progress.show("committed step \(step) in \(fixed(seconds, 1)) s")
+      progress.show("generation \(step) is durable after \(fixed(seconds, 2)) s")
     }
   }
 

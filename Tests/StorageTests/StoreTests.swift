@@ -31,13 +31,13 @@ import Testing
     let store = try open()
     #expect(store.generation?.step == 7 && store.generation?.payload == [1, 2, 3])
     #expect(store.writtenBlocks == blocks)
-    #expect(store.entry(of: .dense(0)) == nil)
+    #expect(store.record(of: .dense(0)) == nil)
     let mover = try RecordMover(store)
     for (index, block) in blocks.enumerated() {
       let (bytes, damage) = try mover.read(block)
       #expect(bytes == RecordMover.bytes(UInt8(index + 1), testGeometry) && damage.isEmpty)
       let history = BlockHistory(lastStep: 1, updates: index + 1, tokens: 10 * (index + 1))
-      #expect(store.entry(of: block)?.history == history)
+      #expect(store.record(of: block)?.history == history)
     }
   }
 

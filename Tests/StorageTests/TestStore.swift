@@ -59,10 +59,11 @@ let testGeometry = RecordGeometry(parametersPerBlock: 1500)
 
 func configuration(
   _ paths: [String], bandwidths: [Double]? = nil, identity: String = "run A", blocks: Int = 6,
-  geometry: RecordGeometry = testGeometry
+  geometry: RecordGeometry = testGeometry, keep: Int = 1
 ) -> StoreConfiguration {
   StoreConfiguration(
-    paths: paths, bandwidths: bandwidths, identity: identity, geometry: geometry, blocks: blocks)
+    paths: paths, bandwidths: bandwidths, identity: identity, geometry: geometry, blocks: blocks,
+    keep: keep)
 }
 
 /// A store with one record of memory, which moves records and waits for each.
@@ -80,13 +81,15 @@ struct RecordMover {
   }
 
   /// Writes a record that `value` decides.
-  func write(_ block: BlockID, _ value: UInt8, step: Int = 1) throws {
+  func write(
+    _ block: BlockID, _ value: UInt8, step: Int = 1, isLate: Bool = false
+  ) throws {
     unsafe memory.bytes.copyBytes(from: Self.bytes(value, store.geometry))
     let sums = PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map { checksum(of: slice($0)) }
     let place = store.beginWrite(
-      block, checksums: sums,
+      block, isLate: isLate, checksums: sums,
       history: BlockHistory(lastStep: step, updates: Int(value), tokens: 10 * Int(value)))
-    try move(.write, place)
+    try move(.write, #require(place))
   }
 
   /// The record's bytes and the damage of its planes.

@@ -91,7 +91,7 @@ import Training
   func aDiskThatFillsUpLosesNothing() throws {
     try #require(Pagoda.run(workplace.training("reference", options)).exitCode == 0)
     let store = try workplace.bytes("reference/store/pages.bin").count
-    let disk = try SmallDisk(workplace.path("disk"), bytes: store + 256 << 10)
+    let disk = try SmallDisk(workplace.path("disk"), bytes: store + 96 << 10)
     defer { disk.unmount() }
     try Pagoda.run(workplace.training("disk/run", options)).expect(74, disk.path + "/run/")
     #expect(!workplace.metrics("disk/run").isEmpty && !workplace.exists("disk/run/summary.json"))

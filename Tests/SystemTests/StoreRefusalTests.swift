@@ -32,7 +32,10 @@ import Training
     let first = try Pagoda.start(command)
     try waitUntil { workplace.metrics("run").count > 2 }
     try Pagoda.run(command).expect(75, "run/store/store.lock is in use by process ", "wait until")
-    try workplace.translate("run", "Save the page\n").expect(75, "is in use by process ")
+    // Reading does no harm, and is not harmed.
+    let translation = try workplace.translate("run", "Save the page\n")
+    translation.expect(0)
+    #expect(!translation.output.isEmpty)
     first.signal(SIGTERM)
     try first.wait().expect(75)
   }
@@ -63,7 +66,7 @@ import Training
     try flip("run/store/pages.bin", at: (0..<16).map { 4096 + $0 * 49152 + 5 })
     let text = try (Sentences.all()["en"] ?? []).joined(separator: "\n") + "\n"
     let ending = try workplace.translate("run", text)
-    ending.expect(65, "layer ", " expert ", ", plane hi: ", "run/store/pages.bin at offset ")
+    ending.expect(65, ", plane hi: ", "run/store/pages.bin at offset ")
     #expect(ending.output.isEmpty)
   }
 
@@ -90,12 +93,12 @@ import Training
   @Test func aNewerStoreFormatIsRefused() throws {
     try halfTrained("run")
     var manifest = try workplace.bytes("run/store/manifest.sqlite")
-    #expect(Array(manifest[60..<64]) == [0, 0, 0, 1])
-    manifest[63] = 2
+    #expect(Array(manifest[60..<64]) == [0, 0, 0, 2])
+    manifest[63] = 3
     try manifest.write(to: URL(fileURLWithPath: workplace.path("run/store/manifest.sqlite")))
     for ending in [try workplace.train("run"), try workplace.translate("run", "Save the page\n")] {
       ending.expect(
-        65, "manifest.sqlite: store format 2, this pagoda reads 1", "use a newer pagoda")
+        65, "manifest.sqlite: store format 3, this pagoda reads 2", "use a newer pagoda")
     }
     #expect(try workplace.bytes("run/store/manifest.sqlite") == manifest)
   }

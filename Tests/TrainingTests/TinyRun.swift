@@ -76,7 +76,7 @@ struct TinyRun {
     let store = try Store.openReadOnly(paths: storePaths, disk: openDisk().disk)
     var all: [BlockID: [UInt64]] = [:]
     for block in store.writtenBlocks {
-      guard let sums = store.entry(of: block)?.checksums else { continue }
+      guard let sums = store.record(of: block)?.checksums else { continue }
       all[block] = [sums.hi, sums.lo, sums.m, sums.v]
     }
     return all

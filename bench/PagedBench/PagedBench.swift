@@ -143,12 +143,6 @@ enum PagedBench {
       readRate: Double(timed.reduce(0) { $0 + $1.read_bytes }) / seconds / 1e9,
       writeRate: Double(timed.reduce(0) { $0 + $1.write_bytes }) / seconds / 1e9)
   }
-
-  private static func median(_ values: [Double]) -> Double {
-    let sorted = values.sorted()
-    guard !sorted.isEmpty else { return 0 }
-    return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
-  }
 }
 
 extension [UInt64] {

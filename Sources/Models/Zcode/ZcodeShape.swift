@@ -104,6 +104,8 @@ package struct ZcodeDescription: Sendable {
   package let encoderNorm: NormSlots
   package let decoderNorm: NormSlots
 
+  package var layerCount: Int { encoder.count + decoder.count }
+
   package init(_ shape: ZcodeShape) {
     var layout = DenseLayout()
     // Rows of variance 1 / width: after the sqrt(width) of the embedding they have unit variance,

@@ -6,22 +6,12 @@ package struct Slot: Hashable, Sendable {
   package init(path: Int, index: Int) { (self.path, self.index) = (path, index) }
 }
 
-/// What is known of a block that was written at least once. A block without an entry is virgin.
-package struct RecordEntry: Sendable {
-  /// Where the last generation has the record; nil when it did not exist then.
-  package var committed: Slot?
-  /// Where the open generation has it; nil when it has not been written since the last commit.
-  package var open: Slot?
-  /// Of the newest bytes: those of `open`, or else of `committed`.
-  package var checksums: PlaneValues<UInt64>
-  /// What training knows of the block.
-  package var history: BlockHistory
-
-  /// Where the newest bytes are.
-  package var slot: Slot {
-    guard let slot = open ?? committed else { preconditionFailure("an entry has a slot") }
-    return slot
-  }
+/// One version of a block's bytes: where they are, what they must be, and what training knows of
+/// the block. A block without a record is virgin.
+package struct Record: Hashable, Sendable {
+  package let slot: Slot
+  package let checksums: PlaneValues<UInt64>
+  package let history: BlockHistory
 }
 
 /// What training remembers of a block beside its planes.
@@ -38,7 +28,7 @@ package struct BlockHistory: Hashable, Sendable {
   }
 }
 
-/// A committed state of the whole store.
+/// A committed state of the whole store, named by its step.
 package struct Generation: Hashable, Sendable {
   package let step: Int
   /// Seconds since 1970.

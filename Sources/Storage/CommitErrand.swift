@@ -1,0 +1,71 @@
+import DirectIO
+
+/// A commit under way beside the thread of its store: data synced, then one transaction.
+final class CommitErrand {
+  enum Outcome: Sendable {
+    /// So many of the oldest generations are none any more.
+    case durable(dropped: Int)
+    case notSynced(DiskError)
+    case failed(StorageError)
+  }
+
+  /// What the errand leaves for the thread of the store, which looks when the errand is done.
+  private final class Result: @unchecked Sendable {
+    var outcome: Outcome?
+  }
+
+  let generation: Generation
+  private let result = Result()
+  private let errand: any Errand
+
+  init(
+    _ commit: Commit, syncers: [@Sendable () -> DiskError?],
+    companions: [@Sendable () throws(StorageError) -> Void], earlierFailure: DiskError?, keep: Int,
+    _ manifest: Manifest, _ lock: StoreLock, on disk: any Disk
+  ) {
+    generation = commit.generation
+    let result = result
+    errand = disk.runBeside {
+      let failure = earlierFailure ?? Self.firstFailure(of: syncers)
+      result.outcome =
+        failure.map { .notSynced($0) }
+        ?? Self.write(commit, companions, keep: keep, manifest, lock)
+    }
+  }
+
+  private static func firstFailure(of syncers: [@Sendable () -> DiskError?]) -> DiskError? {
+    for sync in syncers {
+      if let failure = sync() { return failure }
+    }
+    return nil
+  }
+
+  var isDone: Bool { errand.isDone }
+  func wait() { errand.wait() }
+
+  func outcome() -> Outcome {
+    errand.wait()
+    guard let outcome = result.outcome else { preconditionFailure("an errand ends in an outcome") }
+    return outcome
+  }
+
+  /// Generations beyond `keep` go, except while somebody reads: then this commit frees nothing, and
+  /// a later one does.
+  private static func write(
+    _ commit: Commit, _ companions: [@Sendable () throws(StorageError) -> Void], keep: Int,
+    _ manifest: Manifest, _ lock: StoreLock
+  ) -> Outcome {
+    do throws(StorageError) {
+      for companion in companions { try companion() }
+      let isUnread = lock.tryLock(.pin, .exclusive)
+      defer { if isUnread { lock.unlock(.pin) } }
+      try lock.lock(.manifest, .exclusive)
+      defer { lock.unlock(.manifest) }
+      let dropped = isUnread ? max(0, commit.kept.count + 1 - keep) : 0
+      try manifest.write(commit, dropped: dropped)
+      return .durable(dropped: dropped)
+    } catch {
+      return .failed(error)
+    }
+  }
+}

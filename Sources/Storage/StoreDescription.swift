@@ -1,0 +1,26 @@
+/// One directory of a store, on one drive.
+package struct StorePath: Sendable, Equatable {
+  /// As it was named when it became a part of the store, from the root.
+  package let directory: String
+  package var slots: Int
+  /// Whether its records were moved away and its data file is gone.
+  package var isDrained: Bool
+  /// Bytes of records written to it, as of the last commit.
+  package var bytesWritten: Int
+}
+
+/// What a store says of itself, without opening it.
+package struct StoreDescription: Sendable, Equatable {
+  package let identity: String
+  package let geometry: RecordGeometry
+  /// Blocks that can ever be written.
+  package let blocks: Int
+  /// By the number that slots name them with, drained ones included.
+  package internal(set) var paths: [StorePath]
+  /// Nanoseconds since 1970; tells stores of one identity apart.
+  package let createdNanoseconds: Int
+
+  /// Numbers of the paths that hold records.
+  package var activePaths: [Int] { paths.indices.filter { !paths[$0].isDrained } }
+  var slotsPerPath: [Int] { paths.map { $0.isDrained ? 0 : $0.slots } }
+}
