@@ -16,3 +16,20 @@ func checksum(of text: String) -> UInt64 {
 func checksum(of bytes: [UInt8]) -> UInt64 {
   unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits($0.baseAddress, $0.count) }
 }
+
+/// XXH3-64 of bytes that come in pieces. Owner of the library's state.
+@safe struct ChecksumStream: ~Copyable {
+  private let state: OpaquePointer
+
+  init() {
+    guard let state = unsafe XXH3_createState() else { preconditionFailure("memory for 576 bytes") }
+    unsafe self.state = unsafe state
+    unsafe _ = XXH3_64bits_reset(state)
+  }
+  deinit { unsafe _ = XXH3_freeState(state) }
+
+  mutating func add(_ bytes: ArraySlice<UInt8>) {
+    unsafe bytes.withUnsafeBytes { unsafe _ = XXH3_64bits_update(state, $0.baseAddress, $0.count) }
+  }
+  var value: UInt64 { unsafe XXH3_64bits_digest(state) }
+}

@@ -50,6 +50,13 @@ import Glibc
     return unsafe Statement(path: path, sql: sql, handle: statement)
   }
 
+  /// Runs a statement with these parameters.
+  func run(_ sql: String, _ values: [Int64]) throws(StorageError) {
+    let statement = try prepare(sql)
+    statement.bind(values)
+    _ = try statement.step()
+  }
+
   /// The one integer that a pragma or a count returns.
   func integer(_ sql: String) throws(StorageError) -> Int {
     let statement = try prepare(sql)
@@ -159,12 +166,6 @@ import Glibc
   func run() throws(StorageError) {
     _ = try step()
     unsafe sqlite3_reset(handle)
-  }
-
-  /// The same with these parameters.
-  func run(_ values: [Int64]) throws(StorageError) {
-    bind(values)
-    try run()
   }
 
   func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(handle, column) }

@@ -42,7 +42,7 @@ private func fileSystem(under path: String) throws(StorageError) -> (device: UIn
 }
 
 /// The path without its last component.
-private func parent(of path: String) -> String {
+func parent(of path: String) -> String {
   var parts = path.split(separator: "/", omittingEmptySubsequences: true)
   if !parts.isEmpty { parts.removeLast() }
   let joined = parts.joined(separator: "/")

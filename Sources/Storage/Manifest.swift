@@ -144,33 +144,47 @@ extension Manifest {
     }
     self.seal = seal
     try Self.emptyLog(connection)
+    ManifestDigest.write(path, seal: seal)
   }
+
+  /// What is wrong with the file outside its rows; nil when nothing is known to be.
+  func fileDamage() -> String? { ManifestDigest.damage(of: path, seal: seal) }
 
   /// Makes the generation of `commit` the last one, and forgets the oldest `dropped` ones.
   func write(_ commit: Commit, dropped: Int) throws(StorageError) {
     let step = commit.generation.step
     try sealed { seal throws(StorageError) in
       let isOlderKept = commit.kept.count > dropped
-      let record = try connection.prepare(
-        "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-      let superseded = try connection.prepare(
-        "INSERT INTO superseded VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       for (block, new) in commit.records.sorted(by: { $0.key < $1.key }) {
         let old = Superseded(block: block, record: commit.committed[block])
         if let record = old.record { seal -= ManifestRow.record(block, record) }
-        if isOlderKept {
-          let digest = ManifestRow.superseded(old, by: step)
-          try superseded.run(ManifestRow.numbers(of: old, by: step) + [digest.stored])
-          seal += digest
-        }
-        let digest = ManifestRow.record(block, new)
-        try record.run(ManifestRow.numbers(of: block, new) + [digest.stored])
-        seal += digest
+        if isOlderKept { try put(old, by: step, &seal) }
+        try put(new, of: block, &seal)
       }
       try drop(dropped, of: commit.kept, &seal)
       seal += try insert(commit.generation)
       for (id, path) in commit.paths.enumerated() { try update(path, id: id, &seal) }
     }
+  }
+
+  private func put(
+    _ record: Record, of block: BlockID, _ seal: inout RowDigest
+  ) throws(StorageError) {
+    let digest = ManifestRow.record(block, record)
+    try connection.run(
+      "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      ManifestRow.numbers(of: block, record) + [digest.stored])
+    seal += digest
+  }
+
+  private func put(
+    _ old: Superseded, by step: Int, _ seal: inout RowDigest
+  ) throws(StorageError) {
+    let digest = ManifestRow.superseded(old, by: step)
+    try connection.run(
+      "INSERT OR REPLACE INTO superseded VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      ManifestRow.numbers(of: old, by: step) + [digest.stored])
+    seal += digest
   }
 
   /// Forgets the oldest `count` generations.
@@ -229,22 +243,47 @@ extension Manifest {
     }
   }
 
+  /// Says that versions are in other slots now, and what the paths are.
+  func write(
+    _ moves: [(version: RecordVersion, slot: Slot)], _ kept: [KeptGeneration], _ paths: [StorePath]
+  ) throws(StorageError) {
+    try sealed { seal throws(StorageError) in
+      for (version, slot) in moves {
+        let (block, old) = (version.block, version.record)
+        let new = Record(slot: slot, checksums: old.checksums, history: old.history)
+        if let index = version.supersededBy {
+          let step = kept[index].generation.step
+          seal -= ManifestRow.superseded(Superseded(block: block, record: old), by: step)
+          try put(Superseded(block: block, record: new), by: step, &seal)
+        } else {
+          seal -= ManifestRow.record(block, old)
+          try put(new, of: block, &seal)
+        }
+      }
+      for (id, path) in paths.enumerated() { try update(path, id: id, &seal) }
+    }
+  }
+
+  /// Makes the file as small as its rows.
+  func vacuum() throws(StorageError) {
+    try connection.execute("VACUUM")
+    try Self.emptyLog(connection)
+    ManifestDigest.write(path, seal: seal)
+  }
+
   /// Goes back from the last generation to the one before it.
   /// - Parameter committed: the records of the last generation.
   func rollBack(
     _ last: KeptGeneration, committed: [BlockID: Record]
   ) throws(StorageError) {
     try sealed { seal throws(StorageError) in
-      let delete = try connection.prepare("DELETE FROM record WHERE block = ?")
-      let insert = try connection.prepare(
-        "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       for old in last.superseded {
         if let newer = committed[old.block] { seal -= ManifestRow.record(old.block, newer) }
-        try delete.run([old.block.rawValue])
-        guard let record = old.record else { continue }
-        let digest = ManifestRow.record(old.block, record)
-        try insert.run(ManifestRow.numbers(of: old.block, record) + [digest.stored])
-        seal += digest
+        if let record = old.record {
+          try put(record, of: old.block, &seal)
+        } else {
+          try connection.run("DELETE FROM record WHERE block = ?", [old.block.rawValue])
+        }
       }
       seal -= ManifestRow.generation(last.generation)
       try self.delete(last, &seal)

@@ -61,6 +61,10 @@ package enum StorageError: Error, Sendable {
   case directoriesLeftOut(path: String, recorded: [String], named: [String])
   /// Two paths of one store that name one directory.
   case sameDirectory(String, String)
+  /// A generation, named by its step, that is not kept; nil: any at all.
+  case noGeneration(path: String, step: Int?, kept: [Int])
+  /// A directory that is none of the store's, or its only one.
+  case notAPath(path: String, directory: String, directories: [String])
   case diskTooSmall(path: String, needed: Int, free: Int)
   case locked(path: String, pid: Int?)
   /// An open, sync or other transfer of a data file.
@@ -102,6 +106,16 @@ extension StorageError: CustomStringConvertible {
     case .sameDirectory(let first, let second):
       return "\(first) and \(second) are the same directory: a store needs each of its directories "
         + "once; name another with --store, or leave one out"
+    case .noGeneration(let path, let step, let kept):
+      let wanted = step.map { "generation \($0) is not kept" } ?? "nothing was committed yet"
+      return "\(path): \(wanted)"
+        + (kept.isEmpty ? "" : "; there are: \(kept.map(String.init).joined(separator: ", "))")
+    case .notAPath(let path, let directory, let directories):
+      return directories.count == 1
+        ? "\(path): \(directories[0]) is the store's only directory: add another with `pagoda train "
+          + "--store` first"
+        : "\(path): \(directory) is no directory of the store, which is in "
+          + directories.joined(separator: ", ")
     case .diskTooSmall(let path, let needed, let free):
       return "\(path): the store needs \(ByteCount(needed)), \(ByteCount(free)) are free "
         + "(\(ByteCount(needed - free)) missing): free space or add a drive with --store"
@@ -129,7 +143,7 @@ extension StorageError: CustomStringConvertible {
   package var exitCode: Int32 {
     switch self {
     case .damaged, .inconsistent, .foreign, .otherFormat, .belongsToAnother: 65
-    case .missing: 66
+    case .missing, .noGeneration: 66
     case .memory: 71
     case .abandoned: 70
     case .diskTooSmall: 73
@@ -138,13 +152,13 @@ extension StorageError: CustomStringConvertible {
     case .system: 74
     case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74
     case .locked: 75
-    case .sameDirectory, .directoriesLeftOut: 78
+    case .sameDirectory, .directoriesLeftOut, .notAPath: 78
     }
   }
 }
 
 /// Sixteen lower-case hexadecimal digits.
-private func hex(_ value: UInt64) -> String {
+func hex(_ value: UInt64) -> String {
   let digits = String(value, radix: 16)
   return String(repeating: "0", count: 16 - digits.count) + digits
 }

@@ -13,7 +13,7 @@ extension Store {
       return
     }
     let lock = try StoreLock(lockPath, .exclusive)
-    guard lock.tryLock(.pin, .exclusive) else { throw .locked(path: lockPath, pid: nil) }
+    try lock.keepReadersOut()
     let names =
       ["", "-wal", "-shm", ".new"].map { Manifest.name + $0 } + [DataFile.name, lockName]
     for name in names {

@@ -4,14 +4,17 @@ import Glibc
 extension Store {
   /// Opens the store of `configuration` for writing; with `create`, makes it where there is none.
   ///
-  /// Directories are named in the order in which they became part of the store, without drained
-  /// ones; further ones are added. Data files are made longer when more generations are to be kept.
+  /// Directories are named in the order in which they became part of the store, drained ones or not;
+  /// further ones are added. Data files are made longer when more generations are to be kept.
   /// Order matters: everything that can be refused is refused before anything is made or changed.
   package static func open(
     _ configuration: StoreConfiguration, disk: any Disk, create: Bool
   ) throws(StorageError) -> Store {
-    let manifestPath = configuration.paths[0] + "/" + Manifest.name
     try checkDistinct(configuration.paths)
+    try endMove(configuration.paths, on: disk.databaseFileSystem)
+    let configuration = configuration.only(
+      try inUse(configuration.paths, on: disk.databaseFileSystem))
+    let manifestPath = configuration.paths[0] + "/" + Manifest.name
     guard try exists(manifestPath) else {
       guard create else { throw .missing(path: manifestPath, what: "the store") }
       try requireSpace(configuration.bytesPerPath, on: configuration.paths, isNew: true)
@@ -46,6 +49,7 @@ extension Store {
   ) throws(StorageError) -> Store {
     precondition(!paths.isEmpty, "a store has a path")
     try checkDistinct(paths)
+    let paths = try inUse(paths, on: disk.databaseFileSystem)
     let manifestPath = paths[0] + "/" + Manifest.name
     guard try exists(manifestPath) else { throw .missing(path: manifestPath, what: "the store") }
     let lock = try StoreLock(paths[0] + "/" + lockName, .shared)
@@ -110,7 +114,7 @@ extension Store {
       manifest: manifest, lock: lock)
   }
 
-  private static func lostHeader(_ file: DataFile?) -> StorageError {
+  static func lostHeader(_ file: DataFile?) -> StorageError {
     .inconsistent(path: file?.path ?? "", reason: "the data file lost its header")
   }
 
@@ -134,10 +138,10 @@ extension Store {
   }
 
   /// The data file of each path by its number, and the numbers of those that are blank.
-  private typealias Files = (all: [DataFile?], unsigned: [Int])
+  typealias Files = (all: [DataFile?], unsigned: [Int])
 
   /// Opens every data file and compares its signature.
-  private static func openFiles(
+  static func openFiles(
     _ paths: [String], _ store: StoreDescription, disk: any Disk, mode: OpenMode
   ) throws(StorageError) -> Files {
     var files: Files = (store.paths.map { _ in nil }, [])
@@ -178,17 +182,30 @@ extension Store {
       identity: configuration.identity, geometry: configuration.geometry,
       blocks: configuration.blocks, paths: paths,
       createdNanoseconds: now.tv_sec * 1_000_000_000 + now.tv_nsec)
-    let target = configuration.paths[0] + "/" + Manifest.name
+    try makeManifest(in: configuration.paths[0], description, nil, on: disk.databaseFileSystem)
+  }
+
+  /// Makes a manifest, with a first generation if there is one, under its name or not at all.
+  static func makeManifest(
+    in directory: String, _ description: StoreDescription, _ commit: Commit?,
+    on fileSystem: String?
+  ) throws(StorageError) {
+    let target = directory + "/" + Manifest.name
     let draft = target + ".new"
     for suffix in ["", "-journal", "-wal", "-shm"] { unsafe unlink(draft + suffix) }
-    try Manifest.create(draft, description, on: disk.databaseFileSystem)
+    try Manifest.create(draft, description, on: fileSystem)
+    if let commit {
+      let manifest = try Manifest(draft, .readWrite, on: fileSystem)
+      _ = try manifest.load()
+      try manifest.write(commit, dropped: 0)
+    }
     guard unsafe rename(draft, target) == 0 else {
       throw .system(action: "rename to", path: target, code: errno)
     }
-    try syncDirectory(configuration.paths[0])
+    try syncDirectory(directory)
   }
 
-  private static func exists(_ path: String) throws(StorageError) -> Bool {
+  static func exists(_ path: String) throws(StorageError) -> Bool {
     var status = stat()
     guard unsafe lstat(path, &status) == 0 else {
       if errno == ENOENT || errno == ENOTDIR { return false }

@@ -35,6 +35,14 @@ package struct StoreConfiguration: Sendable {
     self.keep = keep
   }
 
+  /// The same on those of its paths alone.
+  func only(_ paths: [String]) -> StoreConfiguration {
+    let kept = self.paths.indices.filter { paths.contains(self.paths[$0]) }
+    return StoreConfiguration(
+      paths: kept.map { self.paths[$0] }, bandwidths: kept.map { bandwidths[$0] },
+      identity: identity, geometry: geometry, blocks: blocks, keep: keep)
+  }
+
   /// Slots beyond those of all generations, so that rounding shares never takes the last one.
   private static let spareSlots = 2
 

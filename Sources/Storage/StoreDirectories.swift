@@ -59,3 +59,25 @@ func syncDirectory(_ path: String) throws(StorageError) {
   defer { close(descriptor) }
   guard fsync(descriptor) == 0 else { throw .system(action: "sync", path: path, code: errno) }
 }
+
+/// Copies a small file to a new one, durably.
+func copyFile(_ source: String, _ target: String) throws(StorageError) {
+  let input = unsafe open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+  guard input >= 0 else { throw .system(action: "open", path: source, code: errno) }
+  defer { close(input) }
+  unsafe unlink(target)
+  let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
+  let output = unsafe open(target, flags, mode_t(0o600))
+  guard output >= 0 else { throw .system(action: "create", path: target, code: errno) }
+  defer { close(output) }
+  var buffer = [UInt8](repeating: 0, count: 1 << 20)
+  while true {
+    let count = unsafe read(input, &buffer, buffer.count)
+    guard count >= 0 else { throw .system(action: "read", path: source, code: errno) }
+    if count == 0 { break }
+    guard unsafe write(output, buffer, count) == count else {
+      throw .system(action: "write", path: target, code: errno)
+    }
+  }
+  guard fsync(output) == 0 else { throw .system(action: "sync", path: target, code: errno) }
+}

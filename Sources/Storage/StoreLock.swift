@@ -17,7 +17,8 @@ final class StoreLock: Sendable {
 
   let path: String
   private let descriptor: Int32
-  /// Reading the rows, or freeing what somebody may read, takes no longer.
+  /// Reading the rows, or freeing what somebody may read, takes no longer: tries, ten milliseconds
+  /// apart.
   private static let patience = 3000
 
   /// Opens the locks at `path`, making the file when needed. `.exclusive` takes that of the writer,
@@ -54,14 +55,18 @@ final class StoreLock: Sendable {
 
   /// Takes one byte, waiting as long as its holders have reason to hold it.
   /// - Throws: `.locked` after that.
-  func lock(_ byte: Byte, _ kind: Kind) throws(StorageError) {
-    for _ in 0..<Self.patience {
+  func lock(_ byte: Byte, _ kind: Kind, patience: Int = patience) throws(StorageError) {
+    for _ in 0..<patience {
       if tryLock(byte, kind) { return }
       guard errno == EWOULDBLOCK || errno == EACCES || errno == EINTR else { break }
       usleep(10_000)
     }
     throw refusal(errno)
   }
+
+  /// Keeps readers out, for whoever is alone with the store. Waits only as long as a process that
+  /// is being started may hold a copy of somebody's lock.
+  func keepReadersOut() throws(StorageError) { try lock(.pin, .exclusive, patience: 50) }
 
   /// Takes one byte if nobody holds it in another way.
   func tryLock(_ byte: Byte, _ kind: Kind) -> Bool {

@@ -155,11 +155,13 @@ package struct Trainer {
   private mutating func takeUpStore() throws -> Bool {
     try run.check(for: config)
     guard let saved = try run.savedConfig() else { return false }
-    let (found, wanted) = (Self.storePaths(saved, run), Self.storePaths(config, run))
-    guard config.storage.paths.isEmpty || found == wanted else {
-      throw TrainingError.storesMoved(path: run.path, found: found, wanted: wanted)
+    if config.storage.paths.isEmpty {
+      config.storage.paths = saved.storage.paths
+    } else if !Store.isThere(config.storage.paths) {
+      // A drive that is not mounted, or another directory than before.
+      throw TrainingError.storesMoved(
+        path: run.path, found: Self.storePaths(saved, run), wanted: config.storage.paths)
     }
-    config.storage.paths = saved.storage.paths
     return true
   }
 

@@ -17,7 +17,8 @@ struct Pagoda: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Train.self, Translate.self, CorpusCommand.self, Bench.self, ExpertCommand.self, Doctor.self,
+      Train.self, Translate.self, CorpusCommand.self, Bench.self, StoreCommand.self,
+      ExpertCommand.self, Doctor.self,
     ])
 
   static func main() {

@@ -1,0 +1,73 @@
+import Base
+import Glibc
+
+/// A digest of the bytes of the manifest's file, beside it: rows have digests of their own, but
+/// damage between them is only found this way.
+///
+///     <seal> <bytes> <XXH3-64 of the file> <XXH3-64 of this line up to here>
+///
+/// Valid for the file with that seal; a crash may leave one that is older, which says nothing.
+struct ManifestDigest {
+  static let name = "manifest.digest"
+
+  /// What is wrong with the manifest's file at `path`, whose seal is `seal`; nil when nothing is, or
+  /// the digest is not of this state.
+  static func damage(of path: String, seal: RowDigest) -> String? {
+    guard let line = read(beside: path), !line.isEmpty else { return nil }
+    let words = line.split(separator: " ", omittingEmptySubsequences: false)
+    guard words.count == 4, line.hasSuffix("\n"),
+      words[3] == hex(checksum(of: words[..<3].joined(separator: " "))) + "\n"
+    else { return "\(directory(of: path))/\(name) is damaged" }
+    guard words[0] == hex(seal.value) else { return nil }
+    guard let found = digest(of: path), words[1] == "\(found.bytes)", words[2] == hex(found.value)
+    else { return "\(path): bytes outside its rows are not what was written" }
+    return nil
+  }
+
+  /// Writes the digest of the file as it is. Without effect where that fails: then damage between
+  /// rows is not noticed until the next time.
+  static func write(_ path: String, seal: RowDigest) {
+    guard let found = digest(of: path) else { return }
+    let content = "\(hex(seal.value)) \(found.bytes) \(hex(found.value))"
+    let line = content + " \(hex(checksum(of: content)))\n"
+    let target = directory(of: path) + "/" + name
+    let draft = target + ".new"
+    unsafe unlink(draft)
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+    let descriptor = unsafe open(draft, flags, mode_t(0o600))
+    guard descriptor >= 0 else { return }
+    let written = unsafe Glibc.write(descriptor, line, line.utf8.count)
+    close(descriptor)
+    if written == line.utf8.count { unsafe rename(draft, target) }
+  }
+
+  private static func read(beside path: String) -> String? {
+    let descriptor = unsafe open(
+      directory(of: path) + "/" + name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 256)
+    let count = unsafe Glibc.read(descriptor, &bytes, bytes.count)
+    return count < 0 ? nil : String(decoding: bytes[..<count], as: UTF8.self)
+  }
+
+  private static func digest(of path: String) -> (bytes: Int, value: UInt64)? {
+    let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var stream = ChecksumStream()
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    var bytes = 0
+    while true {
+      let count = unsafe Glibc.read(descriptor, &buffer, buffer.count)
+      if count < 0 { return nil }
+      if count == 0 { return (bytes, stream.value) }
+      bytes += count
+      stream.add(buffer[..<count])
+    }
+  }
+
+  private static func directory(of path: String) -> String {
+    path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+  }
+}

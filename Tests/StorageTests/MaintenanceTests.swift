@@ -1,0 +1,204 @@
+import Base
+import DirectIO
+import Glibc
+import Storage
+import Testing
+
+/// Scrubbing, compacting, draining, copying and growing stores on real files.
+@Suite struct MaintenanceTests {
+  let places: [TestDirectory]
+  private var paths: [String] { places.map(\.path) }
+  private let blocks = (0..<6).map { BlockID.expert(layer: 2, $0) }
+
+  init() throws { places = try (0..<3).map { _ in try TestDirectory() } }
+
+  private func disk() -> any Disk { openDisk().disk }
+
+  private func open(_ paths: [String], keep: Int = 2) throws -> Store {
+    try Store.open(configuration(paths, keep: keep), disk: disk(), create: true)
+  }
+
+  /// Two generations over `paths`: all blocks with 1, then the even ones with 2.
+  private func make(_ paths: [String]) throws {
+    let store = try open(paths)
+    let mover = try RecordMover(store)
+    for block in blocks { try mover.write(block, 1) }
+    try store.commit(step: 1, payload: [])
+    for block in blocks where block.index % 2 == 0 { try mover.write(block, 2) }
+    try store.commit(step: 2, payload: [])
+  }
+
+  private func expect(_ store: Store, evenBlocks value: UInt8 = 2) throws {
+    let mover = try RecordMover(store)
+    for block in blocks {
+      let (bytes, damage) = try mover.read(block)
+      let wanted = block.index % 2 == 0 ? value : 1
+      #expect(bytes == RecordMover.bytes(wanted, testGeometry) && damage.isEmpty, "\(block)")
+    }
+  }
+
+  private func alone(_ paths: [String]) throws -> Store {
+    try Store.openAlone(paths: paths, disk: disk())
+  }
+
+  private func size(_ path: String) -> Int {
+    var status = stat()
+    return unsafe stat(path + "/pages.bin", &status) == 0 ? Int(status.st_size) : -1
+  }
+
+  @Test func scrubbingFindsDamageOfEveryGeneration() throws {
+    try make([paths[0]])
+    let old: Int
+    let new: Int
+    do {
+      let store = try Store.openReadOnly(paths: [paths[0]], disk: disk())
+      let report = try store.scrub()
+      #expect(report.isWhole && report.records == 9 && report.wholeGenerations == [1, 2])
+      new = store.place(of: blocks[0]).offset
+      old = store.place(of: blocks[1]).offset
+    }
+    let file = paths[0] + "/pages.bin"
+    var bytes = readBytes(file)
+    bytes[new + testGeometry.offset(of: .m) + 7] ^= 4
+    writeBytes(file, bytes)
+    let store = try Store.openReadOnly(paths: [paths[0]], disk: disk())
+    var report = try store.scrub()
+    #expect(report.damaged.map(\.planes) == [["m"]] && report.damaged[0].generations == [2])
+    #expect(report.damaged[0].block == "layer 2 expert 0" && report.damaged[0].offset == new)
+    #expect(report.wholeGenerations == [1])
+    bytes[old] ^= 1
+    writeBytes(file, bytes)
+    report = try store.scrub()
+    #expect(report.damaged.count == 2 && report.wholeGenerations.isEmpty)
+    #expect(Set(report.damaged.map(\.generations)) == [[2], [1, 2]])
+  }
+
+  @Test func compactingGivesBackAllButTheLastGeneration() throws {
+    try make(Array(paths[..<2]))
+    let before = paths[..<2].map { size($0) }
+    let given = try alone(Array(paths[..<2])).compact()
+    let after = paths[..<2].map { size($0) }
+    #expect(given == before.reduce(0, +) - after.reduce(0, +) && given > 0)
+    #expect(after.reduce(0, +) == 2 * 4096 + 6 * testGeometry.recordBytes)
+    do {
+      let reader = try Store.openReadOnly(paths: Array(paths[..<2]), disk: disk())
+      #expect(reader.generations.map(\.step) == [2])
+      try expect(reader)
+    }
+    // Training has its room again.
+    let store = try open(Array(paths[..<2]))
+    #expect(store.freeSlotCount >= 3 * 6 + 2 - 6)
+    let mover = try RecordMover(store)
+    for step in 3...5 {
+      for block in blocks { try mover.write(block, block.index % 2 == 0 ? 2 : 1) }
+      try store.commit(step: step, payload: [])
+    }
+    try expect(store)
+  }
+
+  /// Any directory can go, the first one with the manifest, too; kept generations move along, and
+  /// the same list of directories opens the store afterwards.
+  @Test(arguments: 0..<3) func aDirectoryCanGo(index: Int) throws {
+    try make(paths)
+    try alone(paths).drain(paths[index] + "/.")
+    #expect(places[index].contents().isEmpty)
+    for named in [paths, paths.filter { $0 != paths[index] }] {
+      let store = try open(named)
+      #expect(store.generations.map(\.step) == [1, 2])
+      try expect(store)
+      #expect(try store.scrub().isWhole)
+      let error = #expect(throws: StorageError.self) { try store.drain("/nowhere") }
+      #expect(error?.exitCode == 78)
+    }
+    try alone(paths).rollBack(to: 1)
+    try expect(try open(paths), evenBlocks: 1)
+    #expect(places[index].contents().isEmpty)
+  }
+
+  /// A drain of the manifest's directory that ended between copying it and removing it.
+  @Test func anInterruptedMoveOfTheManifestIsEnded() throws {
+    try make(Array(paths[..<2]))
+    try alone(Array(paths[..<2])).drain(paths[0])
+    let manifest = readBytes(paths[1] + "/manifest.sqlite")
+    writeBytes(paths[0] + "/manifest.sqlite", manifest)
+    do {
+      let store = try open(Array(paths[..<2]))
+      try RecordMover(store).write(blocks[0], 8)
+      try store.commit(step: 3, payload: [])
+    }
+    #expect(places[0].contents().isEmpty)
+    // As if it had ended before the copy.
+    let newest = readBytes(paths[1] + "/manifest.sqlite")
+    writeBytes(paths[0] + "/manifest.sqlite", newest)
+    #expect(unsafe unlink(paths[1] + "/manifest.sqlite") == 0)
+    let store = try open(Array(paths[..<2]))
+    #expect(store.generation?.step == 3 && places[0].contents().isEmpty)
+  }
+
+  @Test func theOnlyDirectoryStays() throws {
+    try make([paths[0]])
+    let error = try #require(
+      #expect(throws: StorageError.self) { try alone([paths[0]]).drain(paths[0]) })
+    #expect("\(error)".contains("only directory"))
+    try expect(try open([paths[0]]))
+  }
+
+  /// A copy made while the original goes on is the generation that was the last when it began.
+  @Test func aSnapshotIsAStore() throws {
+    try make(Array(paths[..<2]))
+    let writer = try open(Array(paths[..<2]))
+    let mover = try RecordMover(writer)
+    for block in blocks { try mover.write(block, 5) }
+    let copy = paths[2] + "/copy"
+    let reader = try Store.openReadOnly(paths: Array(paths[..<2]), disk: disk())
+    try writer.commit(step: 3, payload: [])
+    #expect(try reader.snapshot(to: copy).step == 2)
+    #expect(throws: StorageError.self) { try reader.snapshot(to: copy) }
+    let store = try open([copy])
+    #expect(store.generations.map(\.step) == [2])
+    try expect(store)
+    #expect(try store.scrub().isWhole)
+  }
+
+  /// A further drive, and more generations to keep: files are made longer, records stay.
+  @Test func aStoreGrows() throws {
+    try make([paths[0]])
+    let before = size(paths[0])
+    let store = try open(Array(paths[..<2]), keep: 6)
+    #expect(size(paths[0]) > before && size(paths[1]) > 0)
+    try expect(store)
+    let mover = try RecordMover(store)
+    for step in 3...6 {
+      for block in blocks { try mover.write(block, block.index % 2 == 0 ? 2 : 1) }
+      try store.commit(step: step, payload: [])
+    }
+    #expect(blocks.contains { store.place(of: $0).path.hasPrefix(paths[1]) })
+    try expect(store)
+  }
+
+  /// One directory fewer than the store has, without a drain, is refused.
+  @Test func aDirectoryLeftOutIsNamed() throws {
+    try make(Array(paths[..<2]))
+    let error = try #require(
+      #expect(throws: StorageError.self) { try open([paths[0]]) })
+    guard case .directoriesLeftOut = error else { throw error }
+    #expect("\(error)".contains(paths[1]) && "\(error)".contains("drain"))
+  }
+
+  /// Where a manifest's names lead is checked before anything there is opened.
+  @Test func namesThatLeadElsewhereAreRefused() throws {
+    for name in ["relative/store", "/tmp/../tmp", "/tmp/.", "", "~/store", paths[0] + "/none/.."] {
+      #expect(Store.leadsElsewhere(name), "\(name)")
+    }
+    #expect(!Store.leadsElsewhere(paths[1]))
+    try make(Array(paths[..<2]))
+    #expect(try Store.directories(of: paths[0]) == Array(paths[..<2]))
+    try #require(unsafe rename(paths[1], paths[2] + "/moved") == 0)
+    try #require(unsafe symlink(paths[2] + "/moved", paths[1]) == 0)
+    defer { unsafe _ = unlink(paths[1]) }
+    let error = try #require(
+      #expect(throws: StorageError.self) { try Store.directories(of: paths[0]) })
+    guard case .foreign = error else { throw error }
+    #expect("\(error)".contains("--store"))
+  }
+}
