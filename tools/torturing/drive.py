@@ -69,14 +69,19 @@ class Drive:
 
     def lose_power(self, chance: random.Random) -> tuple[int, int]:
         """Some blocks of cached writes, an arbitrary choice, come to the medium, in order; the machine
-        sees that from now on. Returns the bytes that were cached and those that stayed."""
+        sees that from now on. Returns the bytes that were cached and those that stayed.
+
+        A write at the start of the drive is whole or not at all: ext4 has its superblock there and
+        does not mount, without e2fsck, when half of it is new.
+        """
         share = chance.choice([0, 0.1, 0.5, 0.9, 1])
         total = kept = 0
         for offset, data, forced in self.cached:
             total += len(data)
-            for start in range(0, len(data), self.block_bytes):
+            unit = len(data) if offset == 0 else self.block_bytes
+            for start in range(0, len(data), unit):
                 if forced or chance.random() < share:
-                    block = data[start : start + self.block_bytes]
+                    block = data[start : start + unit]
                     put(self.medium, offset + start, block)
                     kept += len(block)
         for offset, data, _ in self.cached:
