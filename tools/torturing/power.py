@@ -1,11 +1,9 @@
 """Training in a virtual machine whose power is cut, on drives with a volatile write cache."""
 import collections
-import json
 import os
 import pathlib
 import random
 import shutil
-import signal
 import socket
 import subprocess
 
@@ -52,8 +50,7 @@ class PowerCuts:
         shutil.copytree(self.scratch / "corpus", root / "corpus")
         shutil.copy(self.root / "tools/vm/config.yaml", root)
         shutil.copy(self.root / "tools/torturing/job", root)
-        words = " ".join(OPTIONS)
-        (root / "options").write_text(f"{words}\n")
+        (root / "options").write_text(" ".join(OPTIONS))
         make = [self.root / "tools/vm/image", self.scratch, self.build / "pagoda"]
         subprocess.run(make, check=True)
 
@@ -135,10 +132,8 @@ class PowerCuts:
         acknowledged, done = 0, False
         while not done:
             machine, done = self.power_up(drives, supply, self.cuts.total() < most)
-            cached, kept = (0, 0)
-            for drive in drives:
-                c, k = drive.lose_power(self.chance)
-                cached, kept = cached + c, kept + k
+            lost = [drive.lose_power(self.chance) for drive in drives]
+            cached, kept = (sum(column) for column in zip(*lost))
             self.judge(machine, done)
             acknowledged = machine.require_continuation(acknowledged)
             if not done:
