@@ -161,7 +161,7 @@ class Training:
 
     @property
     def committed(self) -> int:
-        return self.last(r"committed step (\d+) in") or self.first - 1
+        return self.last(r"generation (\d+) is durable") or self.first - 1
 
     @property
     def due(self) -> int | None:
