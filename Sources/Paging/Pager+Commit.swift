@@ -47,7 +47,9 @@ extension Pager {
       precondition(!resident.isHeld, "no page is being changed during a freeze")
       resident.isFrozen = true
     }
-    store.freeze(step: step, payload: payload, late: late + dirty.map(\.block))
+    let unwritten = late + dirty.map(\.block)
+    while !store.hasRoom(for: unwritten) { try waitForSlot() }
+    store.freeze(step: step, payload: payload, late: unwritten)
     closing = ClosingGeneration(
       late: Set(late), frozen: dirty.reversed(), writesInFlight: openWritesInFlight,
       companions: companions)

@@ -96,9 +96,14 @@ extension RecordTable {
   /// - Parameter late: blocks whose version of this generation is still to be written.
   mutating func freeze(late: [BlockID]) {
     precondition(closing.isEmpty && reserved == 0, "one generation closes at a time")
+    precondition(hasRoom(for: late), "a slot for every block of a generation")
+    reserved = late.count { open[$0] == nil }
     swap(&open, &closing)
-    reserved = late.count { closing[$0] == nil }
-    precondition(reserved <= slots.freeCount, "a slot for every block of a generation")
+  }
+
+  /// Whether there is a slot for each of these blocks in the open generation.
+  func hasRoom(for late: [BlockID]) -> Bool {
+    late.count { open[$0] == nil } <= slots.freeCount
   }
 
   /// The closing generation is durable as `generation`.

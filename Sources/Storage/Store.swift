@@ -146,10 +146,15 @@ extension Store {
   /// Whether a generation is being made durable.
   package var isCommitting: Bool { underWay != nil }
 
+  /// Whether a freeze with these late blocks finds slots for them; if not, a reader keeps an older
+  /// generation from being dropped.
+  package func hasRoom(for late: [BlockID]) -> Bool { table.hasRoom(for: late) }
+
   /// Ends the open generation: what is written from now on belongs to the next one.
   /// - Parameters:
   ///   - step: above that of the last generation.
-  ///   - late: blocks whose bytes in this generation are still to be written, with `isLate`.
+  ///   - late: blocks whose bytes in this generation are still to be written, with `isLate`; there
+  ///     is room for them.
   package func freeze(step: Int, payload: [UInt8], late: [BlockID] = []) {
     precondition(!isReadOnly, "a store opened for reading is not committed")
     precondition(!isFrozen && !isCommitting, "one generation closes at a time")

@@ -25,8 +25,11 @@ final class StoreLock: Sendable {
   /// `.shared` pins the generations that are there.
   /// - Throws: `.locked` with the writer's process id where the file has one.
   init(_ path: String, _ kind: Kind) throws(StorageError) {
-    let flags = (kind == .exclusive ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW
-    let descriptor = unsafe open(path, flags, mode_t(0o600))
+    let writing = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
+    let reading = O_RDONLY | O_CLOEXEC | O_NOFOLLOW
+    var descriptor = unsafe open(path, kind == .exclusive ? writing : reading, mode_t(0o600))
+    // A copy of a store may have come without it.
+    if descriptor < 0, errno == ENOENT { descriptor = unsafe open(path, writing, mode_t(0o600)) }
     guard descriptor >= 0 else {
       switch errno {
       case ELOOP: throw .foreign(path: path, reason: "a symbolic link, not a lock")

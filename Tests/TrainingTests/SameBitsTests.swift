@@ -133,4 +133,70 @@ import Training
     #expect(metrics.map(\.computed) == reference.metrics.dropFirst().map(\.computed))
     #expect(try run.checksums() == reference.checksums)
   }
+
+  enum Memory: CaseIterable { case resident, least }
+
+  /// A commit after every step, each made durable beside the next: nothing that is computed
+  /// changes, and the generation that was frozen last before the end of the process is not yet one.
+  @Test(arguments: Memory.allCases) func commitsBesideTheNextStep(_ memory: Memory) throws {
+    let reference = try Self.reference.get()
+    var run = try TinyRun()
+    run.config.memory.budget = memory == .least ? "\(try run.leastBudget())" : "1GiB"
+    run.config.checkpoint.keep = 3
+    var metrics: [StepMetrics] = []
+    do {
+      var session = try run.session()
+      while session.nextStep < Self.steps {
+        metrics.append(try session.runStep())
+        try session.freeze()
+      }
+      let durable = try run.reader().generations.map(\.step)
+      #expect(durable.last.map { $0 >= Self.steps - 3 } == true, "\(durable)")
+    }
+    #expect(metrics.map(\.computed) == reference.metrics.dropLast().map(\.computed))
+    let last = try #require(run.reader().generation?.step)
+    let more = try run.train(to: Self.steps)
+    #expect(more.map(\.step) == Array(last + 1...Self.steps))
+    #expect(more.map(\.computed) == reference.metrics[last...].map(\.computed))
+    #expect(try run.checksums() == reference.checksums)
+    let report = try run.reader().scrub()
+    #expect(report.isWhole && report.wholeGenerations.count == 3)
+  }
+
+  /// Goes back to an older generation, and another way forward: the same bits again.
+  @Test func whatIsRolledBackIsDoneAgain() throws {
+    let reference = try Self.reference.get()
+    var run = try TinyRun()
+    run.config.checkpoint.keep = 4
+    for step in 1...4 { _ = try run.train(to: step) }
+    try run.alone().rollBack(to: 2)
+    let metrics = try run.train(to: Self.steps)
+    #expect(metrics.map(\.step) == [3, 4, 5])
+    #expect(metrics.map(\.computed) == reference.metrics[2...].map(\.computed))
+    #expect(try run.checksums() == reference.checksums)
+  }
+
+  /// A drive more, another one drained, the manifest's own drained, the store compacted and
+  /// continued from a snapshot of it: the same bits.
+  @Test func directoriesComeAndGo() throws {
+    let reference = try Self.reference.get()
+    var run = try TinyRun()
+    run.config.memory.budget = "\(try run.leastBudget())"
+    let all = ["a", "b", "c"].map { run.directory.path + "/" + $0 }
+    run.config.storage.paths = [all[0]]
+    var metrics = try run.train(to: 1)
+    run.config.storage.paths = all
+    metrics += try run.train(to: 2)
+    try run.alone().drain(all[1])
+    metrics += try run.train(to: 3)
+    try run.alone().drain(all[0])
+    metrics += try run.train(to: 4)
+    _ = try run.alone().compact()
+    let copy = run.directory.path + "/copy"
+    _ = try run.reader().snapshot(to: copy)
+    run.config.storage.paths = [copy]
+    metrics += try run.train(to: Self.steps)
+    #expect(metrics.map(\.computed) == reference.metrics.map(\.computed))
+    #expect(try run.checksums() == reference.checksums)
+  }
 }

@@ -71,9 +71,15 @@ struct TinyRun {
     return metrics
   }
 
+  func reader() throws -> Store {
+    try Store.openReadOnly(paths: storePaths, disk: openDisk().disk)
+  }
+
+  func alone() throws -> Store { try Store.openAlone(paths: storePaths, disk: openDisk().disk) }
+
   /// The checksum of every plane of every block of the last generation: equal if all bits are.
   func checksums() throws -> [BlockID: [UInt64]] {
-    let store = try Store.openReadOnly(paths: storePaths, disk: openDisk().disk)
+    let store = try reader()
     var all: [BlockID: [UInt64]] = [:]
     for block in store.writtenBlocks {
       guard let sums = store.record(of: block)?.checksums else { continue }
