@@ -105,7 +105,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
-    tests("InterchangeTests", ["Interchange"], resources: [.copy("Goldens")]),
+    tests("InterchangeTests", ["Interchange", "TestSupport"], resources: [.copy("Goldens")]),
     tests("PinnedMemoryTests", ["Base", "PinnedMemory", "Kernels"]),
     tests("StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation"]),
     tests(

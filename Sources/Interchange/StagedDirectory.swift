@@ -1,0 +1,118 @@
+import Foundation
+
+/// A directory in the making. Everything goes into `DIR.partial`, which takes the name `DIR` when it
+/// is complete and on the disk; until then there is no `DIR`, or an empty one.
+///
+/// What a killed process leaves is `DIR.partial` with a mark in it, and the next one for the same
+/// `DIR` deletes it.
+package struct StagedDirectory: ~Copyable {
+  /// Where files are to be made.
+  package let path: String
+  private let final: String
+
+  private static let mark = ".pagoda-unfinished"
+
+  /// - Parameter neededBytes: refused when the file system has less.
+  package init(_ target: String, neededBytes: Int) throws(InterchangeError) {
+    let final = Self.resolved(target)
+    let path = final + ".partial"
+    try Self.checkTarget(final)
+    try Self.removeLeftover(path)
+    try Self.checkSpace(Self.parent(of: final), neededBytes)
+    try Self.attempt("create", path) {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+    do throws(InterchangeError) {
+      try writeSynced([], to: "\(path)/\(Self.mark)")
+    } catch {
+      unsafe rmdir(path)
+      throw error
+    }
+    self.path = path
+    self.final = final
+  }
+
+  /// What was not published is deleted.
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  /// Gives the directory its name.
+  package consuming func publish() throws(InterchangeError) {
+    try Self.attempt("finish", path) { [path] in
+      try FileManager.default.removeItem(atPath: "\(path)/\(Self.mark)")
+    }
+    try Self.sync(path)
+    guard unsafe rename(path, final) == 0 else {
+      if errno == ENOTEMPTY || errno == EEXIST { throw .occupied(path: final) }
+      throw .system(action: "rename to", path: final, offset: 0, code: errno)
+    }
+    try Self.sync(Self.parent(of: final))
+  }
+
+  /// Without a slash at the end, and with a last link followed.
+  private static func resolved(_ path: String) -> String {
+    let url = URL(fileURLWithPath: path)
+    return (FileManager.default.fileExists(atPath: path) ? url.resolvingSymlinksInPath() : url).path
+  }
+
+  private static func parent(of path: String) -> String {
+    URL(fileURLWithPath: path).deletingLastPathComponent().path
+  }
+
+  private static func checkTarget(_ path: String) throws(InterchangeError) {
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    guard let entries = try? FileManager.default.contentsOfDirectory(atPath: path),
+      entries.isEmpty
+    else { throw .occupied(path: path) }
+    guard let inside = device(path), let outside = device(parent(of: path)), inside == outside
+    else {
+      throw .notReplaceable(path: path, cause: "is the root of a file system")
+    }
+  }
+
+  private static func device(_ path: String) -> UInt? {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 ? status.st_dev : nil
+  }
+
+  private static func removeLeftover(_ path: String) throws(InterchangeError) {
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [""]
+    guard entries.isEmpty || entries.contains(mark) else { throw .occupied(path: path) }
+    try attempt("delete", path) {
+      // The mark last: an interruption leaves a directory that can be deleted.
+      for name in entries where name != mark {
+        try FileManager.default.removeItem(atPath: "\(path)/\(name)")
+      }
+      try FileManager.default.removeItem(atPath: path)
+    }
+  }
+
+  private static func checkSpace(_ path: String, _ needed: Int) throws(InterchangeError) {
+    var space = statvfs()
+    guard unsafe statvfs(path, &space) == 0 else {
+      if errno == ENOENT { throw .missing(path: path, what: "the directory above the new one") }
+      throw .system(action: "measure the free space of", path: path, offset: 0, code: errno)
+    }
+    let free = Int(space.f_bavail) * Int(space.f_frsize)
+    guard needed <= free else { throw .tooSmall(path: path, neededBytes: needed, freeBytes: free) }
+  }
+
+  private static func sync(_ path: String) throws(InterchangeError) {
+    let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    defer { close(descriptor) }
+    guard descriptor >= 0, fsync(descriptor) == 0 else {
+      throw .system(action: "sync", path: path, offset: 0, code: errno)
+    }
+  }
+
+  private static func attempt(
+    _ action: String, _ path: String, _ body: () throws -> Void
+  ) throws(InterchangeError) {
+    do {
+      try body()
+    } catch {
+      let code = (error as NSError).userInfo[NSUnderlyingErrorKey].flatMap { $0 as? NSError }?.code
+      throw .system(action: action, path: path, offset: 0, code: Int32(code ?? Int(EIO)))
+    }
+  }
+}
