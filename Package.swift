@@ -121,7 +121,10 @@ let package = Package(
     tests("ModelsTests", ["Base", "Kernels", "Layers", "Models"]),
     tests(
       "TrainingTests",
-      ["Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport"]),
+      [
+        "Base", "Corpus", "DirectIO", "Interchange", "Kernels", "Storage", "Training",
+        "TestSupport",
+      ]),
     tests(
       "SystemTests",
       ["Base", "Corpus", "DirectIO", "Planning", "Storage", "Training", "TestSupport", "pagoda"]),

@@ -49,6 +49,11 @@ package struct ParallelCorpus: Sendable {
     return tokenizer
   }
 
+  /// The bytes of the SentencePiece model of the corpus in `directory`.
+  package static func tokenizerModel(_ directory: String) throws(CorpusError) -> [UInt8] {
+    Array(try readChecked(CorpusFile.tokenizer, directory, try readManifest(directory)))
+  }
+
   /// The raw text of the held-out segments, `[segment][language]`; empty where there is none.
   package func heldOutText() throws(CorpusError) -> [[String]] {
     let data = try Self.readChecked(CorpusFile.heldOutText, directory, manifest)

@@ -167,7 +167,17 @@ extension Pager {
   ///   - step: the step of the update.
   ///   - tokens: tokens routed to the block in it, added to its sum.
   package mutating func writeBack(_ page: consuming Page, step: Int, tokens: Int) {
-    let resident = takeBack(page, step: step, tokens: tokens)
+    writeSoon(takeBack(page, step: step, tokens: tokens))
+  }
+
+  /// The same with a history that comes from elsewhere.
+  package mutating func writeBack(_ page: consuming Page, history: BlockHistory) {
+    let resident = takeBack(page, step: 0, tokens: 0)
+    resident.history = history
+    writeSoon(resident)
+  }
+
+  private mutating func writeSoon(_ resident: Resident) {
     if !isResident {
       startWrite(resident, isLate: false)
     } else if !resident.isDirty {
@@ -178,7 +188,7 @@ extension Pager {
     pump()
   }
 
-  /// The same for one of the late blocks of the frozen generation.
+  /// What `writeBack` does for one of the late blocks of the frozen generation.
   package mutating func writeBackLate(_ page: consuming Page, step: Int) {
     let resident = takeBack(page, step: step, tokens: 0)
     precondition(closing?.late.remove(resident.block) != nil, "an announced block is written late")

@@ -189,6 +189,9 @@ extension TrainingSession {
   /// Whether somebody who reads older generations has kept this run waiting for slots.
   package var isWaitingForReader: Bool { step.pager.isWaitingForReader }
 
+  /// Takes what was filled into the model and the open generation as the state of `progress`.
+  mutating func adopt(_ progress: RunProgress) { self.progress = progress }
+
   /// The held-out loss of the state in memory.
   package mutating func evaluate() throws -> EvaluationReport {
     let report = try step.evaluate(evaluation, step: progress.step)

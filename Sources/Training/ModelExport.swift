@@ -1,0 +1,276 @@
+import Base
+import Corpus
+import Foundation
+import Interchange
+import Kernels
+import Models
+import Paging
+import Storage
+
+/// Writes the last committed generation of a run as sharded safetensors: fp32 weights, with
+/// `hasOptimizer` the moments too, and what training needs to go on. Experts come from the store one
+/// after another under a memory ceiling of their own.
+package struct ModelExport: ~Copyable {
+  package struct Options: Sendable {
+    package var hasOptimizer = false
+    /// Most bytes of tensors in a file.
+    package var shardBytes = 5_000_000_000
+    package var memory = 512 << 20
+
+    package init() {}
+  }
+
+  package struct Report: Codable, Sendable {
+    package let directory: String
+    package let step: Int
+    package let parameters: Int
+    package let hasOptimizer: Bool
+    package let files: Int
+    package let bytes: Int
+    package let seconds: Double
+    package let peakRssBytes: Int
+    package let memoryBudgetBytes: Int
+  }
+
+  private let config: RunConfig
+  private let options: Options
+  private let corpus: CorpusManifest
+  private let geometry: RunGeometry
+  private let tensors: ModelTensors
+  private let store: Store
+  private let generation: Generation
+  private let dense: DenseParameters
+  /// One block as floats.
+  private let block: FloatBuffer
+  /// Rows of a tensor that is kept transposed, as many as the memory is good for.
+  private let panel: Matrix
+  private var pager: Pager
+
+  private var shape: ZcodeShape { geometry.shape }
+  private var states: [ParameterState] {
+    options.hasOptimizer ? ParameterState.allCases : [.weights]
+  }
+
+  /// - Throws: `TrainingError.nothingToResume` when the run has committed nothing yet;
+  ///   `MemoryRefusal` naming the allocation that does not fit.
+  package init(_ run: RunDirectory, _ config: RunConfig, _ options: Options) throws {
+    let corpus = try ParallelCorpus.readManifest(config.data.corpus)
+    let geometry = try RunGeometry(config, vocabulary: corpus.vocabularySize)
+    let tensors = ModelTensors(geometry.description)
+    let panelRows = Self.panelRows(geometry.shape, memory: options.memory)
+    let plan = try Self.plan(geometry, tensors, options, panelRows: panelRows)
+    let ledger = MemoryLedger(ceiling: options.memory)
+    for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
+    let store = try config.storedRun(in: run)
+    guard let generation = store.generation else {
+      throw TrainingError.nothingToResume(path: run.path)
+    }
+    var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    let dense = DenseParameters(
+      geometry.description.layout, count: geometry.dense.paddedCount,
+      training: options.hasOptimizer)
+    try geometry.dense.load(dense, &pager)
+
+    self.config = config
+    self.options = options
+    self.corpus = corpus
+    self.geometry = geometry
+    self.tensors = tensors
+    self.store = store
+    self.generation = generation
+    self.dense = dense
+    self.pager = pager
+    block = FloatBuffer(count: geometry.shape.parametersPerBlock)
+    panel = Matrix(rows: panelRows, columns: geometry.shape.hidden)
+  }
+
+  /// All of a tensor of [width, hidden] when it fits an eighth of the memory.
+  private static func panelRows(_ shape: ZcodeShape, memory: Int) -> Int {
+    max(1, min(shape.width, memory / 8 / (shape.hidden * MemoryLayout<Float>.stride)))
+  }
+
+  /// Heap that the names, places and headers of the tensors take, for each of them.
+  private static let tableBytesPerTensor = 1536
+  /// And the text of the history, for each block.
+  private static let historyBytesPerBlock = 512
+
+  private static func plan(
+    _ geometry: RunGeometry, _ tensors: ModelTensors, _ options: Options, panelRows: Int
+  ) throws -> MemoryPlan {
+    let (shape, float) = (geometry.shape, MemoryLayout<Float>.stride)
+    let count = 2 * tensors.parts.count * (options.hasOptimizer ? 3 : 1)
+    return try MemoryPlan(
+      ceiling: options.memory,
+      fixed: [
+        .init(
+          name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: 1)),
+        .init(
+          name: "tables of tensors and blocks",
+          bytes: count * tableBytesPerTensor + shape.expertBlocks * historyBytesPerBlock),
+        .init(
+          name: "dense parameters",
+          bytes: DenseParameters.byteCount(
+            count: geometry.dense.paddedCount, training: options.hasOptimizer)),
+        .init(
+          name: "one block and rows of an expert",
+          bytes: (shape.parametersPerBlock + panelRows * shape.hidden) * float),
+      ],
+      geometry: geometry.record, blocks: geometry.blocks, resident: false)
+  }
+}
+
+// MARK: Writing
+
+extension ModelExport {
+  /// Makes the directory `path`, or leaves nothing.
+  /// - Parameters:
+  ///   - isStopping: asked between experts; true ends the export.
+  ///   - observe: told of the bytes of tensors written and to be written.
+  /// - Throws: `InterchangeError`, `StorageError`; `ExchangeError.stopped`.
+  package mutating func write(
+    to path: String, isStopping: () -> Bool = { false },
+    observe: (_ written: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws -> Report {
+    let start = ContinuousClock.now
+    let stems = Set(states.map(\.stem)).sorted()
+    let layouts = stems.map { stem in
+      SafetensorsShards(
+        states.filter { $0.stem == stem }.flatMap { tensors.tensors($0) }, stem: stem,
+        shardBytes: options.shardBytes)
+    }
+    let small = try smallFiles()
+    let total = layouts.reduce(small.reduce(0) { $0 + $1.bytes.count }) { $0 + $1.byteCount }
+    let staged = try StagedDirectory(path, neededBytes: total)
+    for file in small { try writeSynced(file.bytes, to: "\(staged.path)/\(file.name)") }
+    var target = TensorTarget(
+      writers: try zip(stems, layouts).reduce(into: [:]) {
+        $0[$1.0] = try SafetensorsWriter($1.1, in: staged.path)
+      })
+    for part in tensors.parts {
+      if isStopping() { throw ExchangeError.stopped }
+      switch part {
+      case .dense(let tensor): try write(tensor, to: &target)
+      case .expert(let expert): try write(expert, to: &target)
+      }
+      observe(target.written, total)
+    }
+    for writer in target.writers.values { try writer.finish() }
+    try staged.publish()
+    let files = layouts.reduce(small.count) { $0 + $1.shards.count + ($1.index == nil ? 0 : 1) }
+    return Report(
+      directory: path, step: generation.step,
+      parameters: shape.expertBlocks * shape.parametersPerBlock + dense.layout.count,
+      hasOptimizer: options.hasOptimizer, files: files, bytes: total,
+      seconds: (ContinuousClock.now - start).seconds,
+      peakRssBytes: ProcessMemory.peakResidentBytes, memoryBudgetBytes: options.memory)
+  }
+
+  private func smallFiles() throws -> [(name: String, bytes: [UInt8])] {
+    let state = try ExportedState(
+      store, generation, corpus, hasOptimizer: options.hasOptimizer)
+    return [
+      (ExportedConfig.name, try ExportedConfig(config, corpus).encoded()),
+      ("config.yaml", Array(config.yaml().utf8)),
+      (ExportedState.name, try state.encoded()),
+      ("tokenizer.model", try ParallelCorpus.tokenizerModel(config.data.corpus)),
+    ]
+  }
+
+  private func write(_ tensor: DenseTensor, to target: inout TensorTarget) throws {
+    for state in states {
+      let vector = dense.vector(state)
+      if tensor.isTransposed {
+        let source = vector.matrix(
+          rows: tensor.rows.count, columns: tensor.slot.columns, offset: tensor.range.lowerBound)
+        for rows in panels {
+          transpose(source.columns(rows), into: panel.rows(0..<rows.count))
+          try target.write(
+            panel.buffer, 0..<rows.count * panel.columns, to: tensor.name, state,
+            at: rows.lowerBound * panel.columns)
+        }
+      } else {
+        try target.write(vector, tensor.range, to: tensor.name, state, at: 0)
+      }
+    }
+  }
+
+  /// Reads every plane once, unless the memory is too small for all rows of `fc2` at a time.
+  private mutating func write(_ expert: ExpertTensors, to target: inout TensorTarget) throws {
+    let slices = (0..<shape.slices).map {
+      BlockID.expert(layer: expert.layer, expert.expert, slice: $0)
+    }
+    let visits = states.flatMap { state in
+      panels.flatMap { _ in slices.map { Visit($0, state.planes) } }
+    }
+    pager.plan(visits)
+    let half = shape.sliceHidden * shape.width
+    for state in states {
+      for rows in panels {
+        for slice in slices.indices {
+          try readNext(state)
+          if rows.lowerBound == 0 {
+            try target.write(block, 0..<half, to: expert.first, state, at: slice * half)
+          }
+          let second = block.matrix(
+            rows: shape.sliceHidden, columns: shape.width, offset: half)
+          let columns = slice * shape.sliceHidden..<(slice + 1) * shape.sliceHidden
+          transpose(
+            second.columns(rows), into: panel.rows(0..<rows.count).columns(columns))
+        }
+        try target.write(
+          panel.buffer, 0..<rows.count * panel.columns, to: expert.second, state,
+          at: rows.lowerBound * panel.columns)
+      }
+    }
+  }
+
+  /// The next planned block as floats.
+  private mutating func readNext(_ state: ParameterState) throws {
+    var page = try pager.next()
+    page.initialiseIfVirgin(shape, seed: UInt64(config.seed))
+    let floats = block.matrix(rows: 1, columns: block.count)
+    switch state {
+    case .weights: joinMaster(hi: page.hi, lo: page.lo, into: floats, on: .inline)
+    case .firstMoment: floats.copy(from: page.m)
+    case .secondMoment: floats.copy(from: page.v)
+    }
+    pager.keep(page)
+  }
+
+  /// The rows of a tensor of [width, hidden], in pieces that fit the panel.
+  private var panels: [Range<Int>] {
+    stride(from: 0, to: shape.width, by: panel.rows).map {
+      $0..<min($0 + panel.rows, shape.width)
+    }
+  }
+}
+
+/// The files that are being written, by stem.
+private struct TensorTarget {
+  let writers: [String: SafetensorsWriter]
+  private(set) var written = 0
+
+  init(writers: [String: SafetensorsWriter]) { self.writers = writers }
+
+  /// Some floats of `buffer` as those of the tensor `name` from its float number `offset` on.
+  mutating func write(
+    _ buffer: FloatBuffer, _ range: Range<Int>, to name: String, _ state: ParameterState,
+    at offset: Int
+  ) throws(InterchangeError) {
+    guard let writer = writers[state.stem] else { preconditionFailure("a writer for each stem") }
+    let floats = buffer.span.extracting(range)
+    try unsafe writer.write(
+      floats.bytes, to: name + state.suffix, at: offset * MemoryLayout<Float>.stride)
+    written += range.count * MemoryLayout<Float>.stride
+  }
+}
+
+extension DenseParameters {
+  func vector(_ state: ParameterState) -> FloatBuffer {
+    switch state {
+    case .weights: weights
+    case .firstMoment: firstMoments
+    case .secondMoment: secondMoments
+    }
+  }
+}
