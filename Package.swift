@@ -89,8 +89,8 @@ let package = Package(
     .executableTarget(
       name: "pagoda",
       dependencies: [
-        "Base", "PinnedMemory", "DirectIO", "Storage", "Kernels", "Corpus", "Training", "Planning",
-        "Surgery",
+        "Base", "PinnedMemory", "DirectIO", "Storage", "Kernels", "Interchange", "Corpus",
+        "Training", "Planning", "Surgery",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], cSettings: posix, swiftSettings: floats),
 

@@ -3,6 +3,7 @@ import Base
 import Corpus
 import DirectIO
 import Foundation
+import Interchange
 import PinnedMemory
 import Planning
 import Storage
@@ -51,6 +52,8 @@ private func exitStatus(of error: any Error) -> Int32 {
   case let error as StorageError: error.exitCode
   case let error as CorpusError: exitStatus(of: error)
   case let error as TrainingError: exitStatus(of: error)
+  case let error as ExchangeError: exitStatus(of: error)
+  case let error as InterchangeError: exitStatus(of: error)
   case let error as ProbeError: exitStatus(of: error)
   case let error as MemoryProbeError: exitStatus(of: error)
   case is DiskError, is CocoaError: ExitStatus.inputOutput
@@ -65,6 +68,26 @@ private func exitStatus(of error: CorpusError) -> Int32 {
   case .unreadable: ExitStatus.missingInput
   case .languageWithoutData, .notACorpus, .damaged, .tokenizer: ExitStatus.badData
   case .unwritable: ExitStatus.cannotCreate
+  }
+}
+
+private func exitStatus(of error: ExchangeError) -> Int32 {
+  switch error {
+  case .notAnExport: ExitStatus.missingInput
+  case .otherFormat, .otherCorpus, .otherConfiguration, .wrongTensor: ExitStatus.badData
+  case .occupiedRun, .occupiedStore: ExitStatus.cannotCreate
+  case .cannotWrite: ExitStatus.inputOutput
+  case .stopped: ExitStatus.runAgain
+  }
+}
+
+private func exitStatus(of error: InterchangeError) -> Int32 {
+  switch error {
+  case .malformed: ExitStatus.badData
+  case .missing: ExitStatus.missingInput
+  case .occupied, .notReplaceable, .tooSmall: ExitStatus.cannotCreate
+  case .system(let action, _, _, _):
+    action == "create" ? ExitStatus.cannotCreate : ExitStatus.inputOutput
   }
 }
 

@@ -18,7 +18,7 @@ struct Pagoda: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Train.self, Translate.self, CorpusCommand.self, Bench.self, StoreCommand.self,
-      ExpertCommand.self, Doctor.self,
+      ExpertCommand.self, Export.self, Import.self, Doctor.self,
     ])
 
   static func main() {

@@ -1,0 +1,69 @@
+import ArgumentParser
+import Base
+import Training
+
+struct Export: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write a trained run as safetensors.",
+    discussion: """
+      The last committed generation goes to DIR as fp32 weights in shards with an index, under the
+      names that Hugging Face's NLLB-MoE has, with config.json, tokenizer.model, and what `pagoda
+      import` needs. Experts are read one after another, inside the memory given.
+
+        pagoda export runs/mine exported/mine
+        pagoda export runs/mine exported/mine --optimizer --shard-size 2GB --memory 1GiB
+      """)
+
+  @Argument(help: ArgumentHelp("The run directory.", valueName: "run"))
+  var runDirectory: String
+
+  @Argument(help: "The directory to make. It may exist if it is empty.")
+  var directory: String
+
+  @Flag(help: "Write the optimizer's moments too, so that an import trains on with the same bits.")
+  var optimizer = false
+
+  @Option(help: "Most bytes of tensors in a file, such as 5GB.")
+  var shardSize = ByteCount(ModelExport.Options().shardBytes)
+
+  @Option(help: "The ceiling on the memory of the whole process.")
+  var memory = ByteCount(ModelExport.Options().memory)
+
+  @Option(help: "A directory of the store, as given to train. Default: the run's.")
+  var store: [String] = []
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  func validate() throws {
+    if shardSize.bytes < 1 { throw ValidationError("--shard-size must be at least 1 byte") }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let run = RunDirectory(runDirectory)
+      guard var config = try run.savedConfig() else {
+        throw TrainingError.noRun(path: runDirectory)
+      }
+      if !store.isEmpty { config.storage.paths = store }
+      var options = ModelExport.Options()
+      options.hasOptimizer = optimizer
+      options.shardBytes = shardSize.bytes
+      options.memory = memory.bytes
+      let stop = StopSignals.install()
+      var export = try ModelExport(run, config, options)
+      var progress = ProgressLine()
+      let report = try export.write(to: directory, isStopping: { stop.wasAsked }) {
+        progress.show("written \(ByteCount($0)) of \(ByteCount($1))")
+      }
+      progress.finish()
+      if json { return try Output.json(report) }
+      let rate = Double(report.bytes) / max(report.seconds, 1e-3) / 1e9
+      Output.result(
+        "\(directory): step \(report.step), \(report.parameters) parameters"
+          + (report.hasOptimizer ? " with moments" : "") + ", \(ByteCount(report.bytes)) in "
+          + "\(report.files) files, \(fixed(report.seconds, 1)) s (\(fixed(rate, 2)) GB/s), peak "
+          + "\(ByteCount(report.peakRssBytes)) under \(ByteCount(report.memoryBudgetBytes))")
+    }
+  }
+}
