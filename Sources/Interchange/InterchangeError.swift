@@ -9,6 +9,8 @@ package enum InterchangeError: Error, Hashable, Sendable, CustomStringConvertibl
   case system(action: String, path: String, offset: Int, code: Int32)
   /// A directory that is to be made, and holds something already.
   case occupied(path: String)
+  /// Another process is making it.
+  case inUse(path: String)
   /// A directory that cannot take its name in one step.
   case notReplaceable(path: String, cause: String)
   case tooSmall(path: String, neededBytes: Int, freeBytes: Int)
@@ -25,6 +27,8 @@ package enum InterchangeError: Error, Hashable, Sendable, CustomStringConvertibl
         + " and run the same command again"
     case .occupied(let path):
       "\(path) is not empty; name a directory that does not exist yet, or empty it"
+    case .inUse(let path):
+      "\(path) is locked: another process is at it; wait until it ends or stop it"
     case .notReplaceable(let path, let cause):
       "\(path) \(cause); name a directory below it"
     case .tooSmall(let path, let needed, let free):

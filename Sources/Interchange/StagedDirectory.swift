@@ -4,11 +4,13 @@ import Foundation
 /// is complete and on the disk; until then there is no `DIR`, or an empty one.
 ///
 /// What a killed process leaves is `DIR.partial` with a mark in it, and the next one for the same
-/// `DIR` deletes it.
+/// `DIR` deletes it. A process that is alive has the mark locked.
 package struct StagedDirectory: ~Copyable {
   /// Where files are to be made.
   package let path: String
   private let final: String
+  /// Of the mark: the lock lasts as long as it is open.
+  private let descriptor: Int32
 
   private static let mark = ".pagoda-unfinished"
 
@@ -22,30 +24,37 @@ package struct StagedDirectory: ~Copyable {
     try Self.attempt("create", path) {
       try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
+    let descriptor: Int32
     do throws(InterchangeError) {
       try writeSynced([], to: "\(path)/\(Self.mark)")
+      descriptor = try Self.lock("\(path)/\(Self.mark)")
     } catch {
-      unsafe rmdir(path)
+      try? FileManager.default.removeItem(atPath: path)
       throw error
     }
     self.path = path
     self.final = final
+    self.descriptor = descriptor
   }
 
   /// What was not published is deleted.
-  deinit { try? FileManager.default.removeItem(atPath: path) }
+  deinit {
+    try? FileManager.default.removeItem(atPath: path)
+    close(descriptor)
+  }
 
-  /// Gives the directory its name.
+  /// Gives the directory its name. The mark goes last, so that every interruption leaves either
+  /// what the next process deletes or the whole directory.
   package consuming func publish() throws(InterchangeError) {
-    try Self.attempt("finish", path) { [path] in
-      try FileManager.default.removeItem(atPath: "\(path)/\(Self.mark)")
-    }
     try Self.sync(path)
     guard unsafe rename(path, final) == 0 else {
       if errno == ENOTEMPTY || errno == EEXIST { throw .occupied(path: final) }
       throw .system(action: "rename to", path: final, offset: 0, code: errno)
     }
     try Self.sync(Self.parent(of: final))
+    try Self.attempt("finish", final) { [final] in
+      try FileManager.default.removeItem(atPath: "\(final)/\(Self.mark)")
+    }
   }
 
   /// Without a slash at the end, and with a last link followed.
@@ -78,6 +87,8 @@ package struct StagedDirectory: ~Copyable {
     guard FileManager.default.fileExists(atPath: path) else { return }
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [""]
     guard entries.isEmpty || entries.contains(mark) else { throw .occupied(path: path) }
+    let descriptor = entries.isEmpty ? nil : try lock("\(path)/\(mark)")
+    defer { descriptor.map { _ = close($0) } }
     try attempt("delete", path) {
       // The mark last: an interruption leaves a directory that can be deleted.
       for name in entries where name != mark {
@@ -85,6 +96,20 @@ package struct StagedDirectory: ~Copyable {
       }
       try FileManager.default.removeItem(atPath: path)
     }
+  }
+
+  /// Tries for half a second: the kernel may still be closing the files of a killed process.
+  private static func lock(_ path: String) throws(InterchangeError) -> Int32 {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw .system(action: "open", path: path, offset: 0, code: errno)
+    }
+    for _ in 0..<50 {
+      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
+      usleep(10_000)
+    }
+    close(descriptor)
+    throw .inUse(path: path)
   }
 
   private static func checkSpace(_ path: String, _ needed: Int) throws(InterchangeError) {

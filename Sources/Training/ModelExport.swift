@@ -16,6 +16,8 @@ package struct ModelExport: ~Copyable {
     /// Most bytes of tensors in a file.
     package var shardBytes = 5_000_000_000
     package var memory = 512 << 20
+    /// Most rows of a tensor that are turned at a time. Fewer than all read the expert again.
+    package var panelRowsMax = Int.max
 
     package init() {}
   }
@@ -57,7 +59,7 @@ package struct ModelExport: ~Copyable {
     let corpus = try ParallelCorpus.readManifest(config.data.corpus)
     let geometry = try RunGeometry(config, vocabulary: corpus.vocabularySize)
     let tensors = ModelTensors(geometry.description)
-    let panelRows = Self.panelRows(geometry.shape, memory: options.memory)
+    let panelRows = Self.panelRows(geometry.shape, options)
     let plan = try Self.plan(geometry, tensors, options, panelRows: panelRows)
     let ledger = MemoryLedger(ceiling: options.memory)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
@@ -85,8 +87,9 @@ package struct ModelExport: ~Copyable {
   }
 
   /// All of a tensor of [width, hidden] when it fits an eighth of the memory.
-  private static func panelRows(_ shape: ZcodeShape, memory: Int) -> Int {
-    max(1, min(shape.width, memory / 8 / (shape.hidden * MemoryLayout<Float>.stride)))
+  private static func panelRows(_ shape: ZcodeShape, _ options: Options) -> Int {
+    let rows = options.memory / 8 / (shape.hidden * MemoryLayout<Float>.stride)
+    return max(1, min(shape.width, rows, options.panelRowsMax))
   }
 
   /// Heap that the names, places and headers of the tensors take, for each of them.

@@ -86,6 +86,7 @@ private func exitStatus(of error: InterchangeError) -> Int32 {
   case .malformed: ExitStatus.badData
   case .missing: ExitStatus.missingInput
   case .occupied, .notReplaceable, .tooSmall: ExitStatus.cannotCreate
+  case .inUse: ExitStatus.runAgain
   case .system(let action, _, _, _):
     action == "create" ? ExitStatus.cannotCreate : ExitStatus.inputOutput
   }

@@ -197,6 +197,17 @@ private struct Written {
     #expect(try FileManager.default.contentsOfDirectory(atPath: place.path + "/new").isEmpty)
   }
 
+  @Test func twoAtOnceAreRefused() throws {
+    let place = try TemporaryDirectory()
+    let first = try StagedDirectory(place.path + "/new", neededBytes: 10)
+    let mark = place.path + "/new.partial/.pagoda-unfinished"
+    #expect(throws: InterchangeError.inUse(path: mark)) {
+      _ = try StagedDirectory(place.path + "/new", neededBytes: 10)
+    }
+    try first.publish()
+    #expect(try FileManager.default.contentsOfDirectory(atPath: place.path) == ["new"])
+  }
+
   @Test func whatIsNotOursIsLeftAlone() throws {
     let place = try TemporaryDirectory()
     try place.write("mine", "full/letter")

@@ -117,6 +117,7 @@ private func contents(_ path: String) throws -> [String: Data] {
         let (small, report) = try run.export("small") {
           $0.hasOptimizer = true
           $0.memory = memory
+          $0.panelRowsMax = 5
         }
         #expect(report.memoryBudgetBytes == memory)
         #expect(try contents(small) == contents(path))
