@@ -145,6 +145,32 @@ import Testing
     #expect(!workplace.exists("new"))
   }
 
+  /// A write that fails half way, as of a file beyond `ulimit -f`: named, and nothing stays.
+  @Test func aWriteThatFailsLeavesNothing() throws {
+    let limit = ["prlimit", "--fsize=65536"]
+    try Pagoda.run(
+      ["export", workplace.path("run"), workplace.path("new")], under: limit
+    ).expect(74, "cannot write ", "model.safetensors at offset 65536: File too large")
+    #expect(!workplace.exists("new") && !workplace.exists("new.partial"))
+    try export("exported").expect(0)
+    try Pagoda.run(
+      ["import", workplace.path("exported"), workplace.path("copy")], under: limit
+    ).expect(73, "ulimit -f")
+    #expect(!workplace.exists("copy"))
+  }
+
+  @Test(.enabled(if: SmallDisk.isPossible)) func aDiskTooSmallIsRefusedBeforeTheFirstByte() throws {
+    let disk = try SmallDisk(workplace.path("disk"), bytes: 256 << 10)
+    defer { disk.unmount() }
+    try export("disk").expect(73, "is the root of a file system", "name a directory below it")
+    try export("disk/new").expect(73, "bytes are to be written, ", "another drive")
+    try export("exported").expect(0)
+    try imports("exported", into: "copy", "--store", workplace.path("disk/store")).expect(
+      73, "the store needs ")
+    #expect(!workplace.exists("copy"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path).isEmpty)
+  }
+
   /// Killed at any moment, the same command does it again.
   @Test(arguments: [1, 20, 60, 150])
   func aKilledExchangeIsDoneAgain(milliseconds: Int) throws {
