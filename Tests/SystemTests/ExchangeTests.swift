@@ -132,17 +132,28 @@ import Testing
     #expect(!workplace.exists("new"))
   }
 
-  /// A store that is being trained on is not read.
-  @Test func aRunUnderWayIsNotExported() throws {
-    let process = try Pagoda.start(
-      workplace.training("busy", ["training.max_steps=1000000", "checkpoint.every=2"]))
+  /// A generation of a run under way is exported whole, and that run goes on as ever.
+  @Test func aRunUnderWayIsExportedAsItWas() throws {
+    let endless = ["training.max_steps=1000000", "checkpoint.every=2"]
+    let process = try Pagoda.start(workplace.training("busy", endless))
     defer { process.signal(SIGKILL) }
     try waitUntil { workplace.metrics("busy").count > 4 }
-    try Pagoda.run(["export", workplace.path("busy"), workplace.path("new")]).expect(
-      75, "is in use by process")
+    let exported = try Pagoda.run(
+      ["export", workplace.path("busy"), workplace.path("new"), "--optimizer", "--json"])
+    exported.expect(0)
+    let step = try #require(fields(exported)["step"] as? Int)
     process.signal(SIGKILL)
     _ = try process.wait()
-    #expect(!workplace.exists("new"))
+    try Pagoda.run(workplace.training("busy", endless + ["--steps", "\(step + 3)"])).expect(0)
+    try imports("new", into: "copy").expect(0)
+    try Pagoda.run(
+      [
+        "train", workplace.path("copy/config.yaml"), "--run", workplace.path("copy"), "--steps",
+        "\(step + 3)",
+      ]
+    ).expect(0)
+    let whole = try workplace.printedLosses("busy")
+    #expect(try workplace.printedLosses("copy") == Array(whole[step..<step + 3]))
   }
 
   /// A write that fails half way, as of a file beyond `ulimit -f`: named, and nothing stays.
