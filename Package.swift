@@ -95,6 +95,10 @@ let package = Package(
       ], cSettings: posix, swiftSettings: floats),
 
     .executableTarget(
+      name: "CommitBench", dependencies: ["Base", "Paging", "Storage", "Training"],
+      path: "bench/CommitBench",
+      cSettings: posix, swiftSettings: floats),
+    .executableTarget(
       name: "PagedBench", dependencies: ["Base", "Training"], path: "bench/PagedBench",
       cSettings: posix, swiftSettings: floats),
 
