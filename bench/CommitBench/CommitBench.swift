@@ -54,7 +54,6 @@ enum CommitBench {
     /// From the start of opening to the first step, and to its end.
     let resumeSeconds: Double
     let resumedStepSeconds: Double
-    let losses: [Double]
   }
 
   static func main() throws {
@@ -92,7 +91,7 @@ enum CommitBench {
       resumed = try TrainingSession(
         arguments.config, storePaths: [store], beginning: .resume)
     }
-    let stepSeconds = try seconds { run.losses.append(try resumed!.runStep().loss) }
+    let stepSeconds = try seconds { _ = try resumed!.runStep() }
     let step = median(run.steps)
     return Report(
       stateBytes: stateBytes,
@@ -101,14 +100,13 @@ enum CommitBench {
       stepSeconds: step, pauseSeconds: median(run.pauses), pauseSecondsMax: run.pauses.max() ?? 0,
       pauseShare: median(run.pauses) / step, durableSeconds: median(run.durable),
       windowRatio: median(run.ratios), windowRatios: run.ratios, waitedSeconds: waited,
-      resumeSeconds: resumeSeconds, resumedStepSeconds: stepSeconds, losses: run.losses)
+      resumeSeconds: resumeSeconds, resumedStepSeconds: stepSeconds)
   }
 
   private struct Measurement {
     var steps: [Double] = []
     var pauses: [Double] = []
     var durable: [Double] = []
-    var losses: [Double] = []
     private var withCommit: [Double] = []
     private var without: [Double] = []
     var ratios: [Double] { zip(withCommit, without).map { $0 / $1 } }
@@ -123,7 +121,6 @@ enum CommitBench {
       for _ in 0..<count {
         let metrics = try session.runStep()
         steps.append(metrics.step_s)
-        losses.append(metrics.loss)
         if let generation = session.takeDurable() { durable.append(generation.seconds) }
       }
       let spent = (ContinuousClock.now - start).seconds
