@@ -4,13 +4,13 @@ import Glibc
 /// Everything that is read is checked: against the digest of its row, against the seal of all rows,
 /// and for being possible at all.
 extension Manifest {
-  /// Reads what the store at `path` is, without leaving a trace on the disk.
+  /// Reads what the store at `path` is, without changing it.
   /// - Throws: `.foreign` for what is no manifest, `.otherFormat` for one of another version.
   static func describe(
     _ path: String, on fileSystem: String? = nil
   ) throws(StorageError) -> StoreDescription {
     do throws(StorageError) {
-      let connection = try Connection(path, .immutable, on: fileSystem)
+      let connection = try Connection(path, readingMode(path), on: fileSystem)
       guard try connection.integer("PRAGMA application_id") == applicationID else {
         throw StorageError.foreign(path: path, reason: "a database of another program")
       }
@@ -31,6 +31,13 @@ extension Manifest {
   static func hasLog(_ path: String) -> Bool {
     var log = stat()
     return unsafe stat(path + "-wal", &log) == 0 && log.st_size > 0
+  }
+
+  /// How to read a manifest that nobody is writing. A log is what a crash left, perhaps while it was
+  /// being moved into the file: then that is no database without it. Else the file alone is the
+  /// manifest, whoever has it open.
+  static func readingMode(_ path: String) -> Connection.Mode {
+    hasLog(path) ? .readOnly : .immutable
   }
 
   /// Whether the manifest was never opened for writing since it was made, found without leaving a

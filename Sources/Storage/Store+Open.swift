@@ -66,10 +66,8 @@ extension Store {
         throw lostHeader(files.all[unsigned])
       }
     }
-    // A log is what a crash left: SQLite must look into it. Else the file alone is the manifest,
-    // whoever has it open.
-    let mode: Connection.Mode = Manifest.hasLog(manifestPath) ? .readOnly : .immutable
-    let manifest = try Manifest(manifestPath, mode, on: disk.databaseFileSystem)
+    let manifest = try Manifest(
+      manifestPath, Manifest.readingMode(manifestPath), on: disk.databaseFileSystem)
     return Store(
       try manifest.load(), disk: disk, isReadOnly: true, keep: 1, files: files.all,
       manifest: manifest, lock: lock)
