@@ -97,9 +97,12 @@ extension Store {
     var files = try openFiles(present, description, disk: disk, mode: .readWrite)
     let manifest = try Manifest(manifestPath, .readWrite, on: disk.databaseFileSystem)
     var content = try manifest.load()
-    for id in files.unsigned {
-      // Its creation was interrupted, if it never held a record.
-      guard content.table.isUnused(path: id) else { throw lostHeader(files.all[id]) }
+    for id in files.unsigned where !content.table.isUnused(path: id) {
+      throw lostHeader(files.all[id])
+    }
+    // Blank ones, whose creation was interrupted, and all others that never held a record: if the
+    // sync of a header failed, reads see what the drive has not kept.
+    for id in description.activePaths where content.table.isUnused(path: id) {
       try files.all[id]?.sign(DataFile.signature(of: id, in: description), on: disk)
     }
     let growth = StoreGrowth(description, configuration)
