@@ -60,8 +60,16 @@ struct DataFile {
 
   enum State: Equatable { case unsigned, signed, other }
 
-  /// Compares the header with what it should be.
+  /// Compares the header with what it should be; a second time before it is found to be another's,
+  /// because the bytes on disk may be right and the transfer wrong.
   func state(on disk: any Disk, expecting signature: [UInt8]) throws(StorageError) -> State {
+    let state = try look(on: disk, expecting: signature)
+    return state == .other ? try look(on: disk, expecting: signature) : state
+  }
+
+  private func look(
+    on disk: any Disk, expecting signature: [UInt8]
+  ) throws(StorageError) -> State {
     let frame = try Self.headerFrame()
     try transfer(.read, frame.memory, on: disk)
     let found = unsafe Array(frame.memory.bytes)
