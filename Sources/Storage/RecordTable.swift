@@ -111,7 +111,8 @@ extension RecordTable {
   mutating func commit(_ generation: Generation, dropped: Int) {
     var superseded: [Superseded] = []
     superseded.reserveCapacity(closing.count)
-    for (block, record) in closing {
+    // In order: which slots are free next is the same in every process.
+    for (block, record) in closing.sorted(by: { $0.key < $1.key }) {
       superseded.append(
         Superseded(block: block, record: committed.updateValue(record, forKey: block)))
     }
