@@ -102,8 +102,8 @@ let package = Package(
       name: "PagedBench", dependencies: ["Base", "Training"], path: "bench/PagedBench",
       cSettings: posix, swiftSettings: floats),
 
-    // A disk that misbehaves by seed: for tests and tools.
-    module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
+    // A disk and databases that misbehave by seed: for tests and tools.
+    module("Simulation", ["Base", "PinnedMemory", "DirectIO", "CSQLite"]),
 
     .target(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
@@ -117,7 +117,7 @@ let package = Package(
       ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation", "TestSupport"]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "TestSupport"]),
     tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
-    tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
+    tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "CSQLite"]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),

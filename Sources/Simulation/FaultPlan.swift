@@ -17,6 +17,7 @@ package enum Fault: Hashable, Sendable {
 /// Counts what happens and says which of it fails.
 struct FaultCounter {
   private let faults: [Fault]
+  private(set) var fired: [Fault] = []
   private var calls = 0
   private var transfers = 0
   private var reads = 0
@@ -37,7 +38,9 @@ struct FaultCounter {
   mutating func nextCall() -> Int32? {
     calls += 1
     for case .call(let number, let errno, let isPersistent) in faults {
-      if number == calls || isPersistent && number < calls { return errno }
+      guard number == calls || isPersistent && number < calls else { continue }
+      if number == calls { fired.append(.call(number, errno: errno, isPersistent: isPersistent)) }
+      return errno
     }
     return nil
   }
@@ -45,22 +48,30 @@ struct FaultCounter {
   /// - Returns: whether the next file to be created fits.
   mutating func nextCreateFits() -> Bool {
     creates += 1
-    return !faults.contains(.noSpace(create: creates))
+    return !fires(.noSpace(create: creates))
   }
 
-  mutating func nextTransfer(isRead: Bool) -> TransferFault {
+  /// - Parameter failure: what `nextCall` has said of its submission.
+  mutating func nextTransfer(isRead: Bool, failure: Int32?) -> TransferFault {
     transfers += 1
-    var fault = TransferFault(errno: nextCall())
+    var fault = TransferFault(errno: failure)
     for case .transient(let number, let times) in faults where number == transfers {
       fault.repetitions = times
+      fired.append(.transient(transfer: number, times: times))
     }
     if isRead {
       reads += 1
-      fault.flipsBit = faults.contains(.bitFlip(read: reads))
+      fault.flipsBit = fires(.bitFlip(read: reads))
     } else {
       writes += 1
-      fault.isLost = faults.contains(.lostWrite(write: writes))
+      fault.isLost = fires(.lostWrite(write: writes))
     }
     return fault
+  }
+
+  private mutating func fires(_ fault: Fault) -> Bool {
+    guard faults.contains(fault) else { return false }
+    fired.append(fault)
+    return true
   }
 }

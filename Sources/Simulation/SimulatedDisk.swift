@@ -25,9 +25,13 @@ package final class SimulatedDisk: Disk {
   package private(set) var counters = DiskCounters()
   package let medium: SimulatedMedium
 
+  package let databaseFileSystem: String?
   private let reapsLateMax: Int
   private let random: Philox
   private var faults: FaultCounter
+  private let lifespan: Lifespan
+  private let log: EventLog
+  private var errands: UInt32 = 0
   private var openPaths: [String] = []
   private var pending: [Pending] = []
   private var submitted: UInt32 = 0
@@ -38,17 +42,26 @@ package final class SimulatedDisk: Disk {
   ///   - medium: what earlier disks have left.
   ///   - seed: of order and delay.
   ///   - reapsLateMax: a transfer is finished at most so many calls of `nextCompletion` late.
+  ///   - databases: those beside the files of this disk; nil: the system's.
+  ///   - lifespan: after it every call gives ENODEV.
   package init(
-    _ medium: SimulatedMedium, seed: UInt64, reapsLateMax: Int = 4, faults: [Fault] = []
+    _ medium: SimulatedMedium, seed: UInt64, reapsLateMax: Int = 4, faults: [Fault] = [],
+    databases: SimulatedDatabases? = nil, lifespan: Lifespan = Lifespan(),
+    log: EventLog = EventLog()
   ) {
     precondition(reapsLateMax >= 0, "a delay is not negative")
     self.medium = medium
     self.reapsLateMax = reapsLateMax
     self.faults = FaultCounter(faults)
+    self.lifespan = lifespan
+    self.log = log
+    databaseFileSystem = databases?.name
     random = Philox(seed: seed, purpose: .test)
   }
 
   package var inFlight: Int { pending.count }
+  /// The faults of the plan that have come.
+  package var faultsSoFar: [Fault] { faults.fired }
   package func path(of file: DiskFile) -> String { openPaths[file.index] }
   package func isDirect(_ file: DiskFile) -> Bool { true }
   package func alignment(of file: DiskFile) -> Int { alignment }
@@ -58,13 +71,22 @@ package final class SimulatedDisk: Disk {
 
   /// Power fails: what is in flight or unsynced is lost or torn, and the disk is gone.
   package func crash() {
+    kill()
+    medium.crash()
+  }
+
+  /// The process is gone, the machine is not: what it had under way and what it had not synced is
+  /// on the medium, as before.
+  package func kill() {
     for item in pending where item.transfer.kind == .write && !item.fault.isLost {
       medium.write(item.path, offset: item.transfer.offset, item.bytes)
     }
     pending = []
     isOpen = false
-    medium.crash()
   }
+
+  /// The errno of the next call, or nil when it succeeds.
+  private func nextFailure() -> Int32? { lifespan.use() ? faults.nextCall() : ENODEV }
 
   /// Syncs when it is called, on the thread of the disk: nothing is concurrent here.
   package func syncer(of file: DiskFile) -> @Sendable () -> DiskError? {
@@ -72,17 +94,64 @@ package final class SimulatedDisk: Disk {
     return { unsafe disk.syncNow(file) }
   }
 
+  /// Does the work on the caller's thread, so that seeds decide when: at one of the next looks
+  /// whether it is done, or when somebody waits for it.
+  package func runBeside(_ work: @escaping @Sendable () -> Void) -> any Errand {
+    errands += 1
+    let looks = random.below(reapsLateMax * 8 + 1, Draw.errand.rawValue, errands, 0)
+    return SimulatedErrand(work, looksMax: looks, lifespan, log)
+  }
+
   private func syncNow(_ file: DiskFile) -> DiskError? {
     precondition(isOpen, "the disk is open")
     counters.syncs += 1
-    if let code = faults.nextCall() { return DiskError(.sync, path: path(of: file), errno: code) }
-    medium.sync(path(of: file))
-    return nil
+    let path = path(of: file)
+    let failure = nextFailure()
+    log.add(.sync, path, failure: failure ?? 0)
+    guard let failure else {
+      medium.sync(path)
+      return nil
+    }
+    if !lifespan.hasEnded { medium.failSync(path) }
+    return DiskError(.sync, path: path, errno: failure)
   }
 
   package func close() {
     while nextCompletion(wait: true) != nil {}
     isOpen = false
+  }
+}
+
+private final class SimulatedErrand: Errand {
+  private var work: (@Sendable () -> Void)?
+  private var looks = 0
+  private let looksMax: Int
+  private let lifespan: Lifespan
+  private let log: EventLog
+
+  init(
+    _ work: @escaping @Sendable () -> Void, looksMax: Int, _ lifespan: Lifespan, _ log: EventLog
+  ) {
+    self.work = work
+    self.looksMax = looksMax
+    self.lifespan = lifespan
+    self.log = log
+  }
+
+  deinit { wait() }
+
+  var isDone: Bool {
+    looks += 1
+    if looks > looksMax { wait() }
+    return work == nil
+  }
+
+  func wait() {
+    guard let work else { return }
+    self.work = nil
+    log.add(.errand, offset: looks)
+    lifespan.errandBegins()
+    work()
   }
 }
 
@@ -94,7 +163,9 @@ extension SimulatedDisk {
   ) throws(DiskError) -> DiskFile {
     precondition(isOpen, "the disk is open")
     let action: DiskError.Action = mode == .create ? .create : .open
-    if let code = faults.nextCall() { throw DiskError(action, path: path, errno: code) }
+    let failure = nextFailure()
+    log.add(mode == .create ? .create : .open, path, length: byteCount, failure: failure ?? 0)
+    if let failure { throw DiskError(action, path: path, errno: failure) }
     switch mode {
     case .create: try create(path, byteCount)
     case .grow: try grow(path, byteCount)
@@ -152,10 +223,11 @@ extension SimulatedDisk {
     let late = random.below(reapsLateMax + 1, Draw.delay.rawValue, submitted, 0)
     let bytes = unsafe isRead ? [] : [UInt8](transfer.memory.bytes)
     if isRead { unsafe _ = memset(transfer.memory.address, 0xa5, transfer.memory.byteCount) }
+    let failure = nextFailure()
     pending.append(
       Pending(
         transfer: transfer, path: path(of: transfer.file), bytes: bytes,
-        fault: faults.nextTransfer(isRead: isRead), due: reaps + late))
+        fault: faults.nextTransfer(isRead: isRead, failure: failure), due: reaps + late))
   }
 
   /// Everything is begun when it is submitted, and order is chance.
@@ -185,6 +257,9 @@ extension SimulatedDisk {
       case .write: write(item)
       }
     }
+    log.add(
+      transfer.kind == .read ? .read : .write, item.path, offset: transfer.offset,
+      length: transfer.memory.byteCount, failure: failure?.code ?? 0)
     return Completion(tag: transfer.tag, failure: failure)
   }
 

@@ -6,17 +6,9 @@ import Base
 /// Every file is two images: what reads see, and what has been synced. Their difference is a list
 /// of writes, and a crash decides by seed what becomes of each.
 package final class SimulatedMedium {
-  /// The unit that a drive writes whole.
-  private static let sectorBytes = 512
-
-  private struct Write {
-    let offset: Int
-    let bytes: [UInt8]
-  }
   private struct File {
     var image: [UInt8]
-    var synced: [UInt8]
-    var unsynced: [Write] = []
+    var durable: DurableImage
   }
 
   package let seed: UInt64
@@ -24,6 +16,8 @@ package final class SimulatedMedium {
   package let capacityBytes: Int
   private var files: [String: File] = [:]
   private(set) package var crashes = 0
+  /// Crashes and failed syncs.
+  private var occasions = 0
 
   package init(seed: UInt64, capacityBytes: Int = .max) {
     self.seed = seed
@@ -41,8 +35,7 @@ package final class SimulatedMedium {
     change(path) { file in
       precondition(byteCount <= file.image.count, "a file is cut, not stretched")
       file.image.removeLast(file.image.count - byteCount)
-      file.synced = file.image
-      file.unsynced = []
+      file.durable = DurableImage(synced: file.image)
     }
   }
 
@@ -50,50 +43,29 @@ package final class SimulatedMedium {
   package func flipBit(of path: String, byte: Int, bit: Int) {
     change(path) { file in
       file.image[byte] ^= 1 << bit
-      file.synced[byte] ^= 1 << bit
+      file.durable.flipBit(byte: byte, bit: bit)
     }
   }
 
   /// Durably, as `create`.
   func grow(_ path: String, to byteCount: Int) {
     change(path) { file in
-      let zeros = [UInt8](repeating: 0, count: byteCount - file.image.count)
-      file.image += zeros
-      file.synced += zeros
+      file.image.append(contentsOf: repeatElement(0, count: byteCount - file.image.count))
+      file.durable.grow(to: byteCount)
     }
   }
 
   /// Power fails. Each unsynced write is lost, or arrives whole, or arrives in some of its
-  /// sectors; by seed, and independently, since drives reorder.
+  /// sectors; by seed.
   package func crash() {
-    let random = Philox(seed: seed, purpose: .test)
     crashes += 1
-    var number: UInt32 = 0
+    occasions += 1
+    var fates = Fates(seed: seed, occasion: occasions)
     for path in paths {
       change(path) { file in
-        for write in file.unsynced {
-          number += 1
-          Self.land(write, on: &file.synced, random, UInt32(crashes), number)
-        }
-        file.unsynced = []
-        file.image = file.synced
+        file.durable.settle(&fates)
+        file.image = file.durable.synced
       }
-    }
-  }
-
-  private static func land(
-    _ write: Write, on image: inout [UInt8], _ random: Philox, _ crash: UInt32, _ number: UInt32
-  ) {
-    enum Fate: CaseIterable { case lost, whole, torn }
-    let fates = Fate.allCases
-    let fate = fates[random.below(fates.count, Draw.crash.rawValue | crash << 8, number, 0)]
-    for start in stride(from: 0, to: write.bytes.count, by: sectorBytes) {
-      let sector = UInt32(start / sectorBytes) + 1
-      let coin = random.below(2, Draw.crash.rawValue | crash << 8, number, sector)
-      guard fate == .whole || fate == .torn && coin == 1 else { continue }
-      let end = min(start + sectorBytes, write.bytes.count)
-      image.replaceSubrange(
-        write.offset + start..<write.offset + end, with: write.bytes[start..<end])
     }
   }
 
@@ -113,6 +85,7 @@ enum Draw: UInt32 {
   case errno = 6
   case length = 7
   case taken = 8
+  case errand = 9
 }
 
 /// For the disk.
@@ -121,7 +94,7 @@ extension SimulatedMedium {
 
   func create(_ path: String, byteCount: Int) {
     let zeros = [UInt8](repeating: 0, count: byteCount)
-    files[path] = File(image: zeros, synced: zeros)
+    files[path] = File(image: zeros, durable: DurableImage(synced: zeros))
   }
 
   /// - Returns: the bytes that are there, fewer than asked at the end of the file.
@@ -135,20 +108,18 @@ extension SimulatedMedium {
       let end = offset + bytes.count
       if end > file.image.count {
         file.image.append(contentsOf: repeatElement(0, count: end - file.image.count))
-        file.synced.append(contentsOf: repeatElement(0, count: end - file.synced.count))
       }
       file.image.replaceSubrange(offset..<end, with: bytes)
-      file.unsynced.append(Write(offset: offset, bytes: bytes))
+      file.durable.add(.write(offset: offset, bytes))
     }
   }
 
-  func sync(_ path: String) {
-    change(path) { file in
-      for write in file.unsynced {
-        let end = write.offset + write.bytes.count
-        file.synced.replaceSubrange(write.offset..<end, with: write.bytes)
-      }
-      file.unsynced = []
-    }
+  func sync(_ path: String) { change(path) { $0.durable.sync() } }
+
+  /// The kernel forgets what it could not write: reads see it, and no later sync makes it durable.
+  func failSync(_ path: String) {
+    occasions += 1
+    var fates = Fates(seed: seed, occasion: occasions)
+    change(path) { $0.durable.settle(&fates) }
   }
 }

@@ -54,6 +54,43 @@ import Testing
     #expect(finished == 8 && empty > 0)
   }
 
+  /// Work given away is done later, on the same thread, and once.
+  @Test func errandsAreDoneWhenSomebodyLooks() throws {
+    let disk = SimulatedDisk(medium, seed: 3, reapsLateMax: 4)
+    nonisolated(unsafe) var done = 0
+    var looks: Set<Int> = []
+    for number in 1...20 {
+      let errand = disk.runBeside { unsafe done += 1 }
+      #expect(unsafe done == number - 1)
+      var count = 1
+      while !errand.isDone { count += 1 }
+      errand.wait()
+      #expect(unsafe done == number)
+      looks.insert(count)
+    }
+    #expect(looks.count > 5 && looks.max()! <= 33)
+    disk.runBeside { unsafe done += 1 }.wait()
+    _ = disk.runBeside { unsafe done += 1 }
+    #expect(unsafe done == 22)
+  }
+
+  /// From the last operation on nothing succeeds, and what was in flight counts as unsynced.
+  @Test func theDeadDoNothing() throws {
+    let lifespan = Lifespan()
+    let disk = SimulatedDisk(medium, seed: 1, lifespan: lifespan)
+    let file = try disk.openFile("/a", byteCount: 8192, .create)
+    lifespan.end(after: 1)
+    #expect(disk.perform(.write, file, page: 0, Memory(pages: 1, filledWith: 1)) == nil)
+    #expect(disk.perform(.write, file, page: 1, Memory(pages: 1, filledWith: 1))?.code == ENODEV)
+    #expect(throws: DiskError.self) { try disk.sync(file) }
+    #expect(throws: DiskError.self) { try disk.openFile("/b", byteCount: 4096, .create) }
+    #expect(lifespan.hasEnded)
+    disk.kill()
+    #expect(medium.contents(of: "/a") == [UInt8](repeating: 1, count: 4096) + zeros(4096))
+  }
+
+  private func zeros(_ count: Int) -> [UInt8] { [UInt8](repeating: 0, count: count) }
+
   @Test func aReadPastTheEndFails() throws {
     let disk = SimulatedDisk(medium, seed: 1)
     let file = try disk.openFile("/a", byteCount: 2 * 4096, .create)

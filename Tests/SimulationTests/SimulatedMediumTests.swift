@@ -1,4 +1,5 @@
 import DirectIO
+import Glibc
 import PinnedMemory
 import Simulation
 import Testing
@@ -49,6 +50,23 @@ import Testing
     disk.crash()
     #expect(medium.crashes == 1)
     #expect(medium.contents(of: "/a")?.allSatisfy { $0 == 5 } == true)
+  }
+
+  /// A later sync makes nothing durable that an earlier one has failed to.
+  @Test func aFailedSyncIsForgotten() throws {
+    var survived: Set<Bool> = []
+    for seed in 1...20 {
+      let medium = SimulatedMedium(seed: UInt64(seed))
+      let disk = SimulatedDisk(medium, seed: 1, faults: [.call(3, errno: EIO, isPersistent: false)])
+      let file = try disk.openFile("/a", byteCount: 4096, .create)
+      #expect(disk.perform(.write, file, page: 0, Memory(pages: 1, filledWith: 5)) == nil)
+      #expect(throws: DiskError.self) { try disk.sync(file) }
+      try disk.sync(file)
+      #expect(medium.contents(of: "/a")?.allSatisfy { $0 == 5 } == true)
+      disk.crash()
+      survived.insert(medium.contents(of: "/a")?.allSatisfy { $0 == 5 } == true)
+    }
+    #expect(survived == [true, false])
   }
 
   /// What was in flight when the power failed may or may not have arrived.
