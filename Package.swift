@@ -106,6 +106,17 @@ let package = Package(
     module("Simulation", ["Base", "PinnedMemory", "DirectIO", "CSQLite"]),
 
     .target(
+      name: "SimulatedRuns",
+      dependencies: ["Base", "PinnedMemory", "DirectIO", "Storage", "Training", "Simulation"],
+      path: "bench/SimulatedRuns", cSettings: posix, swiftSettings: floats),
+    .executableTarget(
+      name: "Simulate",
+      dependencies: [
+        "Corpus", "SimulatedRuns", "TestSupport",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/Simulate", cSettings: posix, swiftSettings: floats),
+
+    .target(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
@@ -118,6 +129,8 @@ let package = Package(
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "TestSupport"]),
     tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "CSQLite"]),
+    tests(
+      "SimulatedRunsTests", ["Corpus", "DirectIO", "PinnedMemory", "SimulatedRuns", "TestSupport"]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
