@@ -172,14 +172,16 @@ struct SimulatedRun {
     }
   }
 
-  /// Turns over one bit of the newest record of some block.
+  /// Turns over one bit of the newest record of some block. One in each slot: of two, the first may
+  /// have been overwritten, and an error would not tell which is to be turned back.
   private mutating func decay(_ store: Store, _ dice: inout Dice) {
     let blocks = store.writtenBlocks
     guard !blocks.isEmpty else { return }
     let record = store.place(of: dice.pick(blocks))
+    let bytes = record.offset..<record.offset + store.geometry.recordBytes
+    guard !decayed.contains(where: { $0.path == record.path && bytes ~= $0.byte }) else { return }
     let decay = Decay(
-      path: record.path, byte: record.offset + dice.below(store.geometry.recordBytes),
-      bit: dice.below(8))
+      path: record.path, byte: bytes.lowerBound + dice.below(bytes.count), bit: dice.below(8))
     machine.medium.flipBit(of: decay.path, byte: decay.byte, bit: decay.bit)
     decayed.append(decay)
     observe?("bit \(decay.bit) of byte \(decay.byte) of \(decay.path) decays")
