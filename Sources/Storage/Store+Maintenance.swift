@@ -15,7 +15,7 @@ extension Store {
     let manifestPath = paths[0] + "/" + Manifest.name
     guard try exists(manifestPath) else { throw .missing(path: manifestPath, what: "the store") }
     // What is no store of ours gets no lock file.
-    _ = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
+    _ = try describe(paths[0], on: disk.databaseFileSystem)
     let lock = try StoreLock(paths[0] + "/" + lockName, .exclusive)
     try lock.keepReadersOut()
     lock.sign()

@@ -75,9 +75,21 @@ extension Store {
 
   /// What the store in `directory` is, without opening it or leaving a trace.
   package static func describe(_ directory: String) throws(StorageError) -> StoreDescription {
+    try describe(directory, on: nil)
+  }
+
+  /// Between two transactions of a writer, if there is one: it has a lock file.
+  static func describe(
+    _ directory: String, on fileSystem: String?
+  ) throws(StorageError) -> StoreDescription {
     let path = directory + "/" + Manifest.name
     guard try exists(path) else { throw .missing(path: path, what: "the store") }
-    return try Manifest.describe(path)
+    let lockPath = directory + "/" + lockName
+    guard try exists(lockPath) else { return try Manifest.describe(path, on: fileSystem) }
+    let lock = try StoreLock(lockPath, nil)
+    try lock.lock(.manifest, .shared)
+    defer { lock.unlock(.manifest) }
+    return try Manifest.describe(path, on: fileSystem)
   }
 
   static let lockName = "store.lock"

@@ -15,7 +15,7 @@ extension Store {
       if try exists(path + "/" + Manifest.name) { home = path }
     }
     guard let home else { return paths }
-    guard let store = try? Manifest.describe(home + "/" + Manifest.name, on: fileSystem) else {
+    guard let store = try? describe(home, on: fileSystem) else {
       return paths
     }
     let drained = store.paths.filter(\.isDrained).map(\.directory)

@@ -22,9 +22,9 @@ final class StoreLock: Sendable {
   private static let patience = 3000
 
   /// Opens the locks at `path`, making the file when needed. `.exclusive` takes that of the writer,
-  /// `.shared` pins the generations that are there.
+  /// `.shared` pins the generations that are there, nil takes nothing.
   /// - Throws: `.locked` with the writer's process id where the file has one.
-  init(_ path: String, _ kind: Kind) throws(StorageError) {
+  init(_ path: String, _ kind: Kind?) throws(StorageError) {
     let writing = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
     let reading = O_RDONLY | O_CLOEXEC | O_NOFOLLOW
     var descriptor = unsafe open(path, kind == .exclusive ? writing : reading, mode_t(0o600))
@@ -44,6 +44,8 @@ final class StoreLock: Sendable {
       guard Self.flockPatiently(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw refusal(errno) }
     case .shared:
       try lock(.pin, .shared)
+    case nil:
+      break
     }
   }
 

@@ -209,7 +209,7 @@ extension SimulatedRun {
     switch error {
     case .disk(let failure), .transfer(_, _, _, let failure):
       tally.disk_errors += 1
-      return failure.code == EIO && machine.faultsSoFar.contains { $0.isError }
+      return machine.faultsSoFar.contains { $0.isError(failure.code) }
     case .manifest(_, _, let code, _) where code & 0xff == Self.full:
       tally.database_full += 1
       return machine.databaseFaultsSoFar.contains { $0.isFull }
@@ -320,9 +320,9 @@ extension SimulatedRun {
 }
 
 extension Fault {
-  /// Whether it ends in an error, not only in delay.
-  fileprivate var isError: Bool {
-    if case .call = self { true } else { false }
+  /// Whether it ends in this error, not only in delay.
+  fileprivate func isError(_ code: Int32) -> Bool {
+    if case .call(_, code, _) = self { true } else { false }
   }
 }
 

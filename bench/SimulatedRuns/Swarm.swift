@@ -39,7 +39,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
   package enum Trouble: String, CaseIterable, Sendable {
     /// EIO that passes when the engine asks again.
     case transientErrors
-    /// EIO of an open, a read, a write or a sync.
+    /// EIO or ENOSPC of an open, a read, a write or a sync.
     case errors
     /// A flipped bit on the way from the drive: right when it is read again.
     case bitFlips
@@ -146,7 +146,8 @@ struct Life {
       }
     case .errors:
       conditions.faults.append(
-        .call(dice.magnitude(bits: 12), errno: EIO, isPersistent: false))
+        .call(
+          dice.magnitude(bits: 12), errno: dice.pick([EIO, ENOSPC]), isPersistent: false))
     case .bitFlips:
       for _ in 0..<1 + dice.below(3) {
         conditions.faults.append(.bitFlip(read: dice.magnitude(bits: 11)))
