@@ -115,6 +115,13 @@ let package = Package(
         "Corpus", "SimulatedRuns", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/Simulate", cSettings: posix, swiftSettings: floats),
+    .executableTarget(
+      name: "Decay",
+      dependencies: [
+        "Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/Decay", cSettings: posix, swiftSettings: floats),
+
 
     .target(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",

@@ -66,6 +66,11 @@ extension RecordTable {
 }
 
 extension Store {
+  /// Where the records of all kept generations are, and whether the last one has them.
+  package var recordPlaces: [(place: RecordPlace, isOfLast: Bool)] {
+    table.versions.map { (place($0.record.slot), $0.isLast) }
+  }
+
   /// Reads every record of every kept generation and compares every plane with its checksum.
   /// - Parameter progress: told how many bytes of how many were read so far.
   package func scrub(
