@@ -148,7 +148,13 @@ extension Manifest {
   }
 
   /// What is wrong with the file outside its rows; nil when nothing is known to be.
-  func fileDamage() -> String? { ManifestDigest.damage(of: path, seal: seal) }
+  func fileDamage() -> String? {
+    switch ManifestDigest.compare(path, seal: seal) {
+    case .whole, .unknown: nil
+    case .digestDamaged(let digest): "\(digest) is damaged"
+    case .fileDamaged: "\(path): bytes outside its rows are not what was written"
+    }
+  }
 
   /// Makes the generation of `commit` the last one, and forgets the oldest `dropped` ones.
   func write(_ commit: Commit, dropped: Int) throws(StorageError) {

@@ -6,22 +6,36 @@ import Glibc
 ///
 ///     <seal> <bytes> <XXH3-64 of the file> <XXH3-64 of this line up to here>
 ///
-/// Valid for the file with that seal; a crash may leave one that is older, which says nothing.
+/// Valid for the file with that seal; a crash may leave none, or an older one, which says nothing.
 struct ManifestDigest {
   static let name = "manifest.digest"
 
-  /// What is wrong with the manifest's file at `path`, whose seal is `seal`; nil when nothing is, or
-  /// the digest is not of this state.
-  static func damage(of path: String, seal: RowDigest) -> String? {
-    guard let line = read(beside: path), !line.isEmpty else { return nil }
+  enum Finding: Equatable {
+    case whole
+    /// There is no digest, or one of another state.
+    case unknown
+    /// Of the digest itself; what it was made of may be whole.
+    case digestDamaged(path: String)
+    case fileDamaged
+  }
+
+  /// Compares the manifest's file at `path`, whose seal is `seal`.
+  static func compare(_ path: String, seal: RowDigest) -> Finding {
+    let place = directory(of: path) + "/" + name
+    let line: String
+    switch read(place) {
+    case .missing: return .unknown
+    case .unreadable: return .digestDamaged(path: place)
+    case .text(let text): line = text
+    }
     let words = line.split(separator: " ", omittingEmptySubsequences: false)
     guard words.count == 4, line.hasSuffix("\n"),
       words[3] == hex(checksum(of: words[..<3].joined(separator: " "))) + "\n"
-    else { return "\(directory(of: path))/\(name) is damaged" }
-    guard words[0] == hex(seal.value) else { return nil }
+    else { return .digestDamaged(path: place) }
+    guard words[0] == hex(seal.value) else { return .unknown }
     guard let found = digest(of: path), words[1] == "\(found.bytes)", words[2] == hex(found.value)
-    else { return "\(path): bytes outside its rows are not what was written" }
-    return nil
+    else { return .fileDamaged }
+    return .whole
   }
 
   /// Writes the digest of the file as it is. Without effect where that fails: then damage between
@@ -36,19 +50,27 @@ struct ManifestDigest {
     let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
     let descriptor = unsafe open(draft, flags, mode_t(0o600))
     guard descriptor >= 0 else { return }
-    let written = unsafe Glibc.write(descriptor, line, line.utf8.count)
-    close(descriptor)
-    if written == line.utf8.count { unsafe rename(draft, target) }
+    defer { close(descriptor) }
+    // Durable before it has its name: a file that is empty or short was damaged.
+    guard unsafe Glibc.write(descriptor, line, line.utf8.count) == line.utf8.count,
+      fsync(descriptor) == 0
+    else { return }
+    unsafe rename(draft, target)
   }
 
-  private static func read(beside path: String) -> String? {
-    let descriptor = unsafe open(
-      directory(of: path) + "/" + name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
+  private enum Text {
+    case missing
+    case unreadable
+    case text(String)
+  }
+
+  private static func read(_ path: String) -> Text {
+    let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+    guard descriptor >= 0 else { return errno == ENOENT ? .missing : .unreadable }
     defer { close(descriptor) }
     var bytes = [UInt8](repeating: 0, count: 256)
     let count = unsafe Glibc.read(descriptor, &bytes, bytes.count)
-    return count < 0 ? nil : String(decoding: bytes[..<count], as: UTF8.self)
+    return count < 0 ? .unreadable : .text(String(decoding: bytes[..<count], as: UTF8.self))
   }
 
   private static func digest(of path: String) -> (bytes: Int, value: UInt64)? {

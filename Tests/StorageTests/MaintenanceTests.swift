@@ -73,6 +73,28 @@ import Testing
     #expect(Set(report.damaged.map(\.generations)) == [[2], [1, 2]])
   }
 
+  private func manifestDamage() throws -> String? {
+    try Store.openReadOnly(paths: [paths[0]], disk: disk()).scrub().manifestDamage
+  }
+
+  @Test func scrubbingFindsADamagedDigest() throws {
+    try make([paths[0]])
+    let file = paths[0] + "/manifest.digest"
+    let bytes = readBytes(file)
+    for length in 0..<bytes.count {
+      writeBytes(file, Array(bytes[..<length]))
+      #expect(try manifestDamage()?.contains(file) == true, "cut to \(length)")
+    }
+    for index in bytes.indices {
+      var flipped = bytes
+      flipped[index] ^= 0x80
+      writeBytes(file, flipped)
+      #expect(try manifestDamage()?.contains(file) == true, "byte \(index)")
+    }
+    unsafe unlink(file)
+    #expect(try manifestDamage() == nil, "a crash may leave none")
+  }
+
   @Test func compactingGivesBackAllButTheLastGeneration() throws {
     try make(Array(paths[..<2]))
     let before = paths[..<2].map { size($0) }
