@@ -54,7 +54,8 @@ extension Manifest {
     let table: RecordTable
   }
 
-  /// Reads and checks all rows; from now on the manifest can be written.
+  /// Reads and checks all rows, and the file itself when it is open for writing; from now on it can
+  /// be written.
   func load() throws(StorageError) -> Content {
     var (store, seal) = try Self.description(connection)
     let committed = try records(&seal)
@@ -72,6 +73,7 @@ extension Manifest {
       throw damaged("two records share a slot, or one has a slot that is not there")
     }
     self.seal = seal
+    if isWritable { try checkBeforeWriting() }
     return Content(store: store, table: table)
   }
 

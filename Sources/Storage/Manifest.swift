@@ -24,6 +24,7 @@ final class Manifest: @unchecked Sendable {
 
   let path: String
   let connection: Connection
+  let isWritable: Bool
   var seal = RowDigest.none
 
   private static let recordColumns = """
@@ -111,6 +112,7 @@ final class Manifest: @unchecked Sendable {
     }
     self.path = path
     self.connection = connection
+    isWritable = mode == .readWrite
   }
 
   /// Moves what the log holds into the file, durably.
@@ -140,11 +142,27 @@ extension Manifest {
     var seal = seal
     try connection.transaction { () throws(StorageError) in
       try body(&seal)
+      // The same rows may come to lie elsewhere in the file: no digest of them as they were stays.
+      if seal == self.seal { try ManifestDigest.remove(path) }
       try connection.execute("UPDATE seal SET digest = \(seal.stored)")
     }
     self.seal = seal
     try Self.emptyLog(connection)
     ManifestDigest.write(path, seal: seal)
+  }
+
+  /// Refuses a file that is damaged between its rows: SQLite trusts what it finds there, and writing
+  /// could cost whole rows. A digest that is missing or of another state, after a crash, is made.
+  func checkBeforeWriting() throws(StorageError) {
+    switch ManifestDigest.compare(path, seal: seal) {
+    case .whole: return
+    case .unknown, .digestDamaged: ManifestDigest.write(path, seal: seal)
+    case .fileDamaged:
+      throw .inconsistent(
+        path: path,
+        reason: "bytes outside its rows are not what was written; the rows are, and `pagoda store "
+          + "snapshot` makes a whole store of them")
+    }
   }
 
   /// What is wrong with the file outside its rows; nil when nothing is known to be.
@@ -272,6 +290,7 @@ extension Manifest {
 
   /// Makes the file as small as its rows.
   func vacuum() throws(StorageError) {
+    try ManifestDigest.remove(path)
     try connection.execute("VACUUM")
     try Self.emptyLog(connection)
     ManifestDigest.write(path, seal: seal)

@@ -58,6 +58,11 @@ struct ManifestDigest {
     unsafe rename(draft, target)
   }
 
+  /// Removes the digest for good, before the file changes and its seal does not.
+  static func remove(_ path: String) throws(StorageError) {
+    try Store.remove([name], from: directory(of: path))
+  }
+
   private enum Text {
     case missing
     case unreadable

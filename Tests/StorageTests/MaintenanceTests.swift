@@ -95,6 +95,46 @@ import Testing
     #expect(try manifestDamage() == nil, "a crash may leave none")
   }
 
+  /// SQLite keeps the size of its page cache in byte 48 to 51 and does not care which it is.
+  @Test func aManifestDamagedBetweenItsRowsIsNotWritten() throws {
+    try make([paths[0]])
+    let file = paths[0] + "/manifest.sqlite"
+    var bytes = readBytes(file)
+    bytes[50] ^= 1
+    writeBytes(file, bytes)
+    #expect(try manifestDamage()?.contains(file) == true)
+    for opening in [{ try open([paths[0]]) }, { try alone([paths[0]]) }] {
+      let error = try #require(throws: StorageError.self) { _ = try opening() }
+      #expect("\(error)".contains(file) && "\(error)".contains("snapshot") && error.exitCode == 65)
+    }
+    #expect(readBytes(file) == bytes)
+
+    // The copy is whole.
+    let copy = paths[1] + "/copy"
+    _ = try Store.openReadOnly(paths: [paths[0]], disk: disk()).snapshot(to: copy)
+    #expect(try Store.openReadOnly(paths: [copy], disk: disk()).scrub().isWhole)
+    try expect(try open([copy]))
+  }
+
+  @Test func aWriterMakesADigestWhereNoneIs() throws {
+    try make([paths[0]])
+    let file = paths[0] + "/manifest.digest"
+    let bytes = readBytes(file)
+    for lost in [{ unsafe _ = unlink(file) }, { writeBytes(file, []) }] {
+      lost()
+      _ = try open([paths[0]])
+      #expect(readBytes(file) == bytes)
+    }
+  }
+
+  /// Compacting a compact store leaves its rows, and makes its file anew.
+  @Test func aDigestFollowsAFileWhoseRowsStay() throws {
+    try make([paths[0]])
+    for _ in 0..<2 { _ = try alone([paths[0]]).compact() }
+    #expect(try manifestDamage() == nil && !readBytes(paths[0] + "/manifest.digest").isEmpty)
+    try expect(try open([paths[0]]))
+  }
+
   @Test func compactingGivesBackAllButTheLastGeneration() throws {
     try make(Array(paths[..<2]))
     let before = paths[..<2].map { size($0) }
