@@ -15,7 +15,8 @@ extension Store {
     let lock = try StoreLock(lockPath, .exclusive)
     try lock.keepReadersOut()
     let names =
-      ["", "-wal", "-shm", ".new"].map { Manifest.name + $0 } + [DataFile.name, lockName]
+      ["", "-wal", "-shm", ".new"].map { Manifest.name + $0 }
+      + ["", ".new"].map { ManifestDigest.name + $0 } + [DataFile.name, lockName]
     for name in names {
       for path in paths where manager.fileExists(atPath: "\(path)/\(name)") {
         do {

@@ -197,6 +197,14 @@ import Testing
     #expect(store.generation?.step == 3 && places[0].contents().isEmpty)
   }
 
+  @Test func erasingLeavesNothing() throws {
+    let directory = paths[0] + "/store"
+    try make([directory])
+    try Store.erase([directory])
+    #expect(places[0].contents().isEmpty)
+    #expect(unsafe access(directory, F_OK) != 0)
+  }
+
   @Test func theOnlyDirectoryStays() throws {
     try make([paths[0]])
     let error = try #require(
