@@ -107,8 +107,11 @@ extension Store {
     lock.sign()
     let present = Array(configuration.paths.prefix(description.activePaths.count))
     var files = try openFiles(present, description, disk: disk, mode: .readWrite)
-    let manifest = try Manifest(manifestPath, .readWrite, on: disk.databaseFileSystem)
-    var content = try manifest.load()
+    let (manifest, read) = try lock.whileUnread { () throws(StorageError) in
+      let manifest = try Manifest(manifestPath, .readWrite, on: disk.databaseFileSystem)
+      return (manifest, try manifest.load())
+    }
+    var content = read
     for id in files.unsigned where !content.table.isUnused(path: id) {
       throw lostHeader(files.all[id])
     }
@@ -119,7 +122,7 @@ extension Store {
     }
     let growth = StoreGrowth(description, configuration)
     if growth.isNeeded {
-      try growth.carryOut(&files.all, manifest, disk: disk)
+      try growth.carryOut(&files.all, manifest, lock, disk: disk)
       content = try manifest.load()
     }
     return Store(

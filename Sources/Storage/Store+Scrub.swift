@@ -76,6 +76,7 @@ extension Store {
   package func scrub(
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws(StorageError) -> ScrubReport {
+    precondition(!isCommitting, "a commit under way has the lock of the manifest")
     let versions = table.versions
     let total = versions.count * geometry.recordBytes
     var damaged: [(index: Int, record: DamagedRecord)] = []
@@ -88,6 +89,8 @@ extension Store {
       progress(done, total)
       if let found = finding(versions[index], outcome) { damaged.append((index, found)) }
     }
+    try lock.lock(.manifest, .shared)
+    defer { lock.unlock(.manifest) }
     let bad = Set(damaged.flatMap { Array(versions[$0.index].generations) })
     return ScrubReport(
       records: versions.count, bytes: total,

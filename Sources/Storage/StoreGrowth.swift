@@ -32,7 +32,7 @@ struct StoreGrowth {
   /// Makes files first and then says so in the manifest: after a crash in between they are longer
   /// than needed, or blank and made again.
   func carryOut(
-    _ files: inout [DataFile?], _ manifest: Manifest, disk: any Disk
+    _ files: inout [DataFile?], _ manifest: Manifest, _ lock: StoreLock, disk: any Disk
   ) throws(StorageError) {
     try requireSpace()
     try makeDirectories(Array(directories[presentCount...]))
@@ -56,7 +56,7 @@ struct StoreGrowth {
             bytesWritten: 0))
       }
     }
-    try manifest.write(grown.paths)
+    try lock.whileUnread { () throws(StorageError) in try manifest.write(grown.paths) }
     for id in store.paths.count..<grown.paths.count {
       try files[id]?.sign(DataFile.signature(of: id, in: grown), on: disk)
     }

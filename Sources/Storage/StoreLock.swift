@@ -51,6 +51,15 @@ final class StoreLock: Sendable {
 
   deinit { close(descriptor) }
 
+  /// Runs `body`, which changes rows of the manifest, while nobody reads them.
+  func whileUnread<Result>(
+    _ body: () throws(StorageError) -> Result
+  ) throws(StorageError) -> Result {
+    try lock(.manifest, .exclusive)
+    defer { unlock(.manifest) }
+    return try body()
+  }
+
   private func refusal(_ code: Int32) -> StorageError {
     guard code == EWOULDBLOCK || code == EACCES else {
       return .system(action: "lock", path: path, code: code)

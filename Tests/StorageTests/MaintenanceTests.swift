@@ -1,11 +1,13 @@
 import Base
 import DirectIO
+import Dispatch
 import Glibc
 import Storage
+import Synchronization
 import Testing
 
 /// Scrubbing, compacting, draining, copying and growing stores on real files.
-@Suite struct MaintenanceTests {
+@Suite struct MaintenanceTests: Sendable {
   let places: [TestDirectory]
   private var paths: [String] { places.map(\.path) }
   private let blocks = (0..<6).map { BlockID.expert(layer: 2, $0) }
@@ -75,6 +77,31 @@ import Testing
 
   private func manifestDamage() throws -> String? {
     try Store.openReadOnly(paths: [paths[0]], disk: disk()).scrub().manifestDamage
+  }
+
+  /// A commit changes the file and its digest one after the other.
+  @Test func scrubbingBesideAWriterFindsNothing() throws {
+    try make([paths[0]])
+    let isDone = Atomic(false)
+    DispatchQueue.concurrentPerform(iterations: 2) { worker in
+      #expect(throws: Never.self) {
+        if worker == 0 {
+          defer { isDone.store(true, ordering: .relaxed) }
+          let store = try open([paths[0]])
+          let mover = try RecordMover(store)
+          for step in 3..<200 {
+            for block in blocks where store.freeSlotCount > 0 { try mover.write(block, 3) }
+            try store.commit(step: step, payload: [])
+            _ = try store.dropUnread()
+          }
+        } else {
+          while !isDone.load(ordering: .relaxed) {
+            let report = try Store.openReadOnly(paths: [paths[0]], disk: disk()).scrub()
+            #expect(report.isWhole, "\(report)")
+          }
+        }
+      }
+    }
   }
 
   @Test func scrubbingFindsADamagedDigest() throws {

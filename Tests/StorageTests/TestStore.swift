@@ -7,7 +7,7 @@ import Storage
 import Testing
 
 /// A directory of one test, gone with it.
-final class TestDirectory {
+final class TestDirectory: Sendable {
   let path: String
 
   init(in parent: String = "/tmp") throws {
