@@ -79,9 +79,10 @@ import Glibc
     }
   }
 
-  /// Whether a result code says that the file itself is not, or no longer, a database.
+  /// Whether a result code says that the file itself is not, or no longer, a database, or not the
+  /// one that these statements are for: a statement is only wrong when the schema is.
   static func isDamage(_ code: Int32) -> Bool {
-    code & 0xff == SQLITE_CORRUPT || code & 0xff == SQLITE_NOTADB
+    [SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_ERROR].contains(code & 0xff)
   }
 
   private func failure(_ sql: String, _ code: Int32) -> StorageError {

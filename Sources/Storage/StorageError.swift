@@ -129,9 +129,11 @@ extension StorageError: CustomStringConvertible {
     case .system(let action, let path, let code):
       return "cannot \(action) \(path): errno \(code): check that the directory is writable"
     case .manifest(let path, let action, let code, let message):
-      return
-        "\(path): cannot \(action): \(message) (SQLite result \(code)); the last generation is "
-        + "whole: free space or mend the drive, and run again"
+      let remedy =
+        Connection.isDamage(code)
+        ? "the manifest is damaged: restore the store from a copy or start again with --fresh"
+        : "the last generation is whole: free space or mend the drive, and run again"
+      return "\(path): cannot \(action): \(message) (SQLite result \(code)); \(remedy)"
     case .memory(let error): return error.description
     case .abandoned(let block):
       return "\(block): its page was dropped while it was being changed; "

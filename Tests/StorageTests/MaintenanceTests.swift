@@ -89,7 +89,7 @@ import Testing
           defer { isDone.store(true, ordering: .relaxed) }
           let store = try open([paths[0]])
           let mover = try RecordMover(store)
-          for step in 3..<200 {
+          for step in 3..<100 {
             for block in blocks where store.freeSlotCount > 0 { try mover.write(block, 3) }
             try store.commit(step: step, payload: [])
             _ = try store.dropUnread()
@@ -139,8 +139,24 @@ import Testing
     // The copy is whole.
     let copy = paths[1] + "/copy"
     _ = try Store.openReadOnly(paths: [paths[0]], disk: disk()).snapshot(to: copy)
-    #expect(try Store.openReadOnly(paths: [copy], disk: disk()).scrub().isWhole)
     try expect(try open([copy]))
+    #expect(try Store.openReadOnly(paths: [copy], disk: disk()).scrub().isWhole)
+  }
+
+  /// One letter of the name of a column.
+  @Test func aDamagedSchemaIsDamage() throws {
+    try make([paths[0]])
+    let file = paths[0] + "/manifest.sqlite"
+    let name = Array("committed_at".utf8)
+    var bytes = readBytes(file)
+    let start = try #require(bytes.indices.first { bytes[$0...].starts(with: name) })
+    bytes[start] ^= 1
+    writeBytes(file, bytes)
+    let error = try #require(throws: StorageError.self) {
+      _ = try Store.openReadOnly(paths: [paths[0]], disk: disk())
+    }
+    #expect("\(error)".contains("\(file): cannot") && "\(error)".contains("damaged"))
+    #expect(error.exitCode == 65)
   }
 
   @Test func aWriterMakesADigestWhereNoneIs() throws {
