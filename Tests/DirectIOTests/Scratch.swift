@@ -124,10 +124,17 @@ extension Disk {
 
 /// How many descriptors of this process name `path`.
 func openDescriptors(of path: String) -> Int {
-  (0..<1024).count { descriptor in
+  guard let directory = unsafe opendir("/proc/self/fd") else { return -1 }
+  defer { unsafe _ = closedir(directory) }
+  var count = 0
+  while let entry = unsafe readdir(directory) {
+    let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) {
+      unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
     var target = [CChar](repeating: 0, count: 4096)
-    let count = unsafe readlink("/proc/self/fd/\(descriptor)", &target, target.count)
-    let name = target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }
-    return String(decoding: name, as: UTF8.self) == path
+    let length = unsafe readlink("/proc/self/fd/\(name)", &target, target.count)
+    let place = target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }
+    if String(decoding: place, as: UTF8.self) == path { count += 1 }
   }
+  return count
 }

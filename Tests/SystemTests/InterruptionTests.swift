@@ -101,6 +101,62 @@ import Training
       try workplace.printedLosses("disk/run") == workplace.printedLosses("reference"))
   }
 
+  /// Damage of records that no generation needs yet: the process itself goes back to the last one and
+  /// computes again what was lost.
+  @Test func aDamagedUncommittedRecordSendsTheRunBack() throws {
+    let endless = options + ["training.max_steps=1000000", "checkpoint.every=1000000"]
+    try Pagoda.run(workplace.training("run", endless + ["--steps", "3"])).expect(0)
+    let before = try workplace.bytes("run/store/pages.bin")
+    let process = try Pagoda.start(workplace.training("run", endless))
+    while !process.errorsSoFar.contains("going back to generation 3"),
+      !process.hasEnded(within: 0.02)
+    {
+      // Standing still, so that nobody else writes through or around the page cache.
+      process.signal(SIGSTOP)
+      usleep(20_000)
+      try flipOpenRecords(of: "run/store/pages.bin", since: before)
+      process.signal(SIGCONT)
+    }
+    let lines = workplace.metrics("run").count
+    try waitUntil { workplace.metrics("run").count > max(lines, 8) }
+    process.signal(SIGTERM)
+    try process.wait().expect(75, "plane v", "going back to generation 3")
+    let steps = "\(workplace.metrics("run").count)"
+    try Pagoda.run(workplace.training("reference", endless + ["--steps", steps])).expect(0)
+    #expect(try workplace.printedLosses("run") == workplace.printedLosses("reference"))
+  }
+
+  /// Turns over a bit of the second moments of every record that differs from an older file.
+  private func flipOpenRecords(of name: String, since before: Data) throws {
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: workplace.path(name)))
+    let now = try workplace.bytes(name)
+    for start in stride(from: 4096, to: now.count, by: 49_152) {
+      guard now[start..<start + 49_152] != before[start..<start + 49_152] else { continue }
+      try file.seek(toOffset: UInt64(start + 40_000))
+      try file.write(contentsOf: Data([now[start + 40_000] ^ 1]))
+    }
+    try file.synchronize()
+    posix_fadvise(file.fileDescriptor, 0, 0, POSIX_FADV_DONTNEED)
+    try file.close()
+  }
+
+  /// checkpoint.seconds: a generation though no step is due.
+  @Test func commitsComeByTheClock() throws {
+    let endless = [
+      "training.max_steps=1000000", "checkpoint.every=1000000", "checkpoint.seconds=1",
+    ]
+    let process = try Pagoda.start(workplace.training("run", endless))
+    try waitUntil {
+      let info = try? Pagoda.run(["store", "info", workplace.path("run/store"), "--json"])
+      return info?.output.contains("committed_at") == true
+    }
+    process.signal(SIGKILL)
+    _ = try process.wait()
+    let steps = "\(workplace.metrics("run").count + 1)"
+    let ending = try Pagoda.run(workplace.training("run", endless + ["--steps", steps]))
+    ending.expect(0, "continuing at step ")
+  }
+
   /// A finished run is done; the same command says so, and runs nothing.
   @Test func aFinishedRunStaysAsItIs() throws {
     try workplace.trained("run")
