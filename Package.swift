@@ -122,14 +122,14 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/Decay", cSettings: posix, swiftSettings: floats),
 
-
     .target(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
     tests("InterchangeTests", ["Interchange", "TestSupport"], resources: [.copy("Goldens")]),
     tests("PinnedMemoryTests", ["Base", "PinnedMemory", "Kernels"]),
-    tests("StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation"]),
+    tests(
+      "StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation", "CSQLite"]),
     tests(
       "PagingTests",
       ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation", "TestSupport"]),

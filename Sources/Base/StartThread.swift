@@ -25,3 +25,13 @@ private final class ThreadBody: Sendable {
   let run: @Sendable () -> Void
   init(_ run: @escaping @Sendable () -> Void) { self.run = run }
 }
+
+/// Leaves signals to other threads, but for those that a fault of this thread raises.
+package func leaveSignalsToOthers() {
+  var others = sigset_t()
+  unsafe _ = sigfillset(&others)
+  for own in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT] {
+    unsafe _ = sigdelset(&others, own)
+  }
+  unsafe _ = pthread_sigmask(SIG_BLOCK, &others, nil)
+}

@@ -93,10 +93,7 @@ extension DiskThread {
 
 extension DiskThread {
   private func run(_ disk: any SleepingDisk) {
-    // Signals are the other threads'.
-    var all = sigset_t()
-    unsafe _ = sigfillset(&all)
-    unsafe _ = pthread_sigmask(SIG_BLOCK, &all, nil)
+    leaveSignalsToOthers()
 
     var isClosing = false
     while true {

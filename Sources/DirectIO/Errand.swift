@@ -23,10 +23,7 @@ final class ThreadErrand: Errand {
     let flag = Flag()
     self.flag = flag
     thread = startThread("pagoda-commit") {
-      // Signals are the training thread's.
-      var all = sigset_t()
-      unsafe _ = sigfillset(&all)
-      unsafe _ = pthread_sigmask(SIG_BLOCK, &all, nil)
+      leaveSignalsToOthers()
       work()
       flag.isDone.store(true, ordering: .releasing)
     }

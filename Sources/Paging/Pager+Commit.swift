@@ -99,7 +99,8 @@ extension Pager {
       }
     }
     if closing!.isCommitting {
-      do throws(StorageError) { try bookCommit(wait: false) } catch { failure = error }
+      // A failure is kept, and ends the visits.
+      try? bookCommit(wait: false)
     } else if closing!.frozen.isEmpty, closing!.late.isEmpty, closing!.writesInFlight == 0 {
       store.makeDurable(closing!.companions)
       closing!.isCommitting = true
@@ -113,7 +114,14 @@ extension Pager {
   }
 
   private mutating func bookCommit(wait: Bool) throws(StorageError) {
-    guard let generation = try store.finishCommit(wait: wait), let closing else { return }
+    let ended: Generation?
+    do throws(StorageError) {
+      ended = try store.finishCommit(wait: wait)
+    } catch {
+      failure = error
+      throw error
+    }
+    guard let generation = ended, let closing else { return }
     durable = DurableGeneration(
       step: generation.step, seconds: (ContinuousClock.now - closing.start) / .seconds(1))
     self.closing = nil

@@ -32,10 +32,7 @@ import Glibc
   func wait() { isDone.wait() }
 
   private func loop() {
-    // Signals are the first thread's.
-    var all = sigset_t()
-    unsafe _ = sigfillset(&all)
-    unsafe _ = pthread_sigmask(SIG_BLOCK, &all, nil)
+    leaveSignalsToOthers()
     // Only placement is lost where the kernel refuses, as it may in a container.
     if !cpus.isEmpty { Affinity.restrict(to: cpus) }
     while true {

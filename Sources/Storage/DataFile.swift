@@ -58,6 +58,22 @@ struct DataFile {
     return bytes + [UInt8](repeating: 0, count: headerBytes - bytes.count)
   }
 
+  /// The first bytes of the file at `path`; nil when there is none that can be read.
+  static func header(of path: String) -> [UInt8]? {
+    let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: headerBytes)
+    let count = unsafe pread(descriptor, &bytes, bytes.count, 0)
+    return count == bytes.count ? bytes : nil
+  }
+
+  /// When the store of the data file at `path` was made; nil when it is none.
+  static func created(at path: String) -> Int? {
+    guard let header = header(of: path), header.starts(with: magic) else { return nil }
+    return header[16..<24].reversed().reduce(0) { $0 << 8 | Int($1) }
+  }
+
   enum State: Equatable { case unsigned, signed, other }
 
   /// Compares the header with what it should be; a second time before it is found to be another's,

@@ -26,6 +26,8 @@ final class Manifest: @unchecked Sendable {
   let connection: Connection
   let isWritable: Bool
   var seal = RowDigest.none
+  /// The last transaction is in the log and could not be moved into the file.
+  private var hasLeftLog = false
 
   private static let recordColumns = """
     path INTEGER NOT NULL, slot INTEGER NOT NULL,
@@ -117,7 +119,10 @@ final class Manifest: @unchecked Sendable {
 
   /// Moves what the log holds into the file, durably.
   private static func emptyLog(_ connection: borrowing Connection) throws(StorageError) {
-    try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    // The first column of the answer says whether somebody kept it from being done.
+    guard try connection.integer("PRAGMA wal_checkpoint(TRUNCATE)") == 0 else {
+      throw .locked(path: connection.path, pid: nil)
+    }
   }
 }
 
@@ -135,10 +140,13 @@ struct Commit: Sendable {
 }
 
 extension Manifest {
-  /// Runs `body` and writes the seal that it leaves: all or nothing. Then empties the log.
+  /// Runs `body` and writes the seal that it leaves: all or nothing. Then empties the log; where that
+  /// fails the transaction is durable all the same, and the next one begins with it.
   private func sealed(
     _ body: (inout RowDigest) throws(StorageError) -> Void
   ) throws(StorageError) {
+    if hasLeftLog { try Self.emptyLog(connection) }
+    hasLeftLog = false
     var seal = seal
     try connection.transaction { () throws(StorageError) in
       try body(&seal)
@@ -147,8 +155,12 @@ extension Manifest {
       try connection.execute("UPDATE seal SET digest = \(seal.stored)")
     }
     self.seal = seal
-    try Self.emptyLog(connection)
-    ManifestDigest.write(path, seal: seal)
+    do throws(StorageError) {
+      try Self.emptyLog(connection)
+      ManifestDigest.write(path, seal: seal)
+    } catch {
+      hasLeftLog = true
+    }
   }
 
   /// Refuses a file that is damaged between its rows: SQLite trusts what it finds there, and writing

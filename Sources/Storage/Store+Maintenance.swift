@@ -2,7 +2,7 @@ import Base
 package import DirectIO
 import Glibc
 
-/// Changes to a store that nobody trains with or reads.
+/// Changes to a store that nobody trains with or reads. It is to be opened again after each.
 extension Store {
   /// Opens any store for maintenance, alone.
   /// - Parameter paths: its directories, in the order in which they became part.
@@ -28,6 +28,7 @@ extension Store {
     let files = try openFiles(paths, description, disk: disk, mode: .readWrite)
     let manifest = try Manifest(manifestPath, .readWrite, on: disk.databaseFileSystem)
     let content = try manifest.load()
+    try removeDrainedFiles(content.store)
     if let unsigned = files.unsigned.first, !content.table.isUnused(path: unsigned) {
       throw lostHeader(files.all[unsigned])
     }
@@ -68,6 +69,7 @@ extension Store {
       var free = (0..<here.count).filter { !taken.contains($0) }
       for version in here.reversed() where version.record.slot.index >= here.count {
         moves.append((version, Slot(path: id, index: free.removeFirst())))
+        paths[id].bytesWritten += geometry.recordBytes
       }
       paths[id].slots = max(1, here.count)
     }
@@ -82,6 +84,8 @@ extension Store {
   package func drain(
     _ directory: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws(StorageError) {
+    // Opening has ended what was interrupted.
+    guard !description.isDrained(directory) else { return }
     let drained = try number(of: directory)
     let versions = table.versions
     let moving = versions.filter { $0.record.slot.path == drained }
@@ -98,6 +102,7 @@ extension Store {
     }
     let moves = moving.map { version in
       guard let slot = slots.take() else { preconditionFailure("the paths were made longer") }
+      paths[slot.path].bytesWritten += geometry.recordBytes
       return (version: version, slot: slot)
     }
     try move(moves, paths, progress)
@@ -210,17 +215,6 @@ extension Store {
   static func removeManifest(from old: String) throws(StorageError) {
     let names = ["", "-wal", "-shm"].map { Manifest.name + $0 }
     try remove(names + [ManifestDigest.name, lockName], from: old)
-  }
-
-  /// Deletes files of the store, in this order, where they are there.
-  static func remove(_ names: [String], from directory: String) throws(StorageError) {
-    for name in names {
-      let path = directory + "/" + name
-      guard unsafe unlink(path) == 0 || errno == ENOENT else {
-        throw .system(action: "delete", path: path, code: errno)
-      }
-    }
-    try syncDirectory(directory)
   }
 
   /// Cuts data files behind their last slot.

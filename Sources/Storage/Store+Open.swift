@@ -52,7 +52,9 @@ extension Store {
     let paths = try inUse(paths, on: disk.databaseFileSystem)
     let manifestPath = paths[0] + "/" + Manifest.name
     guard try exists(manifestPath) else { throw .missing(path: manifestPath, what: "the store") }
+    _ = try describe(paths[0], on: disk.databaseFileSystem)
     let lock = try StoreLock(paths[0] + "/" + lockName, .shared)
+    try emptyLeftLog(manifestPath, on: disk.databaseFileSystem)
     try lock.lock(.manifest, .shared)
     defer { lock.unlock(.manifest) }
     let description = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
@@ -71,6 +73,21 @@ extension Store {
     return Store(
       try manifest.load(), disk: disk, isReadOnly: true, keep: 1, files: files.all,
       manifest: manifest, lock: lock)
+  }
+
+  /// Moves what a crash left in the manifest's log into its file, if nobody writes, so that a reader
+  /// needs no lock of SQLite's, which would keep the next writer out.
+  private static func emptyLeftLog(
+    _ manifestPath: String, on fileSystem: String?
+  ) throws(StorageError) {
+    let lockPath = parent(of: manifestPath) + "/" + lockName
+    guard Manifest.hasLog(manifestPath), let lock = try? StoreLock(lockPath, .exclusive) else {
+      return
+    }
+    try lock.whileUnread { () throws(StorageError) in
+      // On a file system that is read-only the log is read where it is.
+      _ = try? Manifest(manifestPath, .readWrite, on: fileSystem).load()
+    }
   }
 
   /// What the store in `directory` is, without opening it or leaving a trace.
@@ -112,6 +129,7 @@ extension Store {
       return (manifest, try manifest.load())
     }
     var content = read
+    try removeDrainedFiles(content.store)
     for id in files.unsigned where !content.table.isUnused(path: id) {
       throw lostHeader(files.all[id])
     }

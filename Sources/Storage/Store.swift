@@ -204,6 +204,7 @@ extension Store {
   /// All three at once: makes the records written so far the last generation, and waits for that.
   package func commit(step: Int, payload: [UInt8]) throws(StorageError) {
     if !isFrozen { freeze(step: step, payload: payload) }
+    precondition(closing?.step == step, "what failed is tried again as it was")
     makeDurable()
     _ = try finishCommit(wait: true)
   }

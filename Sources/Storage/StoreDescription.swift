@@ -23,4 +23,15 @@ package struct StoreDescription: Sendable, Equatable {
   /// Numbers of the paths that hold records.
   package var activePaths: [Int] { paths.indices.filter { !paths[$0].isDrained } }
   var slotsPerPath: [Int] { paths.map { $0.isDrained ? 0 : $0.slots } }
+
+  /// Whether `directory`, however it is spelled, was a part of the store and is none any more.
+  func isDrained(_ directory: String) -> Bool {
+    let name = fromRoot(directory)
+    return paths.contains { $0.isDrained && $0.directory == name }
+  }
+
+  /// Whether this is one store at two times, or in two places, and not another one of the same run.
+  func isSameStore(as other: StoreDescription) -> Bool {
+    identity == other.identity && createdNanoseconds == other.createdNanoseconds
+  }
 }

@@ -8,31 +8,65 @@ extension Store {
   }
 
   /// Those of `paths` that hold records now, the one with the manifest first: without the drained
-  /// ones, so that the same command goes on after a drain. All of them where there is no manifest.
+  /// ones, so that the same command goes on after a drain. All of them where there is no manifest,
+  /// or none that can be read: opening says why.
+  /// - Throws: `.directoriesLeftOut` when nothing of the store is in any of them.
   static func inUse(_ paths: [String], on fileSystem: String?) throws(StorageError) -> [String] {
-    var home: String?
-    for path in paths where home == nil {
-      if try exists(path + "/" + Manifest.name) { home = path }
+    guard let (home, store) = try home(of: paths, on: fileSystem) else { return paths }
+    let active = paths.filter { !store.isDrained($0) }
+    guard !active.isEmpty else {
+      throw .directoriesLeftOut(
+        path: home + "/" + Manifest.name,
+        recorded: store.activePaths.map { store.paths[$0].directory }, named: paths)
     }
-    guard let home else { return paths }
-    guard let store = try? describe(home, on: fileSystem) else {
-      return paths
+    return active
+  }
+
+  /// The first of `paths` with a manifest, and what that says.
+  private static func home(
+    of paths: [String], on fileSystem: String?
+  ) throws(StorageError) -> (directory: String, store: StoreDescription)? {
+    for path in paths where try exists(path + "/" + Manifest.name) {
+      guard let store = try? describe(path, on: fileSystem) else { return nil }
+      return (path, store)
     }
-    let drained = store.paths.filter(\.isDrained).map(\.directory)
-    guard !drained.isEmpty else { return paths }
-    return paths.filter { !drained.contains(fromRoot($0)) }
+    return nil
   }
 
   /// Ends a drain of the manifest's own directory that was interrupted: the manifest was copied to
-  /// `paths`' first directory in use, or not yet, and is still where it was.
+  /// the first directory in use, or not yet, and is still where it was. What is not of the same
+  /// store is left alone: somebody else may use a drained directory.
   static func endMove(_ paths: [String], on fileSystem: String?) throws(StorageError) {
-    let active = try inUse(paths, on: fileSystem)
-    for old in paths where !active.contains(old) {
-      guard try exists(old + "/" + Manifest.name), let home = active.first else { continue }
+    guard let (_, store) = try home(of: paths, on: fileSystem) else { return }
+    for old in paths where store.isDrained(old) {
+      let manifestPath = old + "/" + Manifest.name
+      guard try exists(manifestPath), let here = try? describe(old, on: fileSystem),
+        here.isSameStore(as: store), here.isDrained(old)
+      else { continue }
       let lock = try StoreLock(old + "/" + lockName, .exclusive)
       try lock.keepReadersOut()
-      if try !exists(home + "/" + Manifest.name) { try copyManifest(from: old, to: home) }
+      // What a crash left in its log belongs to it.
+      _ = try Manifest(manifestPath, .readWrite, on: fileSystem).load()
+      guard let home = try inUse(paths, on: fileSystem).first else { return }
+      if try exists(home + "/" + Manifest.name) {
+        guard try describe(home, on: fileSystem).isSameStore(as: here) else {
+          throw .foreign(path: home + "/" + Manifest.name, reason: "the manifest of another store")
+        }
+      } else {
+        try copyManifest(from: old, to: home)
+      }
       try removeManifest(from: old)
+    }
+  }
+
+  /// Deletes the data files that interrupted drains left in their directories, if they are still
+  /// this store's.
+  static func removeDrainedFiles(_ store: StoreDescription) throws(StorageError) {
+    for (id, path) in store.paths.enumerated() where path.isDrained {
+      let file = path.directory + "/" + DataFile.name
+      if DataFile.header(of: file) == DataFile.signature(of: id, in: store) {
+        try remove([DataFile.name], from: path.directory)
+      }
     }
   }
 

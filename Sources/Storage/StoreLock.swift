@@ -24,19 +24,14 @@ final class StoreLock: Sendable {
   /// Opens the locks at `path`, making the file when needed. `.exclusive` takes that of the writer,
   /// `.shared` pins the generations that are there, nil takes nothing.
   /// - Throws: `.locked` with the writer's process id where the file has one.
-  init(_ path: String, _ kind: Kind?) throws(StorageError) {
-    let writing = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
-    let reading = O_RDONLY | O_CLOEXEC | O_NOFOLLOW
-    var descriptor = unsafe open(path, kind == .exclusive ? writing : reading, mode_t(0o600))
-    // A copy of a store may have come without it.
-    if descriptor < 0, errno == ENOENT { descriptor = unsafe open(path, writing, mode_t(0o600)) }
-    guard descriptor >= 0 else {
-      switch errno {
-      case ELOOP: throw .foreign(path: path, reason: "a symbolic link, not a lock")
-      case ENOENT: throw .missing(path: path, what: "the lock")
-      default: throw .system(action: "open", path: path, code: errno)
-      }
-    }
+  convenience init(_ path: String, _ kind: Kind?) throws(StorageError) {
+    let descriptor = try Self.open(path, kind)
+    try self.init(path, descriptor, kind)
+    // Whoever erases a store removes the file that others may be waiting for.
+    guard Self.isStill(descriptor, at: path) else { throw .locked(path: path, pid: nil) }
+  }
+
+  private init(_ path: String, _ descriptor: Int32, _ kind: Kind?) throws(StorageError) {
     self.path = path
     self.descriptor = descriptor
     switch kind {
@@ -47,6 +42,30 @@ final class StoreLock: Sendable {
     case nil:
       break
     }
+  }
+
+  private static func open(_ path: String, _ kind: Kind?) throws(StorageError) -> Int32 {
+    let writing = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
+    let reading = O_RDONLY | O_CLOEXEC | O_NOFOLLOW
+    let flags = kind == .exclusive ? writing : reading
+    var descriptor = unsafe Glibc.open(path, flags, mode_t(0o600))
+    // A copy of a store may have come without it.
+    if descriptor < 0, errno == ENOENT {
+      descriptor = unsafe Glibc.open(path, writing, mode_t(0o600))
+    }
+    if descriptor >= 0 { return descriptor }
+    switch errno {
+    case ELOOP: throw .foreign(path: path, reason: "a symbolic link, not a lock")
+    case ENOENT: throw .missing(path: path, what: "the lock")
+    default: throw .system(action: "open", path: path, code: errno)
+    }
+  }
+
+  /// Whether the file is not one that was removed meanwhile: a lock on that keeps nobody out.
+  private static func isStill(_ descriptor: Int32, at path: String) -> Bool {
+    var (open, named) = (stat(), stat())
+    return unsafe fstat(descriptor, &open) == 0 && lstat(path, &named) == 0
+      && open.st_dev == named.st_dev && open.st_ino == named.st_ino
   }
 
   deinit { close(descriptor) }

@@ -54,11 +54,16 @@ struct ExportedState: Codable {
     guard version == currentVersion else {
       throw ExchangeError.otherFormat(path: path, found: version, supported: currentVersion)
     }
+    let state: ExportedState
     do {
-      return try decoder.decode(ExportedState.self, from: data)
+      state = try decoder.decode(ExportedState.self, from: data)
     } catch {
       throw ExchangeError.notAnExport(path: path, cause: "a state that does not read: \(error)")
     }
+    guard state.step >= 0, state.progress.step == state.step else {
+      throw ExchangeError.notAnExport(path: path, cause: "two different steps")
+    }
+    return state
   }
 
   func encoded() throws -> [UInt8] {

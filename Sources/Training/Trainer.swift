@@ -98,7 +98,7 @@ package struct Trainer {
         guard case .uncommitted(let generation?) = damage.state, generation != fallenBackTo else {
           throw StorageError.damaged(damage)
         }
-        observe(.note("\(damage); going back to generation \(generation)"))
+        observe(.note("\(damage); going back to the last generation"))
         (hasBegun, start, fallenBackTo) = (true, .resume, generation)
       }
     }
@@ -131,6 +131,8 @@ package struct Trainer {
         try commits.freeze(&session, log.syncers)
       }
     }
+    // A signal may have come between the look at the end of a step and the one at the next.
+    if session.progress.step > 0 { try commits.freeze(&session, log.syncers) }
     try session.finishCommit()
     commits.take(from: &session, observe)
     return outcome(session, log, commits)

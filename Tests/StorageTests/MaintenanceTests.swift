@@ -248,6 +248,99 @@ import Testing
     #expect(unsafe access(directory, F_OK) != 0)
   }
 
+  /// The same, ended between the transaction and the emptying of the log: what the copy needs is
+  /// still in the log.
+  @Test func theLogOfAnInterruptedDrainGoesAlong() throws {
+    let two = Array(paths[..<2])
+    try make(two)
+    try alone(two).drain(two[0])
+    // Back in the drained directory, with the end of the transaction in its log alone.
+    do {
+      let database = try LoggedDatabase(two[1] + "/manifest.sqlite")
+      try database.run("UPDATE path SET drained = 0")
+      try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+      try database.run("UPDATE path SET drained = 1 WHERE id = 0")
+      for suffix in ["", "-wal"] {
+        let bytes = readBytes(two[1] + "/manifest.sqlite" + suffix)
+        try #require(!bytes.isEmpty)
+        writeBytes(two[0] + "/manifest.sqlite" + suffix, bytes)
+      }
+    }
+    try #require(unsafe unlink(two[1] + "/manifest.sqlite") == 0)
+    let store = try open(two)
+    try expect(store)
+    #expect(places[0].contents().isEmpty)
+  }
+
+  /// Another store that came to live in a drained directory is nobody's leftover.
+  @Test(arguments: [0, 1]) func anotherStoreInADrainedDirectoryIsLeftAlone(index: Int) throws {
+    let two = Array(paths[..<2])
+    try make(two)
+    try alone(two).drain(two[index])
+    try make([two[index]])
+    let other = places[index].contents(except: "store.lock")
+    // The first of two stores that are named is the one that is opened: then it is refused.
+    let named = index == 0 ? [two[1], two[0]] : two
+    try expect(try open(named))
+    _ = try alone(named).scrub()
+    if index == 0 { #expect(throws: StorageError.self) { try open(two) } }
+    #expect(places[index].contents(except: "store.lock") == other)
+    try Store.erase(named)
+    #expect(places[index].contents(except: "store.lock") == other)
+    #expect(places[1 - index].contents().isEmpty)
+  }
+
+  /// A drain that ended before the data file was deleted is ended when the store is opened next.
+  @Test func theDataFileOfAnInterruptedDrainGoes() throws {
+    let two = Array(paths[..<2])
+    try make(two)
+    let file = readBytes(two[1] + "/pages.bin")
+    try alone(two).drain(two[1])
+    writeBytes(two[1] + "/pages.bin", file)
+    try alone([two[0]]).drain(two[1])
+    #expect(places[1].contents().isEmpty)
+    writeBytes(two[1] + "/pages.bin", file)
+    try expect(try open(two))
+    #expect(places[1].contents().isEmpty)
+  }
+
+  /// Only drained directories are named.
+  @Test func aDrainedDirectoryAloneIsNoStore() throws {
+    let two = Array(paths[..<2])
+    try make(two)
+    let manifest = readBytes(two[0] + "/manifest.sqlite")
+    try alone(two).drain(two[1])
+    writeBytes(two[1] + "/manifest.sqlite", readBytes(two[0] + "/manifest.sqlite"))
+    try #require(!manifest.isEmpty)
+    let error = try #require(#expect(throws: StorageError.self) { try open([two[1]]) })
+    guard case .directoriesLeftOut = error else { throw error }
+    #expect(throws: StorageError.self) { try alone([two[1]]) }
+    try expect(try open(two))
+  }
+
+  /// A snapshot that was killed when records, and when all but the directory's name were there.
+  @Test func anInterruptedSnapshotIsMadeAnew() throws {
+    try make([paths[0]])
+    let copy = paths[1] + "/copy"
+    let reader = try Store.openReadOnly(paths: [paths[0]], disk: disk())
+    try #require(unsafe mkdir(copy + ".partial", 0o700) == 0)
+    writeBytes(copy + ".partial/pages.bin", [UInt8](repeating: 7, count: 70_000))
+    writeBytes(copy + ".partial/manifest.sqlite.new", [1, 2, 3])
+    _ = try reader.snapshot(to: copy + "/")
+    try expect(try open([copy]))
+    try #require(unsafe rename(copy, copy + ".partial") == 0)
+    let error = try #require(
+      #expect(throws: StorageError.self) { try reader.snapshot(to: copy) })
+    #expect("\(error)".contains("copy.partial/manifest.sqlite: a store is there already"))
+    // What fails leaves nothing.
+    let file = paths[0] + "/pages.bin"
+    var bytes = readBytes(file)
+    bytes[reader.place(of: blocks[3]).offset + 5] ^= 1
+    writeBytes(file, bytes)
+    #expect(throws: StorageError.self) { try reader.snapshot(to: paths[2] + "/bad") }
+    #expect(places[2].contents().isEmpty)
+  }
+
   @Test func theOnlyDirectoryStays() throws {
     try make([paths[0]])
     let error = try #require(

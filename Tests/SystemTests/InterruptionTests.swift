@@ -108,7 +108,7 @@ import Training
     try Pagoda.run(workplace.training("run", endless + ["--steps", "3"])).expect(0)
     let before = try workplace.bytes("run/store/pages.bin")
     let process = try Pagoda.start(workplace.training("run", endless))
-    while !process.errorsSoFar.contains("going back to generation 3"),
+    while !process.errorsSoFar.contains("going back to the last generation"),
       !process.hasEnded(within: 0.02)
     {
       // Standing still, so that nobody else writes through or around the page cache.
@@ -120,7 +120,7 @@ import Training
     let lines = workplace.metrics("run").count
     try waitUntil { workplace.metrics("run").count > max(lines, 8) }
     process.signal(SIGTERM)
-    try process.wait().expect(75, "plane v", "going back to generation 3")
+    try process.wait().expect(75, "plane v", "going back to the last generation")
     let steps = "\(workplace.metrics("run").count)"
     try Pagoda.run(workplace.training("reference", endless + ["--steps", steps])).expect(0)
     #expect(try workplace.printedLosses("run") == workplace.printedLosses("reference"))
