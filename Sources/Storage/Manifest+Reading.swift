@@ -88,7 +88,9 @@ extension Manifest {
       let (number, record) = ManifestRow.record(row, from: 0)
       guard let block = BlockID(rawValue: number) else { throw damaged("block \(number)") }
       let digest = ManifestRow.record(block, record)
-      guard digest.stored == row.integer(10) else { throw damaged("the row of \(block)") }
+      guard digest.stored == row.integer(10), Self.isPossible(record.history) else {
+        throw damaged("the row of \(block)")
+      }
       seal += digest
       records[block] = record
     }
@@ -103,7 +105,7 @@ extension Manifest {
       let generation = Generation(
         step: Int(row.integer(0)), committedAt: Int(row.integer(1)), payload: row.blob(3))
       let digest = ManifestRow.generation(generation)
-      guard digest.stored == row.integer(2) else {
+      guard digest.stored == row.integer(2), Self.isCount(row.integer(0)) else {
         throw damaged("the row of generation \(generation.step)")
       }
       seal += digest
@@ -122,7 +124,7 @@ extension Manifest {
       guard let block = BlockID(rawValue: number) else { throw damaged("block \(number)") }
       let old = Superseded(block: block, record: record.slot.path < 0 ? nil : record)
       let digest = ManifestRow.superseded(old, by: step)
-      guard digest.stored == row.integer(11),
+      guard digest.stored == row.integer(11), Self.isPossible(record.history),
         let index = kept.firstIndex(where: { $0.generation.step == step }), index > 0
       else { throw damaged("the row of what generation \(step) replaced of \(block)") }
       seal += digest
@@ -135,6 +137,7 @@ extension Manifest {
   ) throws(StorageError) -> (store: StoreDescription, seal: RowDigest) {
     let damaged = StorageError.inconsistent(
       path: connection.path, reason: "the manifest is damaged: its description is not whole")
+    guard try hasSchema(connection) else { throw damaged }
     let meta = try connection.prepare(
       """
       SELECT created_ns, blocks, parameters, bytes_hi, bytes_lo, bytes_m, bytes_v, digest, identity
@@ -149,7 +152,8 @@ extension Manifest {
       let geometry = RecordGeometry(
         stored: Int(meta.integer(2)), contentBytes: content),
       let blocks = Int(exactly: meta.integer(1)), 1...RecordGeometry.largest ~= blocks,
-      !paths.isEmpty, paths.allSatisfy({ fits($0, geometry) })
+      isCount(meta.integer(0)), paths.contains(where: { !$0.isDrained }),
+      paths.allSatisfy({ fits($0, geometry) })
     else { throw damaged }
     let store = StoreDescription(
       identity: meta.text(8), geometry: geometry, blocks: blocks, paths: paths,
@@ -158,6 +162,24 @@ extension Manifest {
     guard seal.stored == meta.integer(7) else { throw damaged }
     seal += pathSeal
     return (store, seal)
+  }
+
+  /// Whether a number is none below zero, nor one that no counter reaches and sums pass `Int` with.
+  private static func isCount(_ number: Int64) -> Bool { 0...1 << 61 ~= number }
+
+  private static func isPossible(_ history: BlockHistory) -> Bool {
+    [history.lastStep, history.updates, history.tokens].allSatisfy { isCount(Int64($0)) }
+  }
+
+  /// Whether the tables are ours and nothing else is there: a view of the name of a table could be
+  /// made to compute without end.
+  private static func hasSchema(_ connection: borrowing Connection) throws(StorageError) -> Bool {
+    var wanted = Set(schema.split(separator: ";").map { trimmed($0) }.filter { !$0.isEmpty })
+    let row = try connection.prepare("SELECT sql FROM sqlite_schema")
+    while try row.step() {
+      guard wanted.remove(row.text(0)) != nil else { return false }
+    }
+    return wanted.isEmpty
   }
 
   /// Whether the size of the path's data file is a number.
@@ -178,7 +200,7 @@ extension Manifest {
         bytesWritten: Int(row.integer(3)))
       let digest = ManifestRow.path(path, id: paths.count)
       guard digest.stored == row.integer(4), row.integer(0) == Int64(paths.count),
-        0...RecordGeometry.largest ~= path.slots, path.bytesWritten >= 0
+        0...RecordGeometry.largest ~= path.slots, isCount(Int64(path.bytesWritten))
       else {
         throw .inconsistent(
           path: connection.path, reason: "the manifest is damaged: path \(paths.count)")

@@ -36,7 +36,7 @@ final class Manifest: @unchecked Sendable {
     last_step INTEGER NOT NULL, updates INTEGER NOT NULL, tokens INTEGER NOT NULL,
     digest INTEGER NOT NULL
     """
-  private static let schema = """
+  static let schema = """
     CREATE TABLE meta(
       created_ns INTEGER NOT NULL, blocks INTEGER NOT NULL, parameters INTEGER NOT NULL,
       bytes_hi INTEGER NOT NULL, bytes_lo INTEGER NOT NULL, bytes_m INTEGER NOT NULL,

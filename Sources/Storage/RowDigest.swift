@@ -3,10 +3,10 @@
 ///
 /// The digests of all rows, added up, are the seal of the manifest, which also notices rows that
 /// are missing or too many. Addition, so that a transaction need not look at rows it leaves alone.
-struct RowDigest: Hashable, Sendable {
+package struct RowDigest: Hashable, Sendable {
   private(set) var value: UInt64 = 0
 
-  init(_ table: String, _ numbers: [Int64], _ bytes: [UInt8] = []) {
+  package init(_ table: String, _ numbers: [Int64], _ bytes: [UInt8] = []) {
     var content = Array(table.utf8)
     content.reserveCapacity(content.count + 8 * numbers.count + bytes.count)
     for number in numbers {
@@ -20,9 +20,9 @@ struct RowDigest: Hashable, Sendable {
   private init(value: UInt64) { self.value = value }
 
   /// The seal of no rows.
-  static let none = RowDigest(value: 0)
-  var stored: Int64 { Int64(bitPattern: value) }
+  package static let none = RowDigest(value: 0)
+  package var stored: Int64 { Int64(bitPattern: value) }
 
-  static func += (sum: inout RowDigest, row: RowDigest) { sum.value &+= row.value }
-  static func -= (sum: inout RowDigest, row: RowDigest) { sum.value &-= row.value }
+  package static func += (sum: inout RowDigest, row: RowDigest) { sum.value &+= row.value }
+  package static func -= (sum: inout RowDigest, row: RowDigest) { sum.value &-= row.value }
 }

@@ -235,6 +235,13 @@ import Testing
     // As if it had ended before the copy.
     let newest = readBytes(paths[1] + "/manifest.sqlite")
     writeBytes(paths[0] + "/manifest.sqlite", newest)
+    // The drained directory alone is not enough.
+    for open in [
+      { try open([paths[0]]) }, { try Store.openReadOnly(paths: [paths[0]], disk: disk()) },
+    ] {
+      let error = try #require(#expect(throws: StorageError.self) { _ = try open() })
+      #expect(error.exitCode == 78 && "\(error)".contains(paths[1]))
+    }
     #expect(unsafe unlink(paths[1] + "/manifest.sqlite") == 0)
     let store = try open(Array(paths[..<2]))
     #expect(store.generation?.step == 3 && places[0].contents().isEmpty)

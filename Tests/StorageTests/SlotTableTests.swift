@@ -39,6 +39,18 @@ import Testing
     #expect(rest == Set(all).subtracting(used))
   }
 
+  /// A file can claim any number of slots: what is not used takes neither time nor memory.
+  @Test func manySlotsCostNothing() throws {
+    let count = 1 << 40
+    var table = try #require(
+      SlotTable(slots: [count, count], used: [Slot(path: 1, index: count - 1)]))
+    #expect(table.freeCount == 2 * count - 1)
+    let slots = [table.take(), table.take()]
+    #expect(slots == [Slot(path: 0, index: 0), Slot(path: 1, index: 0)])
+    table.putBack(Slot(path: 1, index: count - 1))
+    #expect(table.freeCount == 2 * count - 2)
+  }
+
   @Test(arguments: [
     [Slot(path: 0, index: 2)], [Slot(path: 1, index: 0)], [Slot(path: 0, index: -1)],
     [Slot(path: 0, index: 1), Slot(path: 0, index: 1)],
