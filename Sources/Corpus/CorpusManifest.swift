@@ -22,6 +22,8 @@ package struct CorpusManifest: Codable, Equatable, Sendable {
   }
 
   package static let currentVersion = 1
+  /// Tokens are stored in 16 bits.
+  private static let vocabularyMax = 1 << 16
 
   package let formatVersion: Int
   /// English first; the order is that of `LanguageIndex`.
@@ -37,6 +39,17 @@ package struct CorpusManifest: Codable, Equatable, Sendable {
 
   package func index(of tag: String) -> LanguageIndex? {
     languages.firstIndex { $0.tag == tag }.map { LanguageIndex($0) }
+  }
+
+  /// Whether sums of its numbers are numbers, and every special token is in the vocabulary.
+  var isPossible: Bool {
+    let counts =
+      languages.flatMap {
+        [$0.trainingSegments, $0.heldOutSegments, $0.trainingTokens, $0.heldOutTokens]
+      } + [trainingSegments, heldOutSegments] + files.values.map(\.bytes)
+    let special = SpecialTokens(languageCount: min(languages.count, Self.vocabularyMax)).count
+    return !languages.isEmpty && special <= vocabularySize && vocabularySize <= Self.vocabularyMax
+      && counts.allSatisfy { 0...1 << 40 ~= $0 }
   }
 
   static func checksum(_ files: [String: File]) -> String {

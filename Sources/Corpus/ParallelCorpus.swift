@@ -84,7 +84,12 @@ extension ParallelCorpus {
       guard manifest.formatVersion == CorpusManifest.currentVersion else {
         throw CocoaError(.fileReadCorruptFile)
       }
+      guard manifest.isPossible else {
+        throw CorpusError.damaged(path: path, offset: 0, cause: "it has numbers that cannot be")
+      }
       return manifest
+    } catch let error as CorpusError {
+      throw error
     } catch {
       throw .damaged(path: path, offset: 0, cause: "not the manifest of a corpus of version 1")
     }

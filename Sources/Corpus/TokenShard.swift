@@ -113,6 +113,10 @@ extension TokenShard {
     let segments = Int(data.littleEndian(at: 16) as UInt32)
     let total: UInt64 = data.littleEndian(at: 24)
     guard total <= UInt32.max else { throw damage(24, "\(total) tokens are not possible") }
+    // The product of two such numbers need not be one.
+    guard languages == 0 || segments <= data.count / 4 / languages else {
+      throw damage(12, "\(languages) languages of \(segments) segments in \(data.count) bytes")
+    }
     let tokensAt = Self.headerBytes + 4 * (languages * segments + 1)
     let expected = tokensAt + 2 * Int(total)
     guard data.count == expected else {

@@ -63,3 +63,22 @@ func flippedBitsAreRefused(_ name: String) throws {
   try directory.write("{\"formatVersion\": 1}", "corpus.json")
   #expect(throws: CorpusError.self) { try ParallelCorpus.open(directory.path) }
 }
+
+/// Numbers of the manifest that no corpus has, and that sums would pass `Int` with.
+@Test(arguments: [
+  ("\"vocabularySize\" : 600", "\"vocabularySize\" : 7"),
+  ("\"vocabularySize\" : 600", "\"vocabularySize\" : 65537"),
+  ("\"bytes\" : ", "\"bytes\" : 46116860184273"),
+  ("\"trainingSegments\" : ", "\"trainingSegments\" : -"),
+])
+func impossibleNumbersAreRefused(_ old: String, _ new: String) throws {
+  let directory = try copy()
+  let path = directory.path + "/corpus/corpus.json"
+  let text = try String(contentsOfFile: path, encoding: .utf8)
+  try #require(text.contains(old))
+  try directory.write(text.replacing(old, with: new), "corpus/corpus.json")
+  let cause = "it has numbers that cannot be"
+  #expect(throws: CorpusError.damaged(path: path, offset: 0, cause: cause)) {
+    try ParallelCorpus.memory(of: directory.path + "/corpus")
+  }
+}

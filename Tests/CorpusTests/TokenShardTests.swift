@@ -57,3 +57,12 @@ func damageIsNamedByOffset(_ offset: Int, _ byte: UInt8, _ named: Int) {
   }
   #expect(found == named)
 }
+
+@Test func moreCellsThanThereCanBeAreRefused() {
+  var data = TokenShard(cells: cells, segmentCount: 3).encoded
+  for offset in 12..<20 { data[offset] = 0xFF }
+  guard case .damaged(_, 12, _)? = damage(data) else {
+    Issue.record("accepted or damaged elsewhere")
+    return
+  }
+}
