@@ -48,6 +48,7 @@ let package = Package(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
     .target(
       name: "CSentencePiece",
       linkerSettings: [
@@ -70,7 +71,7 @@ let package = Package(
 
     // Text and formats.
     module("Interchange"),
-    module("Corpus", ["Base", "CSentencePiece"]),
+    module("Corpus", ["Base", "CLibXML2", "CSentencePiece"]),
 
     // Where the sides meet.
     module(

@@ -1,14 +1,13 @@
 import Foundation
-import FoundationXML
 
 /// Reads help pages in Mallard, an XML format for topics: `help/C/.../x.page` in English and the
 /// file of the same name of each language. A page is used only where both files have the same
 /// sequence of `p`, `title` and `desc` elements; these are then translations of each other, in
 /// order.
-enum MallardReader {
+package enum MallardReader {
   /// Adds every pair of blocks below `root` to `table`.
   /// - Returns: the number of segments kept.
-  static func read(
+  package static func read(
     _ root: String, languages: LanguageFilter, into table: inout SegmentTable
   ) throws(CorpusError) -> Int {
     let pages = try DirectoryWalk.files(below: root) { path in
@@ -46,44 +45,30 @@ enum MallardReader {
     }
   }
 
-  /// The blocks of a page in document order; none when it is not well-formed XML.
+  /// The blocks of a page in document order; none when it is not well-formed XML or needs entities of
+  /// its own. Inline elements lend their text to the block around them.
   static func blocks(_ page: Data) -> [MallardBlock] {
-    let collector = BlockCollector()
-    let parser = XMLParser(data: page)
-    parser.delegate = collector
-    return parser.parse() ? collector.blocks : []
+    guard var events = XMLEvents(page) else { return [] }
+    var blocks: [MallardBlock] = []
+    var open: [Int] = []
+    while let event = events.next() {
+      switch event {
+      case .start(let name) where names.contains(name):
+        open.append(blocks.count)
+        blocks.append(MallardBlock(element: name))
+      case .end(let name) where names.contains(name): open.removeLast()
+      case .text(let text): if let block = open.last { blocks[block].text += text }
+      default: continue
+      }
+    }
+    return events.isWellFormed ? blocks : []
   }
+
+  private static let names: Set<String> = ["p", "title", "desc"]
 }
 
 /// One element that holds running text, with that text as written.
 struct MallardBlock: Equatable {
   let element: String
   var text = ""
-}
-
-/// Collects blocks as the parser streams through a page; inline elements lend their text to the
-/// block around them.
-private final class BlockCollector: NSObject, XMLParserDelegate {
-  private(set) var blocks: [MallardBlock] = []
-  private var open: [Int] = []
-  private static let names: Set<String> = ["p", "title", "desc"]
-
-  func parser(
-    _ parser: XMLParser, didStartElement name: String, namespaceURI: String?,
-    qualifiedName: String?, attributes: [String: String]
-  ) {
-    guard Self.names.contains(name) else { return }
-    open.append(blocks.count)
-    blocks.append(MallardBlock(element: name))
-  }
-
-  func parser(
-    _ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?
-  ) {
-    if Self.names.contains(name) { open.removeLast() }
-  }
-
-  func parser(_ parser: XMLParser, foundCharacters text: String) {
-    if let block = open.last { blocks[block].text += text }
-  }
 }

@@ -2,10 +2,10 @@ import Foundation
 
 /// Reads MediaWiki's messages: `i18n/.../en.json` and its siblings `xx.json`, each one JSON object
 /// from message id to text (and `@metadata`). Messages of equal id are translations of each other.
-enum MediaWikiReader {
+package enum MediaWikiReader {
   /// Adds every message pair below `root` to `table`.
   /// - Returns: the number of segments kept.
-  static func read(
+  package static func read(
     _ root: String, languages: LanguageFilter, into table: inout SegmentTable
   ) throws(CorpusError) -> Int {
     let sources = try DirectoryWalk.files(below: root) { path in
