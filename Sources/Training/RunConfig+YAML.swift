@@ -26,6 +26,7 @@ extension RunConfig {
   ) throws(ConfigError) -> RunConfig {
     var merged = try RunConfig().node()
     do {
+      try checkAliases(text, name)
       if let file = try Yams.compose(yaml: text) {
         merged = try merge(merged, file, path: "", place: name)
       }
@@ -60,6 +61,23 @@ extension RunConfig {
     }
   }
 
+  /// Refuses a text with many aliases (`*name`): a few dozen, of one another, stand for more nodes than
+  /// anyone can wait for.
+  private static func checkAliases(_ text: String, _ place: String) throws(ConfigError) {
+    let most = 32
+    let words = text.utf8.split(separator: UInt8(ascii: "*"), omittingEmptySubsequences: false)
+    let isSpace = { (byte: UInt8) in byte <= 0x20 || byte == UInt8(ascii: "*") }
+    guard words.dropFirst().count(where: { !($0.first.map(isSpace) ?? true) }) > most else {
+      return
+    }
+    throw ConfigError(
+      key: "", problem: "has more than \(most) aliases, such as *name",
+      remedy: "write out what they stand for", place: place)
+  }
+
+  /// More than any key has: nodes are let go of one inside the other.
+  private static let keysMax = 8
+
   /// `a.b.c=value` as nested mappings; the value is YAML.
   private static func node(of override: String) throws -> Node {
     guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
@@ -67,8 +85,14 @@ extension RunConfig {
         key: override, problem: "is not an override", remedy: "write key.path=value")
     }
     let value = String(override[override.index(after: equals)...])
+    try checkAliases(value, "")
     var node = try Yams.compose(yaml: value) ?? Node("")
-    for key in override[..<equals].split(separator: ".").reversed() {
+    let keys = override[..<equals].split(separator: ".")
+    guard keys.count <= keysMax else {
+      throw ConfigError(
+        key: "\(keys[0])...", problem: "unknown key", remedy: "keys have at most \(keysMax) parts")
+    }
+    for key in keys.reversed() {
       node = Node.mapping(.init([(Node(String(key)), node)]))
     }
     return node
@@ -78,7 +102,10 @@ extension RunConfig {
   private static func merge(
     _ base: Node, _ upper: Node, path: String, place: String
   ) throws(ConfigError) -> Node {
-    guard var merged = base.mapping else { return upper }
+    guard var merged = base.mapping else {
+      try checkBase(upper, of: base, path: path, place: place)
+      return upper
+    }
     let line = place.isEmpty || upper.mark == nil ? place : "\(place):\(upper.mark!.line)"
     guard let mapping = upper.mapping else {
       throw ConfigError(
@@ -99,6 +126,17 @@ extension RunConfig {
       merged[name] = try merge(below, value, path: full, place: place)
     }
     return .mapping(merged)
+  }
+
+  /// Refuses numbers to the base 60, such as 1:30, where one is due: Yams multiplies without regard to
+  /// overflow.
+  private static func checkBase(
+    _ value: Node, of standard: Node, path: String, place: String
+  ) throws(ConfigError) {
+    guard standard.float != nil, let text = value.scalar?.string, text.contains(":") else { return }
+    throw ConfigError(
+      key: path, problem: "`\(text.prefix(40))` is not a number of base 10",
+      remedy: "write it in base 10", place: place)
   }
 
   private static func reading(_ error: any Error, _ name: String) -> ConfigError {

@@ -38,6 +38,8 @@ private let minimal = "data: {corpus: data/x}\n"
   ("training: {adam_epsilon: 0}", "training.adam_epsilon", "above 0"),
   ("compute: {threads: 5000}", "compute.threads", "at most 4096"),
   ("model: {min_capacity: -1}", "model.min_capacity", "at least 0"),
+  ("training: {warmup_steps: 1:30}", "training.warmup_steps", "base 10"),
+  ("seed: 1:1:1:1:1:1:1:1:1:1:1:1:1", "seed", "base 10"),
   (
     "training: {gradient_accumulation_steps: 20000}", "training.gradient_accumulation_steps",
     "at most"
@@ -56,4 +58,25 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
     try RunConfig.parse("seed: 1\n\nmodell: {}\n" + minimal, name: "c.yaml")
   }
   #expect(error?.place == "c.yaml:3")
+}
+
+/// Forty aliases of one another would stand for 2^20 nodes.
+@Test func manyAliasesAreRefused() {
+  let bomb = (1...20).map { "a\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined()
+  let error = #expect(throws: ConfigError.self) {
+    try RunConfig.parse("a0: &a0 x\n" + bomb + "? *a20\n: x\n", name: "c.yaml")
+  }
+  #expect(error?.description.contains("aliases") == true)
+  let stars = "# " + String(repeating: "*", count: 80) + "\n# * a list\n"
+  #expect(throws: Never.self) {
+    try RunConfig.parse(stars + "data: {corpus: &c x}\nstorage: {paths: [*c]}\n", name: "c.yaml")
+  }
+}
+
+@Test func anOverrideOfManyPartsIsRefused() {
+  let error = #expect(throws: ConfigError.self) {
+    try RunConfig.parse(
+      minimal, name: "c.yaml", overrides: [String(repeating: "a.", count: 50_000) + "b=1"])
+  }
+  #expect(error?.problem == "unknown key")
 }
