@@ -122,6 +122,11 @@ let package = Package(
         "Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/Decay", cSettings: posix, swiftSettings: floats),
+    // A disk that misbehaves by seed: for tests and tools.
+    module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
+    // What fuzzers do with an input: for tests and tools.
+    module(
+      "Fuzzing", ["Base", "DirectIO", "Storage", "Interchange", "Corpus", "Training", "CSQLite"]),
 
     .target(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
@@ -139,6 +144,8 @@ let package = Package(
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "CSQLite"]),
     tests(
       "SimulatedRunsTests", ["Corpus", "DirectIO", "PinnedMemory", "SimulatedRuns", "TestSupport"]),
+    tests("FuzzingTests", ["Fuzzing"], resources: [.copy("Inputs")]),
+    tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
@@ -155,3 +162,13 @@ let package = Package(
       ["Base", "Corpus", "DirectIO", "Planning", "Storage", "Training", "TestSupport", "pagoda"]),
   ]
 )
+
+// Links libFuzzer, which builds of `tools/fuzz` alone have.
+if Context.environment["PAGODA_FUZZ"] != nil {
+  package.targets += [
+    .systemLibrary(name: "CLibFuzzer", path: "tools/fuzzing/CLibFuzzer"),
+    .executableTarget(
+      name: "fuzz", dependencies: ["CLibFuzzer", "Fuzzing"], path: "tools/fuzzing/fuzz",
+      cSettings: posix, swiftSettings: swift),
+  ]
+}

@@ -1,0 +1,39 @@
+import Foundation
+import Fuzzing
+import Testing
+
+/// Inputs that fuzzers found, and those that reading the code suggested: all of them made a reader
+/// trap, wait without end or take memory without measure. None may do that again.
+@Suite struct KeptInputTests {
+  @Test(.timeLimit(.minutes(1)), arguments: FuzzTarget.allCases)
+  func seedsAreRead(_ target: FuzzTarget) {
+    #expect(target.seeds.count >= 3)
+    for (_, bytes) in target.seeds { target.run(bytes) }
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: try inputs())
+  func inputsAreRead(_ target: FuzzTarget, _ name: String) throws {
+    target.run(Array(try Data(contentsOf: Self.directory(target).appending(path: name))))
+  }
+
+  /// A run of the fuzzer ends as these do, when nothing is wrong: without a word.
+  @Test func anInputOfNoKindIsNone() {
+    for target in FuzzTarget.allCases {
+      target.run([])
+      target.run([0])
+    }
+  }
+
+  private static func directory(_ target: FuzzTarget) -> URL {
+    Bundle.module.bundleURL.appending(path: "Inputs/\(target.rawValue)")
+  }
+
+  private static func inputs() throws -> [(FuzzTarget, String)] {
+    let all = try FuzzTarget.allCases.flatMap { target in
+      try FileManager.default.contentsOfDirectory(atPath: directory(target).path).sorted()
+        .map { (target, $0) }
+    }
+    try #require(all.count >= 10)
+    return all
+  }
+}
