@@ -122,11 +122,10 @@ let package = Package(
         "Base", "Corpus", "DirectIO", "Storage", "Training", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/Decay", cSettings: posix, swiftSettings: floats),
-    // A disk that misbehaves by seed: for tests and tools.
-    module("Simulation", ["Base", "PinnedMemory", "DirectIO"]),
+
     // What fuzzers do with an input: for tests and tools.
     module(
-      "Fuzzing", ["Base", "DirectIO", "Storage", "Interchange", "Corpus", "Training", "CSQLite"]),
+      "Fuzzing", ["DirectIO", "Storage", "Interchange", "Corpus", "Training", "CSQLite"]),
 
     .target(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
@@ -145,7 +144,6 @@ let package = Package(
     tests(
       "SimulatedRunsTests", ["Corpus", "DirectIO", "PinnedMemory", "SimulatedRuns", "TestSupport"]),
     tests("FuzzingTests", ["Fuzzing"], resources: [.copy("Inputs")]),
-    tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation"]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
