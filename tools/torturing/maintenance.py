@@ -86,7 +86,7 @@ class Maintenance:
     def must(self, command: list[str]) -> str:
         status, output = self.run(command)
         if status != 0:
-            raise Failure(f"{' '.join(command)}: ended with {status}:\n{output[-2000:]}")
+            raise Failure(f"{' '.join(command[:2])}: ended with {status}:\n{output[-2000:]}")
         return output
 
     def training(self, directories: list[str], steps: int, keep: int = 3) -> list[str]:
@@ -135,12 +135,12 @@ class Maintenance:
 
     # One kill
 
-    def calls(self, task: Task, named: bool) -> list[tuple[int, str]]:
+    def calls(self, task: Task) -> list[tuple[int, str]]:
         """The calls of the task by number and name, those to be tried."""
         self.restore(len(task.directories))
         path = self.scratch / "calls"
         path.unlink(missing_ok=True)
-        status, output = self.run(self.command(task, named), names=path)
+        status, output = self.run(self.command(task, named=False), names=path)
         if status != 0:
             raise Failure(f"{task.name}: ended with {status}:\n{output[-2000:]}")
         self.check(task, f"{task.name}, uninterrupted")
@@ -174,7 +174,8 @@ class Maintenance:
             return
         raise Failure(f"the same again ended with {status}:\n{output[-2000:]}")
 
-    def torture(self, task: Task, number: int, name: str, named: bool) -> None:
+    def torture(self, task: Task, number: int, name: str) -> None:
+        named = self.chance.random() < 0.5
         again = task.words[0] == "snapshot" or self.chance.random() < 0.6
         what = f"{task.name}, killed before call {number}, {name}"
         what += ", directories named" if named else ""
@@ -203,11 +204,10 @@ class Maintenance:
         self.expected = self.computed(THREE)
         failures = 0
         for task in TASKS:
-            named = self.chance.random() < 0.5
-            calls = self.calls(task, named)
+            calls = self.calls(task)
             for number, name in sorted(self.chance.sample(calls, max(1, round(share * len(calls))))):
                 try:
-                    self.torture(task, number, name, named)
+                    self.torture(task, number, name)
                 except Failure as failure:
                     failures += 1
                     print(f"maintenance: {failure}", flush=True)
