@@ -70,13 +70,15 @@ extension Store {
     }
   }
 
-  /// The directories in use of the store in `first`, as its manifest names them.
+  /// The directories in use of the store in `first`, as its manifest names them, and `first` before
+  /// them: it has the manifest, though a drain of it may have been interrupted.
   /// - Throws: `.foreign` for a name that leads elsewhere: not from the root, through `..` or a
   ///   symbolic link. Whoever made such a manifest may have wanted other files read.
   package static func directories(of first: String) throws(StorageError) -> [String] {
     let store = try describe(first)
     var directories = [first]
-    for id in store.activePaths.dropFirst() {
+    // The first one in use is `first`, wherever that has been moved to.
+    for id in store.activePaths.dropFirst(store.isDrained(first) ? 0 : 1) {
       let named = store.paths[id].directory
       guard !leadsElsewhere(named) else {
         throw .foreign(

@@ -274,6 +274,8 @@ import Testing
       }
     }
     try #require(unsafe unlink(two[1] + "/manifest.sqlite") == 0)
+    // What `pagoda store` is given: the directory with the manifest.
+    #expect(try Store.directories(of: two[0]) == two)
     let store = try open(two)
     try expect(store)
     #expect(places[0].contents().isEmpty)
