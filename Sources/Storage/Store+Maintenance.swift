@@ -196,6 +196,8 @@ extension Store {
         let home = files[heir].map({ parent(of: $0.path) })
       else { preconditionFailure("another path is left") }
       try Self.copyManifest(from: old, to: home)
+      // The manifest goes last: as long as it is there, the same command finds its way.
+      try Self.remove([DataFile.name], from: old)
       try Self.removeManifest(from: old)
     }
     try Self.remove([DataFile.name], from: old)
@@ -213,8 +215,8 @@ extension Store {
   }
 
   static func removeManifest(from old: String) throws(StorageError) {
-    let names = ["", "-wal", "-shm"].map { Manifest.name + $0 }
-    try remove(names + [ManifestDigest.name, lockName], from: old)
+    let logs = ["-wal", "-shm"].map { Manifest.name + $0 }
+    try remove(logs + [ManifestDigest.name, lockName, Manifest.name], from: old)
   }
 
   /// Cuts data files behind their last slot.
