@@ -3,8 +3,9 @@ import Fuzzing
 import Testing
 
 /// Inputs that fuzzers found, and those that reading the code suggested: all of them made a reader
-/// trap, wait without end or take memory without measure. None may do that again.
-@Suite struct KeptInputTests {
+/// trap, wait without end or take memory without measure. None may do that again. One after another:
+/// a target writes the files of all its inputs in one place.
+@Suite(.serialized) struct KeptInputTests {
   @Test(.timeLimit(.minutes(1)), arguments: FuzzTarget.allCases)
   func seedsAreRead(_ target: FuzzTarget) {
     #expect(target.seeds.count >= 3)
