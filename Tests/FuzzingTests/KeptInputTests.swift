@@ -17,6 +17,17 @@ import Testing
     target.run(Array(try Data(contentsOf: Self.directory(target).appending(path: name))))
   }
 
+  /// What a fuzzer kept because it reached code that nothing before it had, a line of base64 each.
+  @Test(.timeLimit(.minutes(1)), arguments: FuzzTarget.allCases)
+  func foundInputsAreRead(_ target: FuzzTarget) throws {
+    let file = Bundle.module.bundleURL.appending(path: "Inputs/\(target.rawValue).found")
+    let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
+    #expect(lines.count > 20)
+    for line in lines {
+      target.run(Array(try #require(Data(base64Encoded: String(line)))))
+    }
+  }
+
   /// A run of the fuzzer ends as these do, when nothing is wrong: without a word.
   @Test func anInputOfNoKindIsNone() {
     for target in FuzzTarget.allCases {
