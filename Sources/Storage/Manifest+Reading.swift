@@ -33,6 +33,13 @@ extension Manifest {
     return unsafe stat(path + "-wal", &log) == 0 && log.st_size > 0
   }
 
+  /// Before the file alone is copied or renamed: what is in the log would be lost.
+  static func requireEmptyLog(_ path: String) throws(StorageError) {
+    guard hasLog(path) else { return }
+    throw .manifest(
+      path: path, action: "move the log into the file", code: 10, message: "it is still there")
+  }
+
   /// How to read a manifest that nobody is writing. A log is what a crash left, perhaps while it was
   /// being moved into the file: then that is no database without it. Else the file alone is the
   /// manifest, whoever has it open.

@@ -207,6 +207,7 @@ extension Store {
   /// both have it; `endMove` then removes the one in the directory that it calls drained.
   static func copyManifest(from old: String, to home: String) throws(StorageError) {
     let target = home + "/" + Manifest.name
+    try Manifest.requireEmptyLog(old + "/" + Manifest.name)
     try copyFile(old + "/" + Manifest.name, target + ".new")
     guard unsafe rename(target + ".new", target) == 0 else {
       throw .system(action: "rename to", path: target, code: errno)

@@ -233,6 +233,7 @@ extension Store {
       _ = try manifest.load()
       try manifest.write(commit, dropped: 0)
     }
+    try Manifest.requireEmptyLog(draft)
     guard unsafe rename(draft, target) == 0 else {
       throw .system(action: "rename to", path: target, code: errno)
     }
