@@ -50,13 +50,6 @@ import Glibc
     return unsafe Statement(path: path, sql: sql, handle: statement)
   }
 
-  /// Runs a statement with these parameters.
-  func run(_ sql: String, _ values: [Int64]) throws(StorageError) {
-    let statement = try prepare(sql)
-    statement.bind(values)
-    _ = try statement.step()
-  }
-
   /// The one integer that a pragma or a count returns.
   func integer(_ sql: String) throws(StorageError) -> Int {
     let statement = try prepare(sql)

@@ -190,37 +190,18 @@ extension Manifest {
   func write(_ commit: Commit, dropped: Int) throws(StorageError) {
     let step = commit.generation.step
     try sealed { seal throws(StorageError) in
+      let rows = try RowStatements(connection)
       let isOlderKept = commit.kept.count > dropped
       for (block, new) in commit.records.sorted(by: { $0.key < $1.key }) {
         let old = Superseded(block: block, record: commit.committed[block])
         if let record = old.record { seal -= ManifestRow.record(block, record) }
-        if isOlderKept { try put(old, by: step, &seal) }
-        try put(new, of: block, &seal)
+        if isOlderKept { seal += try rows.put(old, by: step) }
+        seal += try rows.put(new, of: block)
       }
       try drop(dropped, of: commit.kept, &seal)
       seal += try insert(commit.generation)
       for (id, path) in commit.paths.enumerated() { try update(path, id: id, &seal) }
     }
-  }
-
-  private func put(
-    _ record: Record, of block: BlockID, _ seal: inout RowDigest
-  ) throws(StorageError) {
-    let digest = ManifestRow.record(block, record)
-    try connection.run(
-      "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      ManifestRow.numbers(of: block, record) + [digest.stored])
-    seal += digest
-  }
-
-  private func put(
-    _ old: Superseded, by step: Int, _ seal: inout RowDigest
-  ) throws(StorageError) {
-    let digest = ManifestRow.superseded(old, by: step)
-    try connection.run(
-      "INSERT OR REPLACE INTO superseded VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      ManifestRow.numbers(of: old, by: step) + [digest.stored])
-    seal += digest
   }
 
   /// Forgets the oldest `count` generations.
@@ -284,16 +265,17 @@ extension Manifest {
     _ moves: [(version: RecordVersion, slot: Slot)], _ kept: [KeptGeneration], _ paths: [StorePath]
   ) throws(StorageError) {
     try sealed { seal throws(StorageError) in
+      let rows = try RowStatements(connection)
       for (version, slot) in moves {
         let (block, old) = (version.block, version.record)
         let new = Record(slot: slot, checksums: old.checksums, history: old.history)
         if let index = version.supersededBy {
           let step = kept[index].generation.step
           seal -= ManifestRow.superseded(Superseded(block: block, record: old), by: step)
-          try put(Superseded(block: block, record: new), by: step, &seal)
+          seal += try rows.put(Superseded(block: block, record: new), by: step)
         } else {
           seal -= ManifestRow.record(block, old)
-          try put(new, of: block, &seal)
+          seal += try rows.put(new, of: block)
         }
       }
       for (id, path) in paths.enumerated() { try update(path, id: id, &seal) }
@@ -314,12 +296,13 @@ extension Manifest {
     _ last: KeptGeneration, committed: [BlockID: Record]
   ) throws(StorageError) {
     try sealed { seal throws(StorageError) in
+      let rows = try RowStatements(connection)
       for old in last.superseded {
         if let newer = committed[old.block] { seal -= ManifestRow.record(old.block, newer) }
         if let record = old.record {
-          try put(record, of: old.block, &seal)
+          seal += try rows.put(record, of: old.block)
         } else {
-          try connection.run("DELETE FROM record WHERE block = ?", [old.block.rawValue])
+          try rows.remove(old.block)
         }
       }
       seal -= ManifestRow.generation(last.generation)

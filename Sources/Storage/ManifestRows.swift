@@ -31,21 +31,23 @@ enum ManifestRow {
   }
 
   static func record(_ block: BlockID, _ record: Record) -> RowDigest {
-    RowDigest("record", numbers(of: block, record))
+    Self.record(numbers(of: block, record))
   }
+  static func record(_ numbers: [Int64]) -> RowDigest { RowDigest("record", numbers) }
 
   static func numbers(of block: BlockID, _ record: Record) -> [Int64] {
-    let sums = Plane.allCases.map { Int64(bitPattern: record.checksums[$0]) }
-    return [block.rawValue, Int64(record.slot.path), Int64(record.slot.index)] + sums
-      + [
-        Int64(record.history.lastStep), Int64(record.history.updates),
-        Int64(record.history.tokens),
-      ]
+    let (slot, history) = (record.slot, record.history)
+    let sums = record.checksums.map { Int64(bitPattern: $0) }
+    return [
+      block.rawValue, Int64(slot.path), Int64(slot.index), sums[.hi], sums[.lo], sums[.m],
+      sums[.v], Int64(history.lastStep), Int64(history.updates), Int64(history.tokens),
+    ]
   }
 
   static func superseded(_ old: Superseded, by step: Int) -> RowDigest {
-    RowDigest("superseded", numbers(of: old, by: step))
+    superseded(numbers(of: old, by: step))
   }
+  static func superseded(_ numbers: [Int64]) -> RowDigest { RowDigest("superseded", numbers) }
 
   /// A block that was virgin has the slot -1 on path -1.
   static func numbers(of old: Superseded, by step: Int) -> [Int64] {
