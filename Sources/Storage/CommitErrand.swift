@@ -3,8 +3,9 @@ import DirectIO
 /// A commit under way beside the thread of its store: data synced, then one transaction.
 final class CommitErrand {
   enum Outcome: Sendable {
-    /// So many of the oldest generations are none any more.
-    case durable(dropped: Int)
+    /// What the commit replaced, in the order of the blocks; so many of the oldest generations are
+    /// none any more.
+    case durable(replaced: [Superseded], dropped: Int)
     case notSynced(DiskError)
     case failed(StorageError)
   }
@@ -62,8 +63,8 @@ final class CommitErrand {
       try lock.lock(.manifest, .exclusive)
       defer { lock.unlock(.manifest) }
       let dropped = isUnread ? max(0, commit.kept.count + 1 - keep) : 0
-      try manifest.write(commit, dropped: dropped)
-      return .durable(dropped: dropped)
+      let replaced = try manifest.write(commit, dropped: dropped)
+      return .durable(replaced: replaced, dropped: dropped)
     } catch {
       return .failed(error)
     }

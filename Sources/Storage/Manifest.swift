@@ -187,8 +187,12 @@ extension Manifest {
   }
 
   /// Makes the generation of `commit` the last one, and forgets the oldest `dropped` ones.
-  func write(_ commit: Commit, dropped: Int) throws(StorageError) {
+  /// - Returns: what it replaced, in the order of the blocks.
+  @discardableResult
+  func write(_ commit: Commit, dropped: Int) throws(StorageError) -> [Superseded] {
     let step = commit.generation.step
+    var replaced: [Superseded] = []
+    replaced.reserveCapacity(commit.records.count)
     try sealed { seal throws(StorageError) in
       let rows = try RowStatements(connection)
       let isOlderKept = commit.kept.count > dropped
@@ -197,11 +201,13 @@ extension Manifest {
         if let record = old.record { seal -= ManifestRow.record(block, record) }
         if isOlderKept { seal += try rows.put(old, by: step) }
         seal += try rows.put(new, of: block)
+        replaced.append(old)
       }
       try drop(dropped, of: commit.kept, &seal)
       seal += try insert(commit.generation)
       for (id, path) in commit.paths.enumerated() { try update(path, id: id, &seal) }
     }
+    return replaced
   }
 
   /// Forgets the oldest `count` generations.

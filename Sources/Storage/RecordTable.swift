@@ -96,8 +96,8 @@ extension RecordTable {
   /// - Parameter late: blocks whose version of this generation is still to be written.
   mutating func freeze(late: [BlockID]) {
     precondition(closing.isEmpty && reserved == 0, "one generation closes at a time")
-    precondition(hasRoom(for: late), "a slot for every block of a generation")
     reserved = late.count { open[$0] == nil }
+    precondition(reserved <= slots.freeCount, "a slot for every block of a generation")
     swap(&open, &closing)
   }
 
@@ -107,18 +107,21 @@ extension RecordTable {
   }
 
   /// The closing generation is durable as `generation`.
-  /// - Parameter dropped: oldest kept generations that are none any more.
-  mutating func commit(_ generation: Generation, dropped: Int) {
-    var superseded: [Superseded] = []
-    superseded.reserveCapacity(closing.count)
-    // In order: which slots are free next is the same in every process.
-    for (block, record) in closing.sorted(by: { $0.key < $1.key }) {
-      superseded.append(
-        Superseded(block: block, record: committed.updateValue(record, forKey: block)))
+  /// - Parameters:
+  ///   - replaced: what it replaces, in the order of the blocks: which slots are free next is the
+  ///     same in every process.
+  ///   - dropped: oldest kept generations that are none any more.
+  mutating func commit(_ generation: Generation, replaced: [Superseded], dropped: Int) {
+    precondition(replaced.count == closing.count, "every block of a generation replaces something")
+    if replaced.count(where: { $0.record != nil }) == committed.count {
+      // Every block that had a record has a new one.
+      committed = closing
+    } else {
+      for (block, record) in closing { committed[block] = record }
     }
     closing = [:]
     reserved = 0
-    kept.append(KeptGeneration(generation: generation, superseded: superseded))
+    kept.append(KeptGeneration(generation: generation, superseded: replaced))
     drop(dropped)
   }
 

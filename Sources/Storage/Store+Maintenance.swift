@@ -66,11 +66,10 @@ extension Store {
     for id in description.activePaths {
       let here = versions.filter { $0.record.slot.path == id }
       let taken = Set(here.map(\.record.slot.index))
-      var free = (0..<here.count).filter { !taken.contains($0) }
-      for version in here.reversed() where version.record.slot.index >= here.count {
-        moves.append((version, Slot(path: id, index: free.removeFirst())))
-        paths[id].bytesWritten += geometry.recordBytes
-      }
+      let free = (0..<here.count).filter { !taken.contains($0) }
+      let moving = here.reversed().filter { $0.record.slot.index >= here.count }
+      moves += zip(moving, free).map { ($0, Slot(path: id, index: $1)) }
+      paths[id].bytesWritten += moving.count * geometry.recordBytes
       paths[id].slots = max(1, here.count)
     }
     try move(moves, paths, progress)

@@ -188,8 +188,8 @@ extension Store {
     underWay = nil
     let generation = errand.generation
     switch errand.outcome() {
-    case .durable(let dropped):
-      table.commit(generation, dropped: dropped)
+    case .durable(let replaced, let dropped):
+      table.commit(generation, replaced: replaced, dropped: dropped)
       return generation
     case .notSynced(let failure):
       closing = Closing(step: generation.step, payload: generation.payload)
