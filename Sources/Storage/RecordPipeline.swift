@@ -2,8 +2,8 @@ import Base
 import DirectIO
 import PinnedMemory
 
-/// Reads records at the speed of the disk, several at a time, compares every plane with its
-/// checksum, and writes to another place those that have one.
+/// Reads records at the speed of all drives together, several at a time, compares every plane with
+/// its checksum, and writes to another place those that have one.
 ///
 /// Uses the disk alone: nothing else is in flight.
 struct RecordPipeline: ~Copyable {
@@ -33,13 +33,18 @@ struct RecordPipeline: ~Copyable {
   private let region: PinnedRegion
   private let frames: Int
 
-  /// Enough to keep a drive busy while checksums are computed.
+  /// Enough to keep drives busy while checksums are computed.
   private static let memoryBytes = 64 << 20
   private static let framesMax = 32
+  /// However large a record is: one is read from every drive and one written while another is
+  /// looked at.
+  private static func framesMin(drives: Int) -> Int { drives + 2 }
 
   init(_ store: Store) throws(StorageError) {
     let recordBytes = store.geometry.recordBytes
-    let frames = max(1, min(Self.framesMax, Self.memoryBytes / recordBytes))
+    let frames = max(
+      Self.framesMin(drives: store.description.activePaths.count),
+      min(Self.framesMax, Self.memoryBytes / recordBytes))
     let region: PinnedRegion
     do throws(MemoryError) {
       region = try PinnedRegion(
@@ -57,12 +62,12 @@ struct RecordPipeline: ~Copyable {
   func run(_ items: [Item], _ report: (Int, Outcome) -> Void) {
     var free = Array(0..<frames)
     var flights = [Flight?](repeating: nil, count: frames)
-    var next = 0
+    var waiting = Self.interleaved(items.map(\.source.file))[...]
     while true {
-      while next < items.count, let frame = free.popLast() {
-        flights[frame] = Flight(index: next)
-        submit(.read, items[next].source, frame)
-        next += 1
+      while !free.isEmpty, let index = waiting.popFirst() {
+        let frame = free.removeLast()
+        flights[frame] = Flight(index: index)
+        submit(.read, items[index].source, frame)
       }
       guard free.count < frames, let completion = disk.nextCompletion(wait: true) else { return }
       let frame = Int(completion.tag)
@@ -75,6 +80,22 @@ struct RecordPipeline: ~Copyable {
         flights[frame] = flight
       }
     }
+  }
+
+  /// The order in which to read: all files at once and each to its end at the same time, so that
+  /// every drive is busy all the while; within a file as given.
+  /// - Returns: indices into `files`.
+  private static func interleaved(_ files: [DiskFile]) -> [Int] {
+    var counts: [DiskFile: Int] = [:]
+    for file in files { counts[file, default: 0] += 1 }
+    guard counts.count > 1 else { return Array(files.indices) }
+    var seen: [DiskFile: Int] = [:]
+    let shares = files.map { file in
+      let before = seen[file, default: 0]
+      seen[file] = before + 1
+      return (Double(before) + 0.5) / Double(counts[file]!)
+    }
+    return files.indices.sorted { (shares[$0], $0) < (shares[$1], $1) }
   }
 
   /// - Returns: how the item ended; nil when it goes on.

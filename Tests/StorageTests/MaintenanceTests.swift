@@ -48,6 +48,24 @@ import Testing
     return unsafe stat(path + "/pages.bin", &status) == 0 ? Int(status.st_size) : -1
   }
 
+  /// Reads take turns between the drives, whatever the order of the records.
+  @Test func scrubbingReadsAllDrivesAtOnce() throws {
+    do {
+      let store = try open([paths[0], paths[1]])
+      let mover = try RecordMover(store)
+      for block in blocks { try mover.write(block, 1) }
+      try store.commit(step: 1, payload: [])
+    }
+    let observed = ObservedDisk(disk())
+    let store = try Store.openReadOnly(paths: [paths[0], paths[1]], disk: observed)
+    observed.reads = []
+    #expect(try store.scrub().isWhole)
+    try #require(observed.reads.count == blocks.count)
+    for turn in stride(from: 0, to: blocks.count, by: 2) {
+      #expect(observed.reads[turn] != observed.reads[turn + 1], "turn \(turn)")
+    }
+  }
+
   @Test func scrubbingFindsDamageOfEveryGeneration() throws {
     try make([paths[0]])
     let old: Int
