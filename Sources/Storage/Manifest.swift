@@ -22,6 +22,12 @@ final class Manifest: @unchecked Sendable {
   /// "PAGD", in the header of the file: tells it from other databases.
   static let applicationID = 0x5041_4744
 
+  /// Bytes of a row of `record` or `superseded` with its share of the pages, at most.
+  private static let rowBytesMax = 160
+
+  /// Bytes of a manifest whose rows name so many slots, and of a log with all of them anew.
+  static func bytesMax(slots: Int) -> Int { 2 * rowBytesMax * slots }
+
   let path: String
   let connection: Connection
   let isWritable: Bool

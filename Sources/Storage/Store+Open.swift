@@ -17,7 +17,7 @@ extension Store {
     let manifestPath = configuration.paths[0] + "/" + Manifest.name
     guard try exists(manifestPath) else {
       guard create else { throw .missing(path: manifestPath, what: "the store") }
-      try requireSpace(configuration.bytesPerPath, on: configuration.paths, isNew: true)
+      try requireSpace(configuration.bytesNeededPerPath, on: configuration.paths, isNew: true)
       try makeDirectories(configuration.paths)
       let lock = try StoreLock(configuration.paths[0] + "/" + lockName, .exclusive)
       // Another process may have made it between the look and the lock.

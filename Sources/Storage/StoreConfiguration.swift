@@ -59,6 +59,14 @@ package struct StoreConfiguration: Sendable {
     return bandwidths.map { Int((Double(slots) * $0 / sum).rounded(.up)) }
   }
 
+  /// Bytes that a new store takes on each path in time: the data file, and on the first path the
+  /// manifest, which is not preallocated.
+  package var bytesNeededPerPath: [Int] {
+    var bytes = bytesPerPath
+    bytes[0] += Manifest.bytesMax(slots: slotsNeeded)
+    return bytes
+  }
+
   /// Bytes of the data file of each path of a new store.
   package var bytesPerPath: [Int] {
     slotsPerPath.map { DataFile.byteCount(slots: $0, geometry: geometry) }

@@ -64,7 +64,8 @@ struct StoreGrowth {
 
   private func requireSpace() throws(StorageError) {
     let old = store.activePaths.map { store.paths[$0].slots }
-    let more = zip(slots, old).map { max(0, $0 - $1) * store.geometry.recordBytes }
+    var more = zip(slots, old).map { max(0, $0 - $1) * store.geometry.recordBytes }
+    more[0] += Manifest.bytesMax(slots: slots.reduce(0, +) - old.reduce(0, +))
     try Storage.requireSpace(more, on: Array(directories.prefix(old.count)), isNew: false)
     let new = slots[old.count...].map {
       DataFile.byteCount(slots: $0, geometry: store.geometry)
