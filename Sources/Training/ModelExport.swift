@@ -60,7 +60,7 @@ package struct ModelExport: ~Copyable {
     let geometry = try RunGeometry(config, vocabulary: corpus.vocabularySize)
     let tensors = ModelTensors(geometry.description)
     let panelRows = Self.panelRows(geometry.shape, options)
-    let plan = try Self.plan(geometry, tensors, options, panelRows: panelRows)
+    let plan = try Self.plan(config, geometry, tensors, options, panelRows: panelRows)
     let ledger = MemoryLedger(ceiling: options.memory)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
     let store = try config.storedRun(in: run)
@@ -98,7 +98,8 @@ package struct ModelExport: ~Copyable {
   private static let historyBytesPerBlock = 512
 
   private static func plan(
-    _ geometry: RunGeometry, _ tensors: ModelTensors, _ options: Options, panelRows: Int
+    _ config: RunConfig, _ geometry: RunGeometry, _ tensors: ModelTensors, _ options: Options,
+    panelRows: Int
   ) throws -> MemoryPlan {
     let (shape, float) = (geometry.shape, MemoryLayout<Float>.stride)
     let count = 2 * tensors.parts.count * (options.hasOptimizer ? 3 : 1)
@@ -107,6 +108,7 @@ package struct ModelExport: ~Copyable {
       fixed: [
         .init(
           name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: 1)),
+        geometry.storeTables(config, isReadOnly: true),
         .init(
           name: "tables of tensors and blocks",
           bytes: count * tableBytesPerTensor + shape.expertBlocks * historyBytesPerBlock),

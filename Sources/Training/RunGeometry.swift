@@ -38,6 +38,7 @@ struct RunGeometry: Sendable {
     return [
       .init(
         name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: threads)),
+      storeTables(config, isReadOnly: false),
       .init(name: "corpus", bytes: corpusBytes),
       .init(
         name: "lists of what can be drawn",
@@ -49,6 +50,14 @@ struct RunGeometry: Sendable {
         name: "activations",
         bytes: ZcodeModel.byteCount(shape, limits, training: true, workers: threads)),
     ]
+  }
+
+  /// Where the store says which record is where.
+  func storeTables(_ config: RunConfig, isReadOnly: Bool) -> MemoryLedger.Grant {
+    .init(
+      name: "tables of the store",
+      bytes: Store.tableBytes(
+        blocks: blocks, keep: config.checkpoint.keep, isReadOnly: isReadOnly))
   }
 
   /// Names the run in its store: a digest of everything that decides what is computed.

@@ -89,6 +89,7 @@ package struct Translator: ~Copyable {
       .init(
         name: "program, runtime and libraries",
         bytes: MemoryPlan.runtimeBytes(threads: geometry.threads)),
+      geometry.storeTables(config, isReadOnly: true),
       .init(name: "corpus", bytes: try ParallelCorpus.memory(of: config.data.corpus).peakBytes),
       .init(
         name: "dense parameters",

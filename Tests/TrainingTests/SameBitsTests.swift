@@ -141,8 +141,8 @@ import Training
   @Test(arguments: Memory.allCases) func commitsBesideTheNextStep(_ memory: Memory) throws {
     let reference = try Self.reference.get()
     var run = try TinyRun()
-    run.config.memory.budget = memory == .least ? "\(try run.leastBudget())" : "1GiB"
     run.config.checkpoint.keep = 3
+    run.config.memory.budget = memory == .least ? "\(try run.leastBudget())" : "1GiB"
     var metrics: [StepMetrics] = []
     do {
       var session = try run.session()

@@ -30,16 +30,21 @@ package struct RunSimulator {
     observe?("\(swarm)")
     let place = try scratch.directory("run")
     defer { place.remove() }
-    var config = swarm.model.configuration(corpus: corpus)
-    config.compute.threads = swarm.threads
-    config.checkpoint.keep = swarm.keep
+    var config = configuration(swarm)
     if let beyond = swarm.budgetBeyondLeast {
-      config.memory.budget = "\(try leastBudget(swarm.model, threads: swarm.threads) + beyond)"
+      config.memory.budget = "\(try leastBudget(swarm) + beyond)"
     } else {
       config.memory.resident = true
     }
     var run = SimulatedRun(swarm, config, place, try reference(swarm.model), observe: observe)
     return try run.simulate(spoil: spoil)
+  }
+
+  private func configuration(_ swarm: Swarm) -> RunConfig {
+    var config = swarm.model.configuration(corpus: corpus)
+    config.compute.threads = swarm.threads
+    config.checkpoint.keep = swarm.keep
+    return config
   }
 
   private mutating func reference(_ model: TinyModel) throws -> Reference {
@@ -51,13 +56,12 @@ package struct RunSimulator {
 
   /// The least budget that is accepted: what the refusals say is missing is added until none
   /// comes.
-  private mutating func leastBudget(_ model: TinyModel, threads: Int) throws -> Int {
-    let key = "\(model) \(threads)"
+  private mutating func leastBudget(_ swarm: Swarm) throws -> Int {
+    let key = "\(swarm.model) \(swarm.threads) \(swarm.keep)"
     if let known = leastBudgets[key] { return known }
     let place = try scratch.directory("budget")
     defer { place.remove() }
-    var config = model.configuration(corpus: corpus)
-    config.compute.threads = threads
+    var config = configuration(swarm)
     var budget = 1 << 20
     while true {
       config.memory.budget = "\(budget)"
