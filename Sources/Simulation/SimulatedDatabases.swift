@@ -100,7 +100,7 @@ extension SimulatedDatabases {
     for (path, content) in renamings.prefix(kept) { durable[path] = content }
     for path in paths.sorted() {
       let wasRemovedByOthers = present[path] != nil && fileNumber(path) == nil
-      guard !wasRemovedByOthers else { continue }
+      guard !wasRemovedByOthers, hasDirectory(path) else { continue }
       if let content = durable[path] {
         content.image.settle(&fates)
         replaceFile(path, content.image.synced)
@@ -109,6 +109,12 @@ extension SimulatedDatabases {
       }
     }
     (present, durable, renamings) = ([:], [:], [])
+  }
+
+  /// The program removes directories by itself; that is durable at once here.
+  private func hasDirectory(_ path: String) -> Bool {
+    let name = path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex)
+    return unsafe access(String(name), F_OK) == 0
   }
 
   private func replaceFile(_ path: String, _ bytes: [UInt8]) {

@@ -174,7 +174,9 @@ extension Manifest {
   func checkBeforeWriting() throws(StorageError) {
     switch ManifestDigest.compare(path, seal: seal) {
     case .whole: return
-    case .unknown, .digestDamaged: ManifestDigest.write(path, seal: seal)
+    case .unknown, .digestDamaged:
+      // The file lacks what a log still holds: it changes, and its seal does not.
+      if !hasLeftLog { ManifestDigest.write(path, seal: seal) }
     case .fileDamaged:
       throw .inconsistent(
         path: path,
