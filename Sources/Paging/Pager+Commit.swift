@@ -134,7 +134,7 @@ extension Pager {
       return try finishCommit()
     }
     guard try !store.dropUnread() else { return }
-    isWaitingForReader = true
+    try whileReaderWaits()
     usleep(50_000)
   }
 }

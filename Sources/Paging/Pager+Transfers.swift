@@ -137,7 +137,9 @@ extension Pager {
       readsInFlight -= 1
       resident.reading.subtract(planes)
       if let failure = completion.failure {
-        resident.failure = .transfer(resident.block, operation.first, operation.last, failure)
+        resident.failure = .unreadable(
+          resident.block, operation.first, operation.last, failure,
+          store.state(of: resident.block))
       } else {
         finishRead(operation, planes)
       }

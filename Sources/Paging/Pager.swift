@@ -29,8 +29,9 @@ package struct Pager: ~Copyable {
   /// Generations frozen so far.
   var freezes = 0
   var durable: DurableGeneration?
-  /// Whether a reader of older generations has kept this pager waiting.
-  package internal(set) var isWaitingForReader = false
+  /// Called again and again while a reader of older generations has every slot that could be
+  /// written; what it throws ends the wait and the visits.
+  package var whileReaderWaits: () throws(StorageError) -> Void = {}
 
   /// Visits to come. The first `admitted` ones have their frames and reads.
   var visits = Queue<PlannedVisit>()

@@ -20,22 +20,24 @@ package struct Damage: Hashable, Sendable, CustomStringConvertible {
     case uncommitted(lastGeneration: Int?)
     /// Of the last generation; an older one that is kept, named by its step, has another.
     case committed(wholeGeneration: Int?)
-  }
 
-  /// What to do about it.
-  fileprivate var remedy: String {
-    let drive = "The disk returned wrong bytes twice: check the drive (smartctl), then "
-    switch state {
-    case .uncommitted(let step?):
-      return drive + "run the same command again: generation \(step) does not need them"
-    case .uncommitted(nil):
-      return drive + "start again with --fresh: no generation was committed yet"
-    case .committed(let step?):
-      return drive + "go back to generation \(step), which does not have them (`pagoda store "
-        + "rollback`), or restore this store from a copy"
-    case .committed(nil):
-      return drive + "restore this store from a copy, or start again with --fresh: no generation "
-        + "without them is kept (checkpoint.keep)"
+    fileprivate var generationBefore: Int? {
+      if case .uncommitted(let step) = self { step } else { nil }
+    }
+
+    fileprivate func remedy(after first: String) -> String {
+      switch self {
+      case .uncommitted(let step?):
+        "\(first) run the same command again: generation \(step) does not need it"
+      case .uncommitted(nil):
+        "\(first) start again with --fresh: no generation was committed yet"
+      case .committed(let step?):
+        "\(first) go back to generation \(step), which does not have it (`pagoda store "
+          + "rollback`), or restore this store from a copy"
+      case .committed(nil):
+        "\(first) restore this store from a copy, or start again with --fresh: no generation "
+          + "without it is kept (checkpoint.keep)"
+      }
     }
   }
 
@@ -71,6 +73,8 @@ package enum StorageError: Error, Sendable {
   case disk(DiskError)
   /// A transfer of adjacent planes of a record, from the first to the last.
   case transfer(BlockID, Plane, Plane, DiskError)
+  /// A read of such planes, and what is left without them.
+  case unreadable(BlockID, Plane, Plane, DiskError, Damage.State)
   /// A failed system call on a directory, lock or manifest file.
   case system(action: String, path: String, code: Int32)
   /// SQLite's result code and message.
@@ -78,13 +82,26 @@ package enum StorageError: Error, Sendable {
   case memory(MemoryError)
   /// A changed page was dropped by its holder without being written back.
   case abandoned(BlockID)
+  /// Asked to stop while a reader of older generations kept every slot that could be written.
+  case stoppedWaiting(path: String)
+}
+
+extension StorageError {
+  /// The durable generation that needs nothing of what was lost; nil when there is none.
+  package var generationBefore: Int? {
+    switch self {
+    case .damaged(let damage): damage.state.generationBefore
+    case .unreadable(_, _, _, _, let state): state.generationBefore
+    default: nil
+    }
+  }
 }
 
 extension StorageError: CustomStringConvertible {
   package var description: String {
     switch self {
     case .damaged(let damage):
-      return "\(damage). \(damage.remedy)"
+      return "\(damage), twice: \(damage.state.remedy(after: "check the drive (smartctl), then"))"
     case .inconsistent(let path, let reason):
       return "\(path): \(reason). Restore the store from a copy or start again with --fresh"
     case .foreign(let path, let reason):
@@ -124,8 +141,10 @@ extension StorageError: CustomStringConvertible {
         + ": wait until it ends or stop it"
     case .disk(let error): return error.description
     case .transfer(let block, let first, let last, let error):
-      let planes = first == last ? "plane \(first)" : "planes \(first) to \(last)"
-      return "\(block), \(planes): \(error)"
+      return "\(block), \(Self.planes(first, last)): \(error)"
+    case .unreadable(let block, let first, let last, let error, let state):
+      return "\(block), \(Self.planes(first, last)): \(error); "
+        + "\(state.remedy(after: "then"))"
     case .system(let action, let path, let code):
       return "cannot \(action) \(path): errno \(code): check that the directory is writable"
     case .manifest(let path, let action, let code, let message):
@@ -138,7 +157,14 @@ extension StorageError: CustomStringConvertible {
     case .abandoned(let block):
       return "\(block): its page was dropped while it was being changed; "
         + "the last generation is whole, resume from it"
+    case .stoppedWaiting(let path):
+      return "stopped while somebody reads an older generation of \(path); the last generation is "
+        + "whole: run the same command again"
     }
+  }
+
+  private static func planes(_ first: Plane, _ last: Plane) -> String {
+    first == last ? "plane \(first)" : "planes \(first) to \(last)"
   }
 
   /// The sysexits code of a command that ends with this error.
@@ -150,10 +176,10 @@ extension StorageError: CustomStringConvertible {
     case .abandoned: 70
     case .diskTooSmall: 73
     case .disk(let error): error.action == .create ? 73 : 74
-    case .transfer: 74
+    case .transfer, .unreadable: 74
     case .system: 74
     case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74
-    case .locked: 75
+    case .locked, .stoppedWaiting: 75
     case .sameDirectory, .directoriesLeftOut, .notAPath: 78
     }
   }

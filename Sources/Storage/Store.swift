@@ -126,7 +126,8 @@ extension Store {
       expected: record.checksums[plane], state: state(of: block))
   }
 
-  private func state(of block: BlockID) -> Damage.State {
+  /// What is left without the newest record of `block`.
+  package func state(of block: BlockID) -> Damage.State {
     if table.isUncommitted(block) { return .uncommitted(lastGeneration: generation?.step) }
     return .committed(wholeGeneration: table.generation(without: block)?.step)
   }

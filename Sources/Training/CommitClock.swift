@@ -5,7 +5,6 @@ import Storage
 struct CommitClock {
   private let options: RunConfig.CheckpointSection
   private var last = ContinuousClock.now
-  private var hasTold = false
   /// Seconds that training paused for each, and that each took from freeze to durable.
   private(set) var pauses: [Double] = []
   private(set) var seconds: [Double] = []
@@ -27,19 +26,11 @@ struct CommitClock {
     pauses.append((last - start).seconds)
   }
 
-  /// Hears of a generation that has become durable, and of what kept the run waiting.
+  /// Hears of a generation that has become durable.
   mutating func take(from session: inout TrainingSession, _ observe: (TrainingEvent) -> Void) {
     if let durable = session.takeDurable() {
       seconds.append(durable.seconds)
       observe(.committed(step: durable.step, seconds: durable.seconds))
-    }
-    if session.isWaitingForReader, !hasTold {
-      hasTold = true
-      observe(
-        .note(
-          "somebody reads an older generation of the store (a snapshot, a translation), and the "
-            + "disk has no room for another: the run waits when it has to; checkpoint.keep gives "
-            + "it more"))
     }
   }
 }

@@ -85,7 +85,7 @@ package struct Trainer {
   ///   - isStopping: asked after every step; true ends the run with a commit.
   ///   - observe: told of every event, on this thread.
   package mutating func train(
-    isStopping: () -> Bool, observe: (TrainingEvent) -> Void
+    isStopping: @escaping () -> Bool, observe: @escaping (TrainingEvent) -> Void
   ) throws -> TrainingOutcome {
     var hasBegun = try start != .fresh && takeUpStore()
     var start = start
@@ -93,21 +93,23 @@ package struct Trainer {
     while true {
       do {
         return try train(hasBegun: hasBegun, start, isStopping, observe)
-      } catch StorageError.damaged(let damage) {
+      } catch let error as StorageError {
         // Nothing durable needs the record: what was computed since then is computed again.
-        guard case .uncommitted(let generation?) = damage.state, generation != fallenBackTo else {
-          throw StorageError.damaged(damage)
+        guard let generation = error.generationBefore, generation != fallenBackTo else {
+          throw error
         }
-        observe(.note("\(damage); going back to the last generation"))
+        observe(.note("\(error); going back to generation \(generation)"))
         (hasBegun, start, fallenBackTo) = (true, .resume, generation)
       }
     }
   }
 
   private func train(
-    hasBegun: Bool, _ start: Start, _ isStopping: () -> Bool, _ observe: (TrainingEvent) -> Void
+    hasBegun: Bool, _ start: Start, _ isStopping: @escaping () -> Bool,
+    _ observe: @escaping (TrainingEvent) -> Void
   ) throws -> TrainingOutcome {
     var session = try open(hasBegun: hasBegun, start)
+    session.whileReaderWaits = waiting(isStopping, observe)
     try run.claim(for: config)
     for note in session.notes { observe(.note(note)) }
     observe(
@@ -136,6 +138,25 @@ package struct Trainer {
     try session.finishCommit()
     commits.take(from: &session, observe)
     return outcome(session, log, commits)
+  }
+
+  /// What is done while somebody reads an older generation and the store has no room for another.
+  private func waiting(
+    _ isStopping: @escaping () -> Bool, _ observe: @escaping (TrainingEvent) -> Void
+  ) -> () throws(StorageError) -> Void {
+    let path = Self.storePaths(config, run)[0]
+    var hasTold = false
+    return { () throws(StorageError) in
+      if !hasTold {
+        observe(
+          .note(
+            "waiting: somebody reads an older generation of the store (a snapshot, a "
+              + "translation), and the disk has no room for another; checkpoint.keep gives it more")
+        )
+      }
+      hasTold = true
+      if isStopping() { throw .stoppedWaiting(path: path) }
+    }
   }
 
   private func outcome(

@@ -186,8 +186,12 @@ extension TrainingSession {
 
   /// The generation that has become durable since the last call; nil when none has.
   package mutating func takeDurable() -> DurableGeneration? { step.pager.takeDurable() }
-  /// Whether somebody who reads older generations has kept this run waiting for slots.
-  package var isWaitingForReader: Bool { step.pager.isWaitingForReader }
+  /// Called again and again while somebody who reads older generations keeps this run waiting for
+  /// slots; what it throws ends the step.
+  package var whileReaderWaits: () throws(StorageError) -> Void {
+    get { step.pager.whileReaderWaits }
+    set { step.pager.whileReaderWaits = newValue }
+  }
 
   /// Takes what was filled into the model and the open generation as the state of `progress`.
   mutating func adopt(_ progress: RunProgress) { self.progress = progress }

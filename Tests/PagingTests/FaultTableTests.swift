@@ -49,7 +49,12 @@ import Testing
     _ error: StorageError, _ data: String, _ remedy: String,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    guard case .transfer(let block, _, _, let failure) = error else { throw error }
+    let (block, failure): (BlockID, DiskError)
+    switch error {
+    case .transfer(let named, _, _, let cause), .unreadable(let named, _, _, let cause, _):
+      (block, failure) = (named, cause)
+    default: throw error
+    }
     #expect(failure.path == data && failure.length > 0, sourceLocation: sourceLocation)
     #expect(error.exitCode == 74, sourceLocation: sourceLocation)
     let place = "at offset \(failure.offset), \(failure.length) bytes: "

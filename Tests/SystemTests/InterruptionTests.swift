@@ -111,7 +111,7 @@ import Training
     func hasGoneBack(within seconds: Double) -> Bool {
       let end = ContinuousClock.now + .seconds(seconds)
       while ContinuousClock.now < end, !process.hasEnded(within: 0.01) {
-        if process.errorsSoFar.contains("going back to the last generation") { return true }
+        if process.errorsSoFar.contains("going back to generation") { return true }
       }
       return false
     }
@@ -125,7 +125,7 @@ import Training
     } while !hasGoneBack(within: 3) && !process.hasEnded(within: 0)
     try waitUntil { workplace.metrics("run").count > 8 }
     process.signal(SIGTERM)
-    try process.wait().expect(75, "plane v", "going back to the last generation")
+    try process.wait().expect(75, "plane v", "going back to generation")
     let steps = "\(workplace.metrics("run").count)"
     try Pagoda.run(workplace.training("reference", endless + ["--steps", steps])).expect(0)
     #expect(try workplace.printedLosses("run") == workplace.printedLosses("reference"))

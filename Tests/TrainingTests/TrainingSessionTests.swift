@@ -66,3 +66,29 @@ import Training
   let parts = metrics.forward_s + metrics.backward_s + metrics.update_s
   #expect(abs(parts - metrics.step_s) < 0.02 * metrics.step_s + 1e-3)
 }
+
+/// Somebody who reads an old generation for long keeps its slots: the run waits, and can be stopped.
+@Test func aReaderInTheWayIsWaitedForUntilAStop() throws {
+  var run = try TinyRun()
+  run.config.memory.budget = "\(try run.leastBudget())"
+  let reference = try run.train(to: 1)
+  do {
+    let reader = try run.reader()
+    var session = try run.session()
+    var waits = 0
+    session.whileReaderWaits = { () throws(StorageError) in
+      waits += 1
+      if waits == 3 { throw .stoppedWaiting(path: run.storePaths[0]) }
+    }
+    let error = #expect(throws: StorageError.self) {
+      for _ in 0..<4 {
+        _ = try session.runStep()
+        try session.freeze()
+      }
+    }
+    #expect(error?.exitCode == 75 && waits == 3)
+    #expect(reader.generation?.step == reference.last?.step)
+  }
+  let last = try #require(run.reader().generation?.step)
+  #expect(try run.train(to: last + 1).map(\.step) == [last + 1])
+}

@@ -207,7 +207,8 @@ extension SimulatedRun {
       return true
     }
     switch error {
-    case .disk(let failure), .transfer(_, _, _, let failure):
+    case .disk(let failure), .transfer(_, _, _, let failure),
+      .unreadable(_, _, _, let failure, _):
       tally.disk_errors += 1
       return machine.faultsSoFar.contains { $0.isError(failure.code) }
     case .manifest(_, _, let code, _) where code & 0xff == Self.full:
