@@ -103,7 +103,7 @@ extension FileTable {
       repeat { code = posix_fallocate(descriptor, 0, byteCount) } while code == EINTR
     }
     if code == 0, retrying({ fsync(descriptor) }) != 0 { code = errno }
-    if code == 0 { code = syncDirectory(of: path) }
+    if code == 0 { code = syncNames(in: parent(of: path)) }
     guard code == 0 else {
       throw DiskError(.create, path: path, length: byteCount, errno: code)
     }
@@ -126,17 +126,6 @@ extension FileTable {
       .create, path: path, length: byteCount, code: ENOSPC,
       remedy: "\(ByteCount(free)) are free on the device where \(ByteCount(needed)) are needed; "
         + "free some, or give a path with more room")
-  }
-
-  /// - Returns: the errno of what failed, or 0.
-  private static func syncDirectory(of path: String) -> Int32 {
-    let descriptor = retrying {
-      unsafe Glibc.open(directory(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    }
-    guard descriptor >= 0 else { return errno }
-    defer { _ = Glibc.close(descriptor) }
-    // Some file systems cannot sync directories and say EINVAL; their names are durable otherwise.
-    return retrying { fsync(descriptor) } == 0 || errno == EINVAL ? 0 : errno
   }
 
   private static func checkSize(
@@ -180,13 +169,5 @@ extension FileTable {
     let asked = unsafe statx(descriptor, "", AT_EMPTY_PATH, UInt32(STATX_DIOALIGN), &facts)
     guard asked == 0, facts.stx_mask & UInt32(STATX_DIOALIGN) != 0 else { return nil }
     return (Int(facts.stx_dio_offset_align), Int(facts.stx_dio_mem_align))
-  }
-}
-
-/// Calls until the answer is not EINTR. For calls on descriptors; requests have `Request.verdict`.
-private func retrying(_ call: () -> Int32) -> Int32 {
-  while true {
-    let result = call()
-    if result >= 0 || errno != EINTR { return result }
   }
 }

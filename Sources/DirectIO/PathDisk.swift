@@ -1,3 +1,4 @@
+import Base
 package import PinnedMemory
 
 /// The disk on the drives of this machine: O_DIRECT requests over one lane for each path, so that a
@@ -52,7 +53,7 @@ package final class PathDisk<Queue: RequestQueue & ~Copyable>: Disk {
   package func openFile(
     _ path: String, byteCount: Int, _ mode: OpenMode
   ) throws(DiskError) -> DiskFile {
-    let lane = try lane(of: directory(of: path))
+    let lane = try lane(of: parent(of: path))
     let file = try files.open(path, byteCount: byteCount, mode)
     lane.register(files[file])
     laneOfFile.append(lane)
@@ -172,10 +173,4 @@ extension PathDisk: SleepingDisk where Queue: ~Copyable {
     // Now, not later: an answer that comes after the next look at its lane raises it again.
     event?.reset()
   }
-}
-
-/// The part of `path` before its last slash.
-func directory(of path: String) -> String {
-  guard let slash = path.lastIndex(of: "/") else { return "." }
-  return slash == path.startIndex ? "/" : String(path[..<slash])
 }

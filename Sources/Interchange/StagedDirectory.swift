@@ -21,20 +21,19 @@ package struct StagedDirectory: ~Copyable {
     try Self.checkTarget(final)
     try Self.removeLeftover(path)
     try Self.checkSpace(Self.parent(of: final), neededBytes)
-    try Self.attempt("create", path) {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try Self.attempt("create", Self.parent(of: path)) {
+      try FileManager.default.createDirectory(
+        atPath: Self.parent(of: path), withIntermediateDirectories: true)
     }
-    let descriptor: Int32
-    do throws(InterchangeError) {
-      try writeSynced([], to: "\(path)/\(Self.mark)")
-      descriptor = try Self.lock("\(path)/\(Self.mark)")
-    } catch {
-      try? FileManager.default.removeItem(atPath: path)
-      throw error
+    // Whoever makes it is alone with it; what is left when the rest fails goes with the next one.
+    guard unsafe mkdir(path, mode_t(0o777)) == 0 else {
+      if errno == EEXIST { throw .inUse(path: path) }
+      throw .system(action: "create", path: path, offset: 0, code: errno)
     }
+    try writeSynced([], to: "\(path)/\(Self.mark)")
+    self.descriptor = try Self.lock("\(path)/\(Self.mark)")
     self.path = path
     self.final = final
-    self.descriptor = descriptor
   }
 
   /// What was not published is deleted.

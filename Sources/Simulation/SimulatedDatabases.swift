@@ -113,8 +113,7 @@ extension SimulatedDatabases {
 
   /// The program removes directories by itself; that is durable at once here.
   private func hasDirectory(_ path: String) -> Bool {
-    let name = path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex)
-    return unsafe access(String(name), F_OK) == 0
+    unsafe access(parent(of: path), F_OK) == 0
   }
 
   private func replaceFile(_ path: String, _ bytes: [UInt8]) {

@@ -1,3 +1,4 @@
+import Base
 internal import CSQLite
 import Glibc
 
@@ -86,11 +87,11 @@ import Glibc
   /// `path` without symbolic links in its directory. SQLite, told to follow none, would refuse those
   /// too, which may lead to the drive; the file itself must not be one.
   private static func resolved(_ path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return path }
-    let directory = slash == path.startIndex ? "/" : String(path[..<slash])
-    guard let found = unsafe realpath(directory, nil) else { return path }
+    guard let name = path.split(separator: "/").last,
+      let found = unsafe realpath(parent(of: path), nil)
+    else { return path }
     defer { unsafe free(found) }
-    return unsafe String(cString: found) + path[slash...]
+    return unsafe String(cString: found) + "/" + name
   }
 
   /// Percent-encodes what has a meaning in an SQLite URI.

@@ -40,12 +40,3 @@ private func fileSystem(under path: String) throws(StorageError) -> (device: UIn
   }
   return (status.st_dev, Int(space.f_bavail) * Int(space.f_frsize))
 }
-
-/// The path without its last component.
-func parent(of path: String) -> String {
-  var parts = path.split(separator: "/", omittingEmptySubsequences: true)
-  if !parts.isEmpty { parts.removeLast() }
-  let joined = parts.joined(separator: "/")
-  if path.hasPrefix("/") { return "/" + joined }
-  return joined.isEmpty ? "." : joined
-}

@@ -1,3 +1,4 @@
+import Base
 import Foundation
 
 /// The profiles of the drives of this machine, in one file of this user, so that a drive is
@@ -78,8 +79,8 @@ package struct DriveProfiles: Sendable {
   package static func existing(_ path: String) -> String {
     var path = path
     while !path.isEmpty, path != "/", !FileManager.default.fileExists(atPath: path) {
-      guard let slash = path.lastIndex(of: "/") else { return "." }
-      path = slash == path.startIndex ? "/" : String(path[..<slash])
+      path = parent(of: path)
+      if path == "." { return path }
     }
     return path.isEmpty ? "/" : path
   }

@@ -21,7 +21,7 @@ struct ManifestDigest {
 
   /// Compares the manifest's file at `path`, whose seal is `seal`.
   static func compare(_ path: String, seal: RowDigest) -> Finding {
-    let place = directory(of: path) + "/" + name
+    let place = parent(of: path) + "/" + name
     let line: String
     switch read(place) {
     case .missing: return .unknown
@@ -44,7 +44,7 @@ struct ManifestDigest {
     guard let found = digest(of: path) else { return }
     let content = "\(hex(seal.value)) \(found.bytes) \(hex(found.value))"
     let line = content + " \(hex(checksum(of: content)))\n"
-    let target = directory(of: path) + "/" + name
+    let target = parent(of: path) + "/" + name
     let draft = target + ".new"
     unsafe unlink(draft)
     let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
@@ -60,7 +60,7 @@ struct ManifestDigest {
 
   /// Removes the digest for good, before the file changes and its seal does not.
   static func remove(_ path: String) throws(StorageError) {
-    try Store.remove([name], from: directory(of: path))
+    try Store.remove([name], from: parent(of: path))
   }
 
   private enum Text {
@@ -92,9 +92,5 @@ struct ManifestDigest {
       bytes += count
       stream.add(buffer[..<count])
     }
-  }
-
-  private static func directory(of path: String) -> String {
-    path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
   }
 }

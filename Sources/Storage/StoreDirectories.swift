@@ -1,3 +1,4 @@
+import Base
 import Glibc
 
 /// Makes the directories of a store where there are none.
@@ -9,6 +10,7 @@ func makeDirectories(_ paths: [String]) throws(StorageError) {
       if try makeDirectory(path) { made.append(path) }
     }
     try checkDistinct(paths)
+    for path in made { try syncDirectory(parent(of: path)) }
   } catch {
     for path in made { unsafe rmdir(path) }
     throw error
@@ -54,10 +56,8 @@ func fromRoot(_ path: String) -> String {
 
 /// Makes the names in a directory durable.
 func syncDirectory(_ path: String) throws(StorageError) {
-  let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-  guard descriptor >= 0 else { throw .system(action: "open", path: path, code: errno) }
-  defer { close(descriptor) }
-  guard fsync(descriptor) == 0 else { throw .system(action: "sync", path: path, code: errno) }
+  let code = syncNames(in: path)
+  guard code == 0 else { throw .system(action: "sync", path: path, code: code) }
 }
 
 /// Copies a small file to a new one, durably.
