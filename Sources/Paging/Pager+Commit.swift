@@ -29,8 +29,8 @@ extension Pager {
   /// So many records of a frozen generation are written at once while others are visited.
   private static let frozenWritesAtOnce = 8
 
-  /// Ends the open generation. Takes no time: what it still lacks is written from now on, beside
-  /// whatever is visited.
+  /// Ends the open generation. Writes nothing: what it still lacks is written from the next visits
+  /// on, beside them.
   ///
   /// No page is out, and no other generation is on its way (`finishCommit`).
   /// - Parameters:
@@ -55,7 +55,6 @@ extension Pager {
       companions: companions)
     (dirty, openWritesInFlight) = ([], 0)
     freezes += 1
-    pump()
   }
 
   /// Waits until the frozen generation is durable. All late blocks were written.

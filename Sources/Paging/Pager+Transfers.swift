@@ -137,9 +137,11 @@ extension Pager {
       readsInFlight -= 1
       resident.reading.subtract(planes)
       if let failure = completion.failure {
-        resident.failure = .unreadable(
-          resident.block, operation.first, operation.last, failure,
-          store.state(of: resident.block))
+        lose(resident) { store in
+          .unreadable(
+            resident.block, operation.first, operation.last, failure,
+            store.state(of: resident.block))
+        }
       } else {
         finishRead(operation, planes)
       }
@@ -158,21 +160,36 @@ extension Pager {
   /// bytes on disk may be right and the transfer wrong.
   private mutating func finishRead(_ operation: Operation, _ planes: PlaneSet) {
     let resident = operation.resident
-    let damage = planes.planes.lazy.compactMap {
-      [store] in store.damage(of: $0, in: resident.block, read: resident.memory(of: $0))
-    }.first
-    guard let damage else {
+    guard let damage = Self.damage(in: planes, of: resident, store) else {
       resident.valid.formUnion(planes)
       counters.bytesRead += byteCount(operation)
       return
     }
     if operation.isRepeated {
-      resident.failure = .damaged(damage)
+      lose(resident) { .damaged(Self.damage(in: planes, of: resident, $0) ?? damage) }
     } else {
       counters.repeatedReads += 1
       startRead(
         resident, from: operation.first, through: operation.last, .demand, isRepeated: true)
     }
+  }
+
+  private static func damage(
+    in planes: PlaneSet, of resident: Resident, _ store: Store
+  ) -> Damage? {
+    planes.planes.lazy.compactMap {
+      store.damage(of: $0, in: resident.block, read: resident.memory(of: $0))
+    }.first
+  }
+
+  /// The record of `resident` cannot be had. The generation on its way, if that needs it, is given
+  /// up, so that the one before stays the last.
+  /// - Parameter error: what is left without the record, asked before and after.
+  private mutating func lose(_ resident: Resident, _ error: (Store) -> StorageError) {
+    store.giveUp(resident.block, error(store))
+    let found = error(store)
+    resident.failure = found
+    if closing != nil { failure = failure ?? found }
   }
 
   private func byteCount(_ operation: Operation) -> Int {

@@ -1,4 +1,5 @@
 import DirectIO
+import Synchronization
 
 /// A commit under way beside the thread of its store: data synced, then one transaction.
 final class CommitErrand {
@@ -13,6 +14,8 @@ final class CommitErrand {
   /// What the errand leaves for the thread of the store, which looks when the errand is done.
   private final class Result: @unchecked Sendable {
     var outcome: Outcome?
+    /// Why the generation must not become one; looked at last before it does.
+    let objection = Mutex<StorageError?>(nil)
   }
 
   let generation: Generation
@@ -30,9 +33,12 @@ final class CommitErrand {
       let failure = earlierFailure ?? Self.firstFailure(of: syncers)
       result.outcome =
         failure.map { .notSynced($0) }
-        ?? Self.write(commit, companions, keep: keep, manifest, lock)
+        ?? Self.write(commit, companions, result, keep: keep, manifest, lock)
     }
   }
+
+  /// Fails with `error` if the generation is not durable yet.
+  func giveUp(_ error: StorageError) { result.objection.withLock { $0 = error } }
 
   private static func firstFailure(of syncers: [@Sendable () -> DiskError?]) -> DiskError? {
     for sync in syncers {
@@ -53,8 +59,8 @@ final class CommitErrand {
   /// Generations beyond `keep` go, except while somebody reads: then this commit frees nothing, and
   /// a later one does.
   private static func write(
-    _ commit: Commit, _ companions: [@Sendable () throws(StorageError) -> Void], keep: Int,
-    _ manifest: Manifest, _ lock: StoreLock
+    _ commit: Commit, _ companions: [@Sendable () throws(StorageError) -> Void],
+    _ result: Result, keep: Int, _ manifest: Manifest, _ lock: StoreLock
   ) -> Outcome {
     do throws(StorageError) {
       for companion in companions { try companion() }
@@ -62,6 +68,7 @@ final class CommitErrand {
       defer { if isUnread { lock.unlock(.pin) } }
       try lock.lock(.manifest, .exclusive)
       defer { lock.unlock(.manifest) }
+      if let objection = result.objection.withLock({ $0 }) { throw objection }
       let dropped = isUnread ? max(0, commit.kept.count + 1 - keep) : 0
       let replaced = try manifest.write(commit, dropped: dropped)
       return .durable(replaced: replaced, dropped: dropped)

@@ -57,6 +57,9 @@ struct RecordTable {
     open[block] != nil || closing[block] != nil
   }
 
+  /// Whether the newest version of `block` is that of the generation on its way.
+  func isClosing(_ block: BlockID) -> Bool { open[block] == nil && closing[block] != nil }
+
   /// All blocks that were ever written, in ascending order.
   var blocks: [BlockID] {
     Set(committed.keys).union(closing.keys).union(open.keys).sorted()

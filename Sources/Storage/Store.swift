@@ -202,6 +202,14 @@ extension Store {
     }
   }
 
+  /// The newest record of `block` is lost, as `error` says. A generation that needs it does not
+  /// become one, unless it has already.
+  package func giveUp(_ block: BlockID, _ error: StorageError) {
+    guard table.isClosing(block), let underWay else { return }
+    underWay.giveUp(error)
+    _ = try? finishCommit(wait: true)
+  }
+
   /// All three at once: makes the records written so far the last generation, and waits for that.
   package func commit(step: Int, payload: [UInt8]) throws(StorageError) {
     if !isFrozen { freeze(step: step, payload: payload) }

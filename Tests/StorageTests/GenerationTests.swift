@@ -74,6 +74,40 @@ import Testing
     try expect(store, [1, 1, 1, 1])
   }
 
+  /// A record of a generation on its way is lost: the one before stays the last.
+  @Test func aGenerationThatLostARecordIsGivenUp() throws {
+    let failure = StorageError.abandoned(blocks[2])
+    do {
+      let store = try open()
+      let mover = try RecordMover(store)
+      for block in blocks { try mover.write(block, 1) }
+      try store.commit(step: 1, payload: [])
+      try mover.write(blocks[2], 2)
+      store.freeze(step: 2, payload: [])
+      store.makeDurable()
+      // Not one of its records.
+      store.giveUp(blocks[1], failure)
+      #expect(store.isCommitting && store.state(of: blocks[2]) == .uncommitted(lastGeneration: 1))
+      store.giveUp(blocks[2], failure)
+      #expect(!store.isCommitting && store.state(of: blocks[2]) == .uncommitted(lastGeneration: 1))
+    }
+    let store = try open()
+    #expect(store.generation?.step == 1)
+    try expect(store, [1, 1, 1, 1])
+  }
+
+  /// It was durable already: then that is said.
+  @Test func aDurableGenerationIsNotGivenUp() throws {
+    let store = try open()
+    let mover = try RecordMover(store)
+    for block in blocks { try mover.write(block, 1) }
+    store.freeze(step: 1, payload: [])
+    store.makeDurable()
+    while try store.finishCommit(wait: false) == nil {}
+    store.giveUp(blocks[2], .abandoned(blocks[2]))
+    #expect(store.state(of: blocks[2]) == .committed(wholeGeneration: nil))
+  }
+
   /// Each kept generation has its own bytes and shares those that did not change; going back finds
   /// them, and what comes after starts from there.
   @Test func keptGenerationsCanBeGoneBackTo() throws {
