@@ -20,19 +20,28 @@ extension Store {
     let created =
       (try? Manifest.describe(home + "/" + Manifest.name))?.createdNanoseconds
       ?? DataFile.created(at: home + "/" + DataFile.name)
-    try remove(
-      ["", "-wal", "-shm", ".new"].map { Manifest.name + $0 }
-        + ["", ".new"].map { ManifestDigest.name + $0 }, from: home)
+    // An interrupted drain leaves a second manifest.
+    for path in paths where path != home {
+      let there = try? Manifest.describe(path + "/" + Manifest.name)
+      if let there, there.createdNanoseconds == created { try removeManifestFiles(from: path) }
+    }
+    try removeManifestFiles(from: home)
     for path in paths {
       let file = path + "/" + DataFile.name
       let isOwn = created != nil && DataFile.created(at: file) == created
       let isBlank = try? Leftover(at: file) != nil
       if isOwn || isBlank == true || path == home { try remove([DataFile.name], from: path) }
     }
-    try remove([lockName], from: home)
+    try remove([lockName, snapshotLockName], from: home)
     // Only empty directories go.
     for path in paths { unsafe rmdir(path) }
     withExtendedLifetime(lock) {}
+  }
+
+  private static func removeManifestFiles(from directory: String) throws(StorageError) {
+    try remove(
+      ["", "-wal", "-shm", ".new"].map { Manifest.name + $0 }
+        + ["", ".new"].map { ManifestDigest.name + $0 }, from: directory)
   }
 
   /// Deletes files of the store, in this order, where they are there.
