@@ -104,11 +104,21 @@ package struct StagedDirectory: ~Copyable {
       throw .system(action: "open", path: path, offset: 0, code: errno)
     }
     for _ in 0..<50 {
-      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
+      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 {
+        if isStill(descriptor, at: path) { return descriptor }
+        break
+      }
       usleep(10_000)
     }
     close(descriptor)
     throw .inUse(path: path)
+  }
+
+  /// Whether the file was not removed meanwhile: its lock keeps nobody out then.
+  private static func isStill(_ descriptor: Int32, at path: String) -> Bool {
+    var (open, named) = (stat(), stat())
+    return unsafe fstat(descriptor, &open) == 0 && lstat(path, &named) == 0
+      && open.st_dev == named.st_dev && open.st_ino == named.st_ino
   }
 
   private static func checkSpace(_ path: String, _ needed: Int) throws(InterchangeError) {

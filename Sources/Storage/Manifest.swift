@@ -12,7 +12,7 @@ import Glibc
 ///
 /// After every transaction the write-ahead log is emptied into the file: the file alone is the
 /// manifest, and can be read by others between transactions. A log with something in it is what a
-/// crash left between the two; the slots of the generation before are not reused until it is empty.
+/// crash, or a drive that took no more, left between the two; SQLite checks each of its frames.
 ///
 /// Used by one thread at a time: the one that opened it, or the errand of a commit.
 final class Manifest: @unchecked Sendable {
@@ -185,12 +185,14 @@ extension Manifest {
     }
   }
 
-  /// What is wrong with the file outside its rows; nil when nothing is known to be.
+  /// What is wrong with the file outside its rows; nil when nothing is known to be. A file whose log
+  /// could not be emptied is between two states.
   func fileDamage() -> String? {
+    if Self.hasLog(path) { return nil }
     switch ManifestDigest.compare(path, seal: seal) {
-    case .whole, .unknown: nil
-    case .digestDamaged(let digest): "\(digest) is damaged"
-    case .fileDamaged: "\(path): bytes outside its rows are not what was written"
+    case .whole, .unknown: return nil
+    case .digestDamaged(let digest): return "\(digest) is damaged"
+    case .fileDamaged: return "\(path): bytes outside its rows are not what was written"
     }
   }
 

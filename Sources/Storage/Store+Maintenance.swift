@@ -18,6 +18,7 @@ extension Store {
     _ = try describe(paths[0], on: disk.databaseFileSystem)
     let lock = try StoreLock(paths[0] + "/" + lockName, .exclusive)
     try lock.keepReadersOut()
+    try lock.lock(.manifest, .exclusive)
     lock.sign()
     let description = try Manifest.describe(manifestPath, on: disk.databaseFileSystem)
     let active = description.activePaths
@@ -90,6 +91,8 @@ extension Store {
     let moving = versions.filter { $0.record.slot.path == drained }
     var paths = description.paths
     paths[drained].isDrained = true
+    // Where it is now, in a copy of the store as well: what is there will be deleted.
+    paths[drained].directory = fromRoot(directory)
     var counts = paths.map { $0.isDrained ? 0 : $0.slots }
     let free = counts.reduce(0, +) - (versions.count - moving.count)
     try grow(&counts, by: moving.count - free)

@@ -12,6 +12,9 @@ extension Store {
     _ configuration: StoreConfiguration, disk: any Disk, create: Bool
   ) throws(StorageError) -> Store {
     try checkDistinct(configuration.paths)
+    if let (home, found) = try home(of: configuration.paths, on: disk.databaseFileSystem) {
+      try checkKind(found, configuration, home + "/" + Manifest.name)
+    }
     try endMove(configuration.paths, on: disk.databaseFileSystem)
     let configuration = configuration.only(
       try inUse(configuration.paths, on: disk.databaseFileSystem))
@@ -50,11 +53,14 @@ extension Store {
   ) throws(StorageError) -> Store {
     precondition(!paths.isEmpty, "a store has a path")
     try checkDistinct(paths)
+    // An interrupted drain may have left the manifest in a directory without records.
+    let found = try home(of: paths, on: disk.databaseFileSystem)?.directory
     let paths = try inUse(paths, on: disk.databaseFileSystem)
-    let manifestPath = paths[0] + "/" + Manifest.name
+    let home = found ?? paths[0]
+    let manifestPath = home + "/" + Manifest.name
     guard try exists(manifestPath) else { throw .missing(path: manifestPath, what: "the store") }
-    _ = try describe(paths[0], on: disk.databaseFileSystem)
-    let lock = try StoreLock(paths[0] + "/" + lockName, .shared)
+    _ = try describe(home, on: disk.databaseFileSystem)
+    let lock = try StoreLock(home + "/" + lockName, .shared)
     try emptyLeftLog(manifestPath, on: disk.databaseFileSystem)
     try lock.lock(.manifest, .shared)
     defer { lock.unlock(.manifest) }
@@ -153,8 +159,19 @@ extension Store {
     .inconsistent(path: file?.path ?? "", reason: "the data file lost its header")
   }
 
-  /// Refuses a store that is not the one wanted.
+  /// Refuses a store that is not the one wanted, or not all of it.
   private static func check(
+    _ found: StoreDescription, _ wanted: StoreConfiguration, _ path: String
+  ) throws(StorageError) {
+    try checkKind(found, wanted, path)
+    let active = found.activePaths
+    guard active.count <= wanted.paths.count else {
+      throw .directoriesLeftOut(
+        path: path, recorded: active.map { found.paths[$0].directory }, named: wanted.paths)
+    }
+  }
+
+  private static func checkKind(
     _ found: StoreDescription, _ wanted: StoreConfiguration, _ path: String
   ) throws(StorageError) {
     guard found.identity == wanted.identity else {
@@ -164,11 +181,6 @@ extension Store {
       throw .belongsToAnother(
         path: path, found: "\(found.blocks) blocks of \(found.geometry.parameters) parameters",
         wanted: "\(wanted.blocks) blocks of \(wanted.geometry.parameters) parameters")
-    }
-    let active = found.activePaths
-    guard active.count <= wanted.paths.count else {
-      throw .directoriesLeftOut(
-        path: path, recorded: active.map { found.paths[$0].directory }, named: wanted.paths)
     }
   }
 

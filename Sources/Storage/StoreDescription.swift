@@ -1,7 +1,7 @@
 /// One directory of a store, on one drive.
 package struct StorePath: Sendable, Equatable {
-  /// As it was named when it became a part of the store, from the root.
-  package let directory: String
+  /// As it was named when it became a part of the store or was drained, from the root.
+  package internal(set) var directory: String
   package var slots: Int
   /// Whether its records were moved away and its data file is gone.
   package var isDrained: Bool
@@ -24,10 +24,13 @@ package struct StoreDescription: Sendable, Equatable {
   package var activePaths: [Int] { paths.indices.filter { !paths[$0].isDrained } }
   var slotsPerPath: [Int] { paths.map { $0.isDrained ? 0 : $0.slots } }
 
-  /// Whether `directory`, however it is spelled, was a part of the store and is none any more.
+  /// Whether `directory`, however it is spelled, was a part of the store and is none any more. A
+  /// data file of a path in use tells otherwise: drives change names.
   func isDrained(_ directory: String) -> Bool {
     let name = fromRoot(directory)
-    return paths.contains { $0.isDrained && $0.directory == name }
+    guard paths.contains(where: { $0.isDrained && $0.directory == name }) else { return false }
+    guard let header = DataFile.header(of: directory + "/" + DataFile.name) else { return true }
+    return !activePaths.contains { DataFile.signature(of: $0, in: self) == header }
   }
 
   /// Whether this is one store at two times, or in two places, and not another one of the same run.

@@ -41,14 +41,13 @@ private func makeDirectory(_ path: String) throws(StorageError) -> Bool {
   return false
 }
 
-/// `path` from the root and, where the system can tell, without symbolic links: to be recorded.
+/// `path` from the root and without symbolic links, as far as it is there: to be recorded.
 func fromRoot(_ path: String) -> String {
   guard let found = unsafe realpath(path, nil) else {
-    // The directory was mounted where no name leads to it.
-    if path.hasPrefix("/") { return path }
-    guard let current = unsafe getcwd(nil, 0) else { return path }
-    defer { unsafe free(current) }
-    return unsafe String(cString: current) + "/" + path
+    let above = parent(of: path)
+    guard above != path, let name = path.split(separator: "/").last else { return path }
+    let root = fromRoot(above)
+    return (root == "/" ? "" : root) + "/" + name
   }
   defer { unsafe free(found) }
   return unsafe String(cString: found)

@@ -7,9 +7,9 @@ extension Store {
     paths.contains { (try? exists($0 + "/" + Manifest.name)) == true }
   }
 
-  /// Those of `paths` that hold records now, the one with the manifest first: without the drained
-  /// ones, so that the same command goes on after a drain. All of them where there is no manifest,
-  /// or none that can be read: opening says why.
+  /// Those of `paths` that hold records now, in their order: without the drained ones, so that the
+  /// same command goes on after a drain. All of them where there is no manifest, or none that can be
+  /// read: opening says why.
   /// - Throws: `.directoriesLeftOut` when nothing of the store is in any of them.
   static func inUse(_ paths: [String], on fileSystem: String?) throws(StorageError) -> [String] {
     guard let (home, store) = try home(of: paths, on: fileSystem) else { return paths }
@@ -22,13 +22,18 @@ extension Store {
     return active
   }
 
-  /// The first of `paths` with a manifest, and what that says.
-  private static func home(
+  /// The first of `paths` with a manifest, and what that says; nil where it cannot be read for what
+  /// it is.
+  static func home(
     of paths: [String], on fileSystem: String?
   ) throws(StorageError) -> (directory: String, store: StoreDescription)? {
     for path in paths where try exists(path + "/" + Manifest.name) {
-      guard let store = try? describe(path, on: fileSystem) else { return nil }
-      return (path, store)
+      do throws(StorageError) {
+        return (path, try describe(path, on: fileSystem))
+      } catch {
+        guard error.exitCode == 65 else { throw error }
+        return nil
+      }
     }
     return nil
   }
@@ -38,6 +43,7 @@ extension Store {
   /// store is left alone: somebody else may use a drained directory.
   static func endMove(_ paths: [String], on fileSystem: String?) throws(StorageError) {
     guard let (_, store) = try home(of: paths, on: fileSystem) else { return }
+    guard let home = try inUse(paths, on: fileSystem).first else { return }
     for old in paths where store.isDrained(old) {
       let manifestPath = old + "/" + Manifest.name
       guard try exists(manifestPath), let here = try? describe(old, on: fileSystem),
@@ -45,9 +51,9 @@ extension Store {
       else { continue }
       let lock = try StoreLock(old + "/" + lockName, .exclusive)
       try lock.keepReadersOut()
+      try lock.lock(.manifest, .exclusive)
       // What a crash left in its log belongs to it.
       _ = try Manifest(manifestPath, .readWrite, on: fileSystem).load()
-      guard let home = try inUse(paths, on: fileSystem).first else { return }
       if try exists(home + "/" + Manifest.name) {
         guard try describe(home, on: fileSystem).isSameStore(as: here) else {
           throw .foreign(path: home + "/" + Manifest.name, reason: "the manifest of another store")
@@ -62,7 +68,8 @@ extension Store {
   /// Deletes the data files that interrupted drains left in their directories, if they are still
   /// this store's.
   static func removeDrainedFiles(_ store: StoreDescription) throws(StorageError) {
-    for (id, path) in store.paths.enumerated() where path.isDrained {
+    for (id, path) in store.paths.enumerated()
+    where path.isDrained && !leadsElsewhere(path.directory) {
       let file = path.directory + "/" + DataFile.name
       if DataFile.header(of: file) == DataFile.signature(of: id, in: store) {
         try remove([DataFile.name], from: path.directory)

@@ -261,6 +261,11 @@ import Testing
       #expect(error.exitCode == 78 && "\(error)".contains(paths[1]))
     }
     #expect(unsafe unlink(paths[1] + "/manifest.sqlite") == 0)
+    // Whoever only reads does so where the manifest still is.
+    do {
+      let reader = try Store.openReadOnly(paths: Array(paths[..<2]), disk: disk())
+      #expect(try reader.generation?.step == 3 && reader.scrub().isWhole)
+    }
     let store = try open(Array(paths[..<2]))
     #expect(store.generation?.step == 3 && places[0].contents().isEmpty)
   }
@@ -271,6 +276,16 @@ import Testing
     try Store.erase([directory])
     #expect(places[0].contents().isEmpty)
     #expect(unsafe access(directory, F_OK) != 0)
+  }
+
+  /// A drain of its first directory was interrupted: both have a manifest.
+  @Test func erasingTakesBothManifests() throws {
+    let two = Array(paths[..<2])
+    try make(two)
+    try alone(two).drain(two[0])
+    writeBytes(two[0] + "/manifest.sqlite", readBytes(two[1] + "/manifest.sqlite"))
+    try Store.erase(two)
+    for path in two { #expect(unsafe access(path, F_OK) != 0, "\(path)") }
   }
 
   /// The same, ended between the transaction and the emptying of the log: what the copy needs is
@@ -353,12 +368,20 @@ import Testing
     try #require(unsafe mkdir(copy + ".partial", 0o700) == 0)
     writeBytes(copy + ".partial/pages.bin", [UInt8](repeating: 7, count: 70_000))
     writeBytes(copy + ".partial/manifest.sqlite.new", [1, 2, 3])
+    // Without the mark of a snapshot it is somebody's.
+    let refusal = try #require(
+      #expect(throws: StorageError.self) { try reader.snapshot(to: copy) })
+    #expect("\(refusal)".contains("copy.partial: it is there and no interrupted snapshot"))
+    #expect(readBytes(copy + ".partial/manifest.sqlite.new") == [1, 2, 3])
+    writeBytes(copy + ".partial/snapshot.lock", [])
     _ = try reader.snapshot(to: copy + "/")
     try expect(try open([copy]))
+    // With everything but its name.
     try #require(unsafe rename(copy, copy + ".partial") == 0)
-    let error = try #require(
-      #expect(throws: StorageError.self) { try reader.snapshot(to: copy) })
-    #expect("\(error)".contains("copy.partial/manifest.sqlite: a store is there already"))
+    writeBytes(copy + ".partial/snapshot.lock", [])
+    _ = try reader.snapshot(to: copy)
+    try expect(try open([copy]))
+    #expect(unsafe access(copy + "/snapshot.lock", F_OK) != 0)
     // What fails leaves nothing.
     let file = paths[0] + "/pages.bin"
     var bytes = readBytes(file)
@@ -366,6 +389,66 @@ import Testing
     writeBytes(file, bytes)
     #expect(throws: StorageError.self) { try reader.snapshot(to: paths[2] + "/bad") }
     #expect(places[2].contents().isEmpty)
+  }
+
+  /// Only one process makes a snapshot in a directory.
+  @Test func aSnapshotUnderWayIsNotDisturbed() throws {
+    try make([paths[0]])
+    let copy = paths[1] + "/copy"
+    let first = try Store.openReadOnly(paths: [paths[0]], disk: disk())
+    let second = try Store.openReadOnly(paths: [paths[0]], disk: disk())
+    var refusal: StorageError?
+    _ = try first.snapshot(to: copy) { done, total in
+      guard refusal == nil else { return }
+      do throws(StorageError) { _ = try second.snapshot(to: copy) } catch { refusal = error }
+    }
+    #expect(refusal?.exitCode == 75)
+    try expect(try open([copy]))
+  }
+
+  /// What a copy of a store does to its directories does nothing to those of the original.
+  @Test func drainingACopyLeavesTheOriginal() throws {
+    let two = Array(paths[..<2])
+    try make(two)
+    let copies = ["a", "b"].map { paths[2] + "/" + $0 }
+    for (original, copy) in zip(two, copies) {
+      try #require(unsafe mkdir(copy, 0o700) == 0)
+      for name in ["pages.bin", "manifest.sqlite"] {
+        let bytes = readBytes("\(original)/\(name)")
+        if !bytes.isEmpty { writeBytes("\(copy)/\(name)", bytes) }
+      }
+    }
+    try alone(copies).drain(copies[1])
+    try expect(try open(copies))
+    #expect(unsafe access(copies[1] + "/pages.bin", F_OK) != 0)
+    try expect(try open(two))
+  }
+
+  /// The drive that is left is mounted where the drained one was.
+  @Test func aDriveMayTakeTheNameOfADrainedOne() throws {
+    let two = Array(paths[..<2])
+    try make(two)
+    try alone(two).drain(two[0])
+    try #require(unsafe rmdir(two[0]) == 0 && rename(two[1], two[0]) == 0)
+    try expect(try open([two[0]]))
+    try expect(try alone([two[0]]))
+    try expect(try open([two[0], paths[2]]))
+    #expect(size(paths[2]) > 0)
+  }
+
+  /// However it was and is spelled.
+  @Test func aDrainedDirectoryThatIsGoneStaysOut() throws {
+    let place = paths[1] + "/drive"
+    let link = paths[2] + "/data"
+    try #require(unsafe mkdir(place, 0o700) == 0 && symlink(place, link) == 0)
+    let named = [paths[0], link + "/b"]
+    try make(named)
+    try alone(named).drain(named[1])
+    _ = unsafe rmdir(place + "/b")
+    for spelling in [named[1], place + "/b/", place + "/./b"] {
+      try expect(try open([paths[0], spelling]))
+      #expect(unsafe access(place + "/b", F_OK) != 0, "\(spelling)")
+    }
   }
 
   @Test func theOnlyDirectoryStays() throws {
