@@ -23,6 +23,16 @@
     }
   }
 
+  /// Some of the floats, as a row of their own.
+  @inlinable
+  @_lifetime(copy self)
+  package func part(_ range: Range<Int>) -> Row {
+    precondition(range.lowerBound >= 0, "the part starts inside the row")
+    precondition(range.upperBound <= count, "the part ends inside the row")
+    let part = unsafe Row(base: base + range.lowerBound, count: range.count)
+    return unsafe _overrideLifetime(part, copying: self)
+  }
+
   /// Eight floats from `index` on.
   @inlinable
   package func load8(_ index: Int) -> SIMD8<Float> {

@@ -32,6 +32,23 @@ import Testing
     #expect(tail.indices.map { tail[$0] } == Array(values[8..<13]) + [9, 9, 9])
   }
 
+  @Test func partsOfARowShareItsFloats() {
+    let x = testMatrix(2, 13, seed: 4)
+    let row = x.row(1)
+    let part = row.part(3..<7)
+    let values = (0..<part.count).map { part[$0] }
+    #expect(values == Array(x.values[16..<20]))
+    part[0] = 5
+    #expect(x[1, 3] == 5)
+  }
+
+  @Test func aPartBeyondItsRowTraps() async {
+    await #expect(processExitsWith: .failure) {
+      let x = Matrix(rows: 2, columns: 12)
+      _ = x.row(0).part(5..<13).count
+    }
+  }
+
   @Test func aViewBeyondItsBufferTraps() async {
     await #expect(processExitsWith: .failure) {
       _ = FloatBuffer(count: 11).matrix(rows: 3, columns: 4)
