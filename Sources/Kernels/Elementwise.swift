@@ -15,6 +15,15 @@ package func addScaled(_ x: Matrix, by scale: Float, to y: Matrix, on workers: W
   }
 }
 
+/// Every row of y += `row`, [1, columns].
+package func addRow(_ row: Matrix, to y: Matrix, on workers: Workers) {
+  precondition(row.rows == 1, "one row to add")
+  precondition(row.columns == y.columns, "as many columns")
+  workers.forEachChunk(of: y.rows, size: rowsPerTask) { rows in
+    for i in rows { axpy(1, row.row(0), y.row(i)) }
+  }
+}
+
 /// x *= factor.
 package func scale(_ x: Matrix, by factor: Float, on workers: Workers) {
   workers.forEachChunk(of: x.rows, size: rowsPerTask) { rows in

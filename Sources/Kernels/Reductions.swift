@@ -68,6 +68,23 @@ package func sumLanes(_ v: SIMD8<Float>) -> Float {
   return two.x + two.y
 }
 
+/// The sum of the rows of x, each times its weight in `weights`, [rows, 1], overwrites `target`, [1,
+/// columns], or is added to it. Each task owns a strip of 64 columns and adds the rows in order.
+package func sumColumns(
+  _ x: Matrix, weights: Matrix? = nil, into target: Matrix, accumulate: Bool, on workers: Workers
+) {
+  precondition(target.rows == 1, "the sum is one row")
+  precondition(target.columns == x.columns, "as many columns")
+  if let weights {
+    precondition(weights.rows == x.rows && weights.columns == 1, "one weight per row")
+  }
+  workers.forEachChunk(of: x.columns, size: 64) { strip in
+    let (x, sum) = (x.columns(strip), target.columns(strip))
+    if !accumulate { sum.fill(0) }
+    for i in 0..<x.rows { axpy(weights?[i, 0] ?? 1, x.row(i), sum.row(0)) }
+  }
+}
+
 /// Sum of the squares of all elements, as the norm of a gradient needs it: rows by `dot` in pieces
 /// of 1024 columns, pieces added in Double, in row order.
 package func sumOfSquares(_ x: Matrix) -> Double {

@@ -18,6 +18,13 @@ import Testing
     #expect(y.values == zip(a, b).map { -2 * ($0 + $1) })
   }
 
+  @Test(arguments: shapes) func addsARowToEach(rows: Int, columns: Int) {
+    let (row, y) = (testMatrix(1, columns, seed: 6), testMatrix(rows, columns, seed: 7, padding: 1))
+    let (added, before) = (row.values, y.values)
+    addRow(row, to: y, on: Workers(count: 2))
+    #expect(y.values == before.indices.map { before[$0] + added[$0 % columns] })
+  }
+
   @Test func scalesEachRow() {
     let x = testMatrix(4, 9, seed: 3)
     let before = x.values

@@ -22,4 +22,20 @@ import Testing
     let expected = Reference.dot(x.values, x.values)
     #expect(abs(sumOfSquares(x) - expected) < 1e-6 * expected)
   }
+
+  /// Tolerance: 40 terms below 1, plus what is there.
+  @Test(arguments: [1, 64, 130]) func sumsColumns(columns: Int) {
+    let (x, weights) = (testMatrix(40, columns, seed: 4, padding: 3), testMatrix(40, 1, seed: 5))
+    let ones = Matrix(rows: 40, columns: 1)
+    ones.fill(1)
+    for (weights, given) in [(ones, nil), (weights, weights)] {
+      let target = testMatrix(1, columns, seed: 6)
+      let before = target.values.map(Double.init)
+      let expected = Reference.matmul(weights, x, transposeA: true)
+      sumColumns(x, weights: given, into: target, accumulate: true, on: Workers(count: 2))
+      #expect(largestDifference(target.values, zip(before, expected).map { $0 + $1 }) < 1e-5)
+      sumColumns(x, weights: given, into: target, accumulate: false, on: .inline)
+      #expect(largestDifference(target.values, expected) < 1e-5)
+    }
+  }
 }

@@ -1,4 +1,5 @@
 import Base
+import Glibc
 import Kernels
 import Testing
 
@@ -33,5 +34,16 @@ func expectGradient(
         error < 1e-3 + 5e-3 * abs(expected), "\(name)[\(i), \(j)]: \(gradient[i, j]), \(expected)",
         sourceLocation: sourceLocation)
     }
+  }
+}
+
+/// The activations in Double, by the C library.
+func slowActivation(_ activation: Activation, _ x: Double) -> Double {
+  switch activation {
+  case .relu: max(x, 0)
+  case .silu: x / (1 + exp(-x))
+  case .gelu: x / 2 * (1 + erf(x / 2.0.squareRoot()))
+  case .geluTanh:
+    x / 2 * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
   }
 }

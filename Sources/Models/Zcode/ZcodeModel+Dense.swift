@@ -152,9 +152,8 @@ extension ZcodeModel {
     let h = scratch.normed.rows(0..<x.rows)
     norm(layer.feedForwardNorm, x, into: h)
     y.copy(from: x)
-    FeedForward.forward(
-      h, w1: weights(w1), w2: weights(w2), hidden: scratch.hidden.rows(0..<x.rows), into: y,
-      accumulate: true, on: workers)
+    FeedForward(w1: weights(w1), w2: weights(w2)).forward(
+      h, hidden: scratch.hidden.rows(0..<x.rows), into: y, accumulate: true, on: workers)
   }
 
   private func feedForwardBackward(
@@ -164,8 +163,8 @@ extension ZcodeModel {
     let dy = activations.dx.rows(batch.side(layer.side).microBatches[microBatch])
     let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
     norm(layer.feedForwardNorm, x, into: h)
-    FeedForward.backward(
-      h, w1: weights(w1), w2: weights(w2), dy: dy, combine: nil,
+    FeedForward(w1: weights(w1), w2: weights(w2)).backward(
+      h, dy: dy, combine: nil,
       hidden: scratch.hidden.rows(0..<x.rows), dhidden: scratch.dHidden.rows(0..<x.rows),
       into: FeedForward.Gradients(
         dh: dh, dw1: gradient(w1), dw2: gradient(w2), accumulateInput: false,

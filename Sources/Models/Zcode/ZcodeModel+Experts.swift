@@ -39,9 +39,9 @@ extension ZcodeModel {
     let input = scratch.input.rows(0..<indices.count)
     let output = scratch.output.rows(0..<indices.count)
     gatherRows(rows(activations.normed, layer.side), indices, into: input, on: workers)
-    FeedForward.forward(
-      input, w1: firstWeights, w2: secondWeights, hidden: scratch.hidden.rows(0..<indices.count),
-      into: output, accumulate: false, on: workers)
+    FeedForward(w1: firstWeights, w2: secondWeights).forward(
+      input, hidden: scratch.hidden.rows(0..<indices.count), into: output, accumulate: false,
+      on: workers)
     scaleRows(output, by: probabilities, on: workers)
     scatterAddRows(output, indices, to: boundary(layer.side, last(layer)), on: workers)
   }
@@ -68,8 +68,8 @@ extension ZcodeModel {
     for (row, probability) in probabilities.enumerated() { p[row, 0] = probability }
     gatherRows(rows(activations.normed, layer.side), indices, into: input, on: workers)
     gatherRows(rows(activations.dx, layer.side), indices, into: dOutput, on: workers)
-    FeedForward.backward(
-      input, w1: firstWeights, w2: secondWeights, dy: dOutput, combine: (p, dp),
+    FeedForward(w1: firstWeights, w2: secondWeights).backward(
+      input, dy: dOutput, combine: (p, dp),
       hidden: scratch.hidden.rows(0..<count), dhidden: scratch.dHidden.rows(0..<count),
       into: FeedForward.Gradients(
         dh: dInput, dw1: firstGradients, dw2: secondGradients, accumulateInput: false,
