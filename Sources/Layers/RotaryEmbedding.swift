@@ -1,0 +1,82 @@
+import Glibc
+package import Kernels
+
+/// Rotary positions (Su et al., "RoFormer", 2021) in the half-split form: column j of a head turns
+/// with column j + H/2, at position m by the angle m * theta^(-2 j / H).
+///
+/// Legend: T packed tokens, H head width. Angles are computed in Double. Memory: positionsMax * H
+/// floats.
+package struct RotaryEmbedding: Sendable {
+  package let headWidth: Int
+  /// Row m: the cosines of position m, then its sines, [positionsMax, H].
+  private let waves: Matrix
+
+  private static let rowsPerTask = 32
+
+  package init(headWidth: Int, positionsMax: Int, theta: Double) {
+    precondition(headWidth > 0 && headWidth % 2 == 0, "a head is two halves")
+    precondition(positionsMax > 0, "at least one position")
+    precondition(theta > 1, "frequencies that fall")
+    self.headWidth = headWidth
+    waves = Matrix(rows: positionsMax, columns: headWidth)
+    let half = headWidth / 2
+    for j in 0..<half {
+      let frequency = pow(theta, -Double(2 * j) / Double(headWidth))
+      for position in 0..<positionsMax {
+        let angle = Double(position) * frequency
+        waves[position, j] = Float(cos(angle))
+        waves[position, half + j] = Float(sin(angle))
+      }
+    }
+  }
+
+  /// Bytes that `init` allocates.
+  package static func byteCount(headWidth: Int, positionsMax: Int) -> Int {
+    headWidth * positionsMax * MemoryLayout<Float>.stride
+  }
+
+  /// Turns every head of the queries or keys x [T, heads * H] in place. `sequences` are the runs of
+  /// rows that are one sequence each; `start` is the position of their first token, above 0 when
+  /// decoding step by step. Rows of no sequence are left alone.
+  package func forward(
+    _ x: Matrix, sequences: [Range<Int>], start: Int = 0, on workers: Workers
+  ) {
+    rotate(x, sequences, start, direction: 1, on: workers)
+  }
+
+  /// The gradient of the turned matrix becomes that of the given one, in place: the turn back.
+  package func backward(
+    _ dx: Matrix, sequences: [Range<Int>], start: Int = 0, on workers: Workers
+  ) {
+    rotate(dx, sequences, start, direction: -1, on: workers)
+  }
+
+  private func rotate(
+    _ x: Matrix, _ sequences: [Range<Int>], _ start: Int, direction: Float, on workers: Workers
+  ) {
+    precondition(x.columns % headWidth == 0, "x is [T, heads * H]")
+    precondition(start >= 0, "positions count from 0")
+    var positions = [Int](repeating: -1, count: x.rows)
+    for rows in sequences {
+      precondition(start + rows.count <= waves.rows, "within positionsMax")
+      for row in rows { positions[row] = start + row - rows.lowerBound }
+    }
+    let all = positions
+    workers.forEachChunk(of: x.rows, size: Self.rowsPerTask) { rows in
+      for i in rows where all[i] >= 0 { rotate(x.row(i), waves.row(all[i]), direction) }
+    }
+  }
+
+  private func rotate(_ x: borrowing Row, _ wave: borrowing Row, _ direction: Float) {
+    let half = headWidth / 2
+    let (cosine, sine) = (wave.part(0..<half), wave.part(half..<headWidth))
+    for first in stride(from: 0, to: x.count, by: headWidth) {
+      let (a, b) = (x.part(first..<first + half), x.part(first + half..<first + headWidth))
+      for j in 0..<half {
+        let (low, high, s) = (a[j], b[j], direction * sine[j])
+        a[j] = (low * cosine[j]).addingProduct(-high, s)
+        b[j] = (high * cosine[j]).addingProduct(low, s)
+      }
+    }
+  }
+}
