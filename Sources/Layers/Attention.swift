@@ -10,15 +10,19 @@ package struct AttentionSpan: Hashable, Sendable {
   }
 }
 
-/// The core of multi-head attention over packed, ragged rows: context = softmax(q k^T / sqrt(H)) v
-/// per sequence and head. The projections around it are the caller's.
+/// The core of multi-head attention over packed, ragged rows: context = softmax(scale q k^T + bias)
+/// v per sequence and head. The projections around it are the caller's.
 ///
-/// Legend: queries [Tq, D], keys and values [Tk, D]; D = heads * H, head h in columns h H ..< (h+1)
-/// H. A task is one (sequence, head), cut into 64 queries at a time, so scratch is [64, longest
-/// keys], twice, per worker, allocated here; probabilities are computed again by the backward pass.
+/// Legend: queries [Tq, D], keys and values [Tk, Dk]; D = heads * H, head h in columns h H ..< (h+1)
+/// H; Dk = keyValueHeads * H, each shared by heads / keyValueHeads heads in a row. A task is one
+/// (sequence, head), or backward one (sequence, key-value head); it is cut into 64 queries at a
+/// time, so scratch is [64, longest keys], twice, per worker, allocated here; probabilities are
+/// computed again by the backward pass.
 package struct Attention: Sendable {
   package let heads: Int
+  package let keyValueHeads: Int
   package let headWidth: Int
+  package let scale: Float
   package let keysMax: Int
   package let workers: Workers
   /// Per worker: probabilities, then their gradients.
@@ -26,12 +30,22 @@ package struct Attention: Sendable {
 
   static let queriesPerTile = 64
 
-  package init(heads: Int, headWidth: Int, keysMax: Int, workers: Workers) {
+  /// - Parameters:
+  ///   - keyValueHeads: as many as heads, if not given.
+  ///   - scale: of the products; 1 / sqrt(headWidth) if not given.
+  package init(
+    heads: Int, keyValueHeads: Int? = nil, headWidth: Int, scale: Float? = nil, keysMax: Int,
+    workers: Workers
+  ) {
     precondition(heads > 0, "at least one head")
     precondition(headWidth > 0, "a head has columns")
     precondition(keysMax > 0, "a longest sequence")
     self.heads = heads
+    self.keyValueHeads = keyValueHeads ?? heads
+    precondition(self.keyValueHeads > 0, "at least one key-value head")
+    precondition(heads % self.keyValueHeads == 0, "as many heads for every key-value head")
     self.headWidth = headWidth
+    self.scale = scale ?? 1 / Float(headWidth).squareRoot()
     self.keysMax = keysMax
     self.workers = workers
     scratch = (0..<workers.count).map { _ in
@@ -52,15 +66,17 @@ package struct Attention: Sendable {
   /// q, k, v -> context [Tq, D]; rows of no span are left alone.
   ///
   /// `isCausal`: query i of a span sees its keys up to i + (keys - queries), so that the last query
-  /// sees all of them; a span then has at least as many keys as queries.
+  /// sees all of them; a span then has at least as many keys as queries. `bias` takes positions the
+  /// same way.
   package func forward(
     _ q: Matrix, _ k: Matrix, _ v: Matrix, spans: [AttentionSpan], isCausal: Bool,
-    into context: Matrix
+    bias: RelativePositionBias? = nil, into context: Matrix
   ) {
-    check(q, k, v, spans, isCausal)
+    check(q, k, v, spans, isCausal, bias)
     precondition(context.rows == q.rows && context.columns == q.columns, "context is [Tq, D]")
     workers.forEach(spans.count * heads) { task, worker in
-      let head = Head(self, spans[task / heads], task % heads, isCausal, scratch[worker])
+      let head = Head(
+        self, spans[task / heads], task % heads, isCausal, bias, scratch[worker])
       let (k, v) = (head.keys(k), head.keys(v))
       for tile in head.tiles {
         let p = head.probabilities(tile, head.queries(q, tile), k)
@@ -70,51 +86,60 @@ package struct Attention: Sendable {
   }
 
   /// dcontext [Tq, D] -> dq, dk, dv, overwritten in the rows of the spans. No two spans may share
-  /// queries or keys.
+  /// queries or keys. With a bias, dtable += the gradient of its table; that takes heads * buckets
+  /// floats of scratch memory per span.
+  ///
+  /// The heads that share a key-value head are one task and add to its gradients in order.
   package func backward(
     _ q: Matrix, _ k: Matrix, _ v: Matrix, spans: [AttentionSpan], isCausal: Bool,
-    dcontext: Matrix, dq: Matrix, dk: Matrix, dv: Matrix
+    bias: RelativePositionBias? = nil, dcontext: Matrix, dq: Matrix, dk: Matrix, dv: Matrix,
+    dtable: Matrix? = nil
   ) {
-    check(q, k, v, spans, isCausal)
+    check(q, k, v, spans, isCausal, bias)
     precondition(dcontext.rows == q.rows && dcontext.columns == q.columns, "dcontext is [Tq, D]")
     precondition(dq.rows == q.rows && dq.columns == q.columns, "dq is [Tq, D]")
-    precondition(dk.rows == k.rows && dk.columns == k.columns, "dk is [Tk, D]")
-    precondition(dv.rows == k.rows && dv.columns == k.columns, "dv is [Tk, D]")
+    precondition(dk.rows == k.rows && dk.columns == k.columns, "dk is [Tk, Dk]")
+    precondition(dv.rows == k.rows && dv.columns == k.columns, "dv is [Tk, Dk]")
+    precondition((dtable == nil) == (bias == nil), "a gradient of the bias if there is one")
     assert(areDisjoint(spans.map(\.queries)), "queries of one span only")
     assert(areDisjoint(spans.map(\.keys)), "keys of one span only")
-    workers.forEach(spans.count * heads) { task, worker in
-      let head = Head(self, spans[task / heads], task % heads, isCausal, scratch[worker])
-      let (k, v, dk, dv) = (head.keys(k), head.keys(v), head.keys(dk), head.keys(dv))
-      dk.fill(0)
-      dv.fill(0)
-      for tile in head.tiles {
-        let (q, dcontext) = (head.queries(q, tile), head.queries(dcontext, tile))
-        let p = head.probabilities(tile, q, k)
-        let seen = 0..<p.columns
-        matmul(
-          p, dcontext, transposeA: true, into: dv.rows(seen), accumulate: true, on: .inline)
-        let ds = head.scoreGradients(p, dcontext, v.rows(seen))
-        matmul(
-          ds, k.rows(seen), into: head.queries(dq, tile), scale: head.scale, on: .inline)
-        matmul(
-          ds, q, transposeA: true, into: dk.rows(seen), scale: head.scale, accumulate: true,
-          on: .inline)
+    let dbuckets = bias.map { Matrix(rows: spans.count * heads, columns: $0.buckets) }
+    let group = heads / keyValueHeads
+    workers.forEach(spans.count * keyValueHeads) { task, worker in
+      let span = task / keyValueHeads
+      for member in 0..<group {
+        let index = task % keyValueHeads * group + member
+        let head = Head(self, spans[span], index, isCausal, bias, scratch[worker])
+        if member == 0 {
+          head.keys(dk).fill(0)
+          head.keys(dv).fill(0)
+        }
+        let row = span * heads + index
+        head.backward(q, k, v, dcontext, dq, dk, dv, dbuckets?.rows(row..<row + 1))
       }
     }
+    if let bias, let dtable, let dbuckets { bias.add(dbuckets, to: dtable) }
   }
 
   private func check(
-    _ q: Matrix, _ k: Matrix, _ v: Matrix, _ spans: [AttentionSpan], _ isCausal: Bool
+    _ q: Matrix, _ k: Matrix, _ v: Matrix, _ spans: [AttentionSpan], _ isCausal: Bool,
+    _ bias: RelativePositionBias?
   ) {
     precondition(q.columns == heads * headWidth, "q is [Tq, D]")
-    precondition(k.columns == q.columns, "k is [Tk, D]")
-    precondition(v.columns == q.columns && v.rows == k.rows, "v is [Tk, D]")
+    precondition(k.columns == keyValueHeads * headWidth, "k is [Tk, Dk]")
+    precondition(v.columns == k.columns && v.rows == k.rows, "v is [Tk, Dk]")
+    if let bias {
+      precondition(bias.heads == heads, "a bias for each head")
+      precondition(bias.distanceMax >= keysMax, "a bias for each distance")
+    }
     for span in spans {
       precondition(span.queries.upperBound <= q.rows, "queries inside the batch")
       precondition(span.keys.upperBound <= k.rows, "keys inside the batch")
       precondition(!span.keys.isEmpty, "a query needs a key to look at")
       precondition(span.keys.count <= keysMax, "a sequence within the limit given at init")
-      precondition(!isCausal || span.keys.count >= span.queries.count, "a key for each query")
+      if isCausal || bias != nil {
+        precondition(span.keys.count >= span.queries.count, "a key for each query")
+      }
     }
   }
 }
