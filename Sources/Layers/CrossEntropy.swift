@@ -1,17 +1,23 @@
 import Glibc
 package import Kernels
 
-/// The language-model head with a tied embedding, and its loss: logits = x Emb^T, cross entropy in
-/// nats with label smoothing. Logits exist for one tile of rows at a time.
+/// The language-model head, and its loss: logits = outputScale x Emb^T, cross entropy in nats with
+/// label smoothing. Emb is the embedding if the head is tied to it, or a matrix of its own. Logits
+/// exist for one tile of rows at a time.
 ///
 /// Legend: N rows, D width, V vocabulary. With smoothing s the loss of a row is
 ///
 ///     (1 - s) * nll + s * mean over the vocabulary of -log p
 ///
+/// and nothing where the target is `ignored`: no loss, no gradient, no count.
+///
 /// Not for several threads at once: the tile is shared.
 package struct CrossEntropy: Sendable {
   package static let rowsPerTile = 128
+  /// The target of a row without one.
+  package static let ignored: Int32 = -100
   package let smoothing: Float
+  package let outputScale: Float
   private let logits: Matrix
   /// Per row of the tile: the smoothed loss and the plain negative log likelihood.
   private let losses: Matrix
@@ -20,20 +26,26 @@ package struct CrossEntropy: Sendable {
   package struct Total: Sendable, Equatable {
     package var loss = 0.0
     package var negativeLogLikelihood = 0.0
+    /// Those with a target.
+    package var rows = 0
   }
 
   /// - Parameter rowsPerTile: decides the order of sums in the embedding's gradient, so it is a
   ///   constant of the run: never derive it from free memory. Scratch is rowsPerTile * V floats.
-  package init(vocabulary: Int, smoothing: Float, rowsPerTile: Int = Self.rowsPerTile) {
+  package init(
+    vocabulary: Int, smoothing: Float, outputScale: Float = 1, rowsPerTile: Int = Self.rowsPerTile
+  ) {
     precondition(vocabulary > 0, "a vocabulary")
     precondition(0 <= smoothing && smoothing < 1, "smoothing in 0..<1")
     precondition(rowsPerTile > 0, "a tile has rows")
     self.smoothing = smoothing
+    self.outputScale = outputScale
     logits = Matrix(rows: rowsPerTile, columns: vocabulary)
     losses = Matrix(rows: rowsPerTile, columns: 2)
   }
 
-  /// The loss without gradients. `perRow` is called with each row's smoothed loss, in order.
+  /// The loss without gradients. `perRow` is called with each row's smoothed loss, in order; 0 for
+  /// ignored rows.
   package func forward(
     _ x: Matrix, targets: [Int32], embedding: Matrix, on workers: Workers,
     perRow: (_ row: Int, _ loss: Float, _ negativeLogLikelihood: Float) -> Void = { _, _, _ in }
@@ -45,13 +57,13 @@ package struct CrossEntropy: Sendable {
       workers.forEachChunk(of: rows.count, size: 8) { chunk in
         for i in chunk { _ = lose(i, logits, target: Int(targets[rows.lowerBound + i])) }
       }
-      add(rows, to: &total, perRow)
+      add(rows, targets, to: &total, perRow)
     }
     return total
   }
 
   /// The loss, dx_ND (overwritten) and dembedding_VD +=, both times `scale`: 1 / target tokens of
-  /// the whole batch.
+  /// the whole batch, ignored ones not counted.
   package func forwardBackward(
     _ x: Matrix, targets: [Int32], embedding: Matrix, scale: Float, dx: Matrix,
     dembedding: Matrix, on workers: Workers
@@ -69,10 +81,11 @@ package struct CrossEntropy: Sendable {
           logitGradient(logits.row(i), sum: sum, target: target, scale: scale)
         }
       }
-      add(rows, to: &total) { _, _, _ in }
-      matmul(logits, embedding, into: dx.rows(rows), on: workers)
+      add(rows, targets, to: &total) { _, _, _ in }
+      matmul(logits, embedding, into: dx.rows(rows), scale: outputScale, on: workers)
       matmul(
-        logits, x.rows(rows), transposeA: true, into: dembedding, accumulate: true, on: workers)
+        logits, x.rows(rows), transposeA: true, into: dembedding, scale: outputScale,
+        accumulate: true, on: workers)
     }
     return total
   }
@@ -99,15 +112,21 @@ package struct CrossEntropy: Sendable {
     for start in stride(from: 0, to: x.rows, by: logits.rows) {
       let rows = start..<min(x.rows, start + logits.rows)
       let tile = logits.rows(0..<rows.count)
-      matmul(x.rows(rows), embedding, transposeB: true, into: tile, on: workers)
+      matmul(
+        x.rows(rows), embedding, transposeB: true, into: tile, scale: outputScale, on: workers)
       body(rows, tile)
     }
   }
 
   /// Row `index` of the tile becomes exp(logit - maximum), and its losses are noted. Returns the
-  /// sum of the row.
+  /// sum of the row. An ignored row becomes zeros.
   private func lose(_ index: Int, _ logits: Matrix, target: Int) -> Float {
     let row = logits.row(index)
+    guard target != Int(Self.ignored) else {
+      for j in 0..<row.count { row[j] = 0 }
+      (losses[index, 0], losses[index, 1]) = (0, 0)
+      return 0
+    }
     let (chosen, mean) = (row[target], sum(row) / Float(row.count))
     let maximum = largest(row)
     let total = exponentiate(row, minus: maximum)
@@ -122,15 +141,18 @@ package struct CrossEntropy: Sendable {
   private func logitGradient(
     _ row: borrowing Row, sum: Float, target: Int, scale: Float
   ) {
+    guard target != Int(Self.ignored) else { return }
     let (factor, uniform) = (scale / sum, scale * smoothing / Float(row.count))
     for j in 0..<row.count { row[j] = row[j] * factor - uniform }
     row[target] -= scale * (1 - smoothing)
   }
 
   private func add(
-    _ rows: Range<Int>, to total: inout Total, _ perRow: (Int, Float, Float) -> Void
+    _ rows: Range<Int>, _ targets: [Int32], to total: inout Total,
+    _ perRow: (Int, Float, Float) -> Void
   ) {
     for i in 0..<rows.count {
+      total.rows += targets[rows.lowerBound + i] == Self.ignored ? 0 : 1
       total.loss += Double(losses[i, 0])
       total.negativeLogLikelihood += Double(losses[i, 1])
       perRow(rows.lowerBound + i, losses[i, 0], losses[i, 1])

@@ -50,6 +50,39 @@ import Testing
     expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
   }
 
+  /// Goal: rows without a target are as if they were not there, also where they fill a tile; the
+  /// head scales its logits, and may have a matrix of its own. Tolerance: as above.
+  @Test func ignoresRowsAndScalesLogits() {
+    let targets = [4, 0, 10, 4, 7].enumerated().map {
+      [1, 2, 3].contains($0.offset) ? CrossEntropy.ignored : $0.element
+    }
+    let head = CrossEntropy(vocabulary: 11, smoothing: 0.1, outputScale: 0.3, rowsPerTile: 2)
+    let scaled = testMatrix(11, 6, seed: 2)
+    scale(scaled, by: 0.3, on: .inline)
+    let kept = Matrix(rows: 2, columns: 6)
+    gatherRows(x, [0, 4], into: kept, on: .inline)
+    let expected = self.head(0.1).forward(kept, targets: [4, 7], embedding: scaled, on: .inline)
+    var rows: [Float] = []
+    let total = head.forward(x, targets: targets, embedding: table, on: .inline) { _, loss, _ in
+      rows.append(loss)
+    }
+    #expect(total.rows == 2)
+    #expect(abs(total.loss - expected.loss) < 1e-5)
+    #expect(abs(total.negativeLogLikelihood - expected.negativeLogLikelihood) < 1e-5)
+    #expect(rows.map { $0 == 0 } == [false, true, true, true, false])
+
+    let (dx, dtable) = (testMatrix(5, 6, seed: 3), Matrix(rows: 11, columns: 6))
+    let trained = head.forwardBackward(
+      x, targets: targets, embedding: table, scale: 0.5, dx: dx, dembedding: dtable, on: .inline)
+    func loss() -> Double {
+      head.forward(x, targets: targets, embedding: table, on: .inline).loss * 0.5
+    }
+    #expect(trained == total)
+    #expect(dx.rows(1..<4).values.allSatisfy { $0 == 0 })
+    expectGradient(dx, of: loss, withRespectTo: x, "dx")
+    expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
+  }
+
   @Test func argMaxIsThatOfTheLogits() {
     let logits = Reference.matmul(x, table, transposeB: true)
     var expected: [Int32] = []
