@@ -1,22 +1,30 @@
 import Glibc
 package import Kernels
 
-/// Token rows of a table times sqrt(D), plus sinusoidal positions.
-///
-/// Positions as fairseq and M2M-100 compute them: the first half of the columns sine, the second
-/// cosine, of position * exp(-ln 10000 * i / (D/2 - 1)); they restart in each sequence and the
-/// first is number 2 (their padding index 1, plus 1). Legend: N packed tokens, D width, V
-/// vocabulary.
+/// Token rows of a table times a scale, and sinusoidal positions for models that know positions by
+/// no other means. Legend: N packed tokens, D width, V vocabulary.
 package struct Embedding: Sendable {
+  package let width: Int
   package let scale: Float
-  /// Row r holds position r of a sequence, [positionsMax, D].
-  private let positions: Matrix
+  /// Row r holds position r of a sequence, [positionsMax, D]; nil for a table alone.
+  private let positions: Matrix?
 
+  /// Rows of the table times `scale`, without positions.
+  package init(width: Int, scale: Float = 1) {
+    precondition(width > 0, "a row has columns")
+    (self.width, self.scale, positions) = (width, scale, nil)
+  }
+
+  /// Rows of the table times sqrt(D), with positions as fairseq and M2M-100 compute them: the first
+  /// half of the columns sine, the second cosine, of position * exp(-ln 10000 * i / (D/2 - 1)); they
+  /// restart in each sequence and the first is number 2 (their padding index 1, plus 1).
+  ///
   /// - Parameter firstPosition: the number of a sequence's first position.
   package init(width: Int, positionsMax: Int, firstPosition: Int = 2) {
     precondition(width > 0 && width % 2 == 0, "an even width: half sine, half cosine")
+    self.width = width
     scale = Float(width).squareRoot()
-    positions = Matrix(rows: positionsMax, columns: width)
+    let positions = Matrix(rows: positionsMax, columns: width)
     let half = width / 2
     for i in 0..<half {
       let frequency = exp(-log(10_000) * Double(i) / Double(max(1, half - 1)))
@@ -25,6 +33,7 @@ package struct Embedding: Sendable {
         (positions[row, i], positions[row, half + i]) = (Float(sin(angle)), Float(cos(angle)))
       }
     }
+    self.positions = positions
   }
 
   /// tokens_N -> x_ND. `sequences` are the runs of rows that are one sequence each; `start` is the
@@ -35,13 +44,19 @@ package struct Embedding: Sendable {
     on workers: Workers
   ) {
     precondition(x.rows == tokens.count, "a row per token")
-    precondition(x.columns == positions.columns, "the width given at init")
+    precondition(x.columns == width, "the width given at init")
     precondition(table.columns == x.columns, "table is [V, D]")
     workers.forEach(sequences.count) { sequence in
       let rows = sequences[sequence]
-      precondition(start >= 0 && start + rows.count <= positions.rows, "within positionsMax")
+      if let positions {
+        precondition(start >= 0 && start + rows.count <= positions.rows, "within positionsMax")
+      }
       for row in rows {
         let (target, source) = (x.row(row), table.row(Int(tokens[row])))
+        guard let positions else {
+          for j in 0..<target.count { target[j] = scale * source[j] }
+          continue
+        }
         let position = positions.row(start + row - rows.lowerBound)
         for j in 0..<target.count { target[j] = position[j].addingProduct(scale, source[j]) }
       }

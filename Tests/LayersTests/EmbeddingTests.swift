@@ -24,6 +24,27 @@ import Testing
     }
   }
 
+  /// Goal: without positions, rows of the table times the scale; exactly the rows for a scale of 1.
+  @Test func withoutPositions() {
+    let (plain, scaled) = (Matrix(rows: 6, columns: 6), Matrix(rows: 6, columns: 6))
+    Embedding(width: 6).forward(
+      tokens, table: table, sequences: sequences, start: 1000, into: plain, on: .inline)
+    let embedding = Embedding(width: 6, scale: 0.25)
+    embedding.forward(tokens, table: table, sequences: sequences, into: scaled, on: .inline)
+    for (row, token) in tokens.enumerated() {
+      let expected = table.rows(Int(token)..<Int(token) + 1)
+      #expect(bits(plain.rows(row..<row + 1)) == bits(expected))
+      #expect(scaled.rows(row..<row + 1).values == expected.values.map { 0.25 * $0 })
+    }
+    let (dx, dtable) = (testMatrix(6, 6, seed: 2), Matrix(rows: 5, columns: 6))
+    embedding.backward(tokens, dx: dx, dtable: dtable, on: .inline)
+    func loss() -> Double {
+      embedding.forward(tokens, table: table, sequences: sequences, into: scaled, on: .inline)
+      return inner(scaled, dx)
+    }
+    expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
+  }
+
   /// Goal: decoding step by step sees the rows of the whole sequence, bit for bit.
   @Test func startContinuesASequence() {
     let (whole, step) = (Matrix(rows: 6, columns: 6), Matrix(rows: 1, columns: 6))
