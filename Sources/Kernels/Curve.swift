@@ -58,9 +58,9 @@ enum Sigmoid: Curve {
 
 /// The cumulative normal distribution, and its density.
 ///
-/// The upper tail at a = |x| is e^(-a^2 / 2) t P(t) with t = 1 / (1 + 0.35 a); P is the polynomial of
-/// degree 8 of least greatest relative error, 3.2e-8 for a below 14. The rounding of a^2 would be an
-/// error of the power that grows with a, so its rest is put back: the tail is good to 1e-6 of
+/// The upper tail at a = |x| is e^(-a^2 / 2) t P(t) with t = 1 / (1 + 0.35 a); P is the polynomial
+/// of degree 8 of least greatest relative error, 3.2e-8 for a below 14. The rounding of a^2 would
+/// be an error of the power that grows with a, so its rest is put back: the tail is good to 1e-6 of
 /// itself until it underflows at 13. Above 16 the density is 0 anyway.
 enum Normal: Curve {
   @inline(__always)

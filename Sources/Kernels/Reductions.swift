@@ -68,8 +68,9 @@ package func sumLanes(_ v: SIMD8<Float>) -> Float {
   return two.x + two.y
 }
 
-/// The sum of the rows of x, each times its weight in `weights`, [rows, 1], overwrites `target`, [1,
-/// columns], or is added to it. Each task owns a strip of 64 columns and adds the rows in order.
+/// The sum of the rows of x, each times its weight in `weights`, [rows, 1], overwrites `target`,
+/// [1, columns], or is added to it. Each task owns a strip of 64 columns and adds the rows in
+/// order.
 package func sumColumns(
   _ x: Matrix, weights: Matrix? = nil, into target: Matrix, accumulate: Bool, on workers: Workers
 ) {

@@ -13,9 +13,9 @@ package struct AttentionSpan: Hashable, Sendable {
 /// The core of multi-head attention over packed, ragged rows: context = softmax(scale q k^T + bias)
 /// v per sequence and head. The projections around it are the caller's.
 ///
-/// Legend: queries [Tq, D], keys and values [Tk, Dk]; D = heads * H, head h in columns h H ..< (h+1)
-/// H; Dk = keyValueHeads * H, each shared by heads / keyValueHeads heads in a row. A task is one
-/// (sequence, head), or backward one (sequence, key-value head); it is cut into 64 queries at a
+/// Legend: queries [Tq, D], keys and values [Tk, Dk]; D = heads * H, head h in columns h H ..<
+/// (h+1) H; Dk = keyValueHeads * H, each shared by heads / keyValueHeads heads in a row. A task is
+/// one (sequence, head), or backward one (sequence, key-value head); it is cut into 64 queries at a
 /// time, so scratch is [64, longest keys], twice, per worker, allocated here; probabilities are
 /// computed again by the backward pass.
 package struct Attention: Sendable {

@@ -16,8 +16,8 @@ package struct Embedding: Sendable {
   }
 
   /// Rows of the table times sqrt(D), with positions as fairseq and M2M-100 compute them: the first
-  /// half of the columns sine, the second cosine, of position * exp(-ln 10000 * i / (D/2 - 1)); they
-  /// restart in each sequence and the first is number 2 (their padding index 1, plus 1).
+  /// half of the columns sine, the second cosine, of position * exp(-ln 10000 * i / (D/2 - 1));
+  /// they restart in each sequence and the first is number 2 (their padding index 1, plus 1).
   ///
   /// - Parameter firstPosition: the number of a sequence's first position.
   package init(width: Int, positionsMax: Int, firstPosition: Int = 2) {

@@ -2,8 +2,8 @@ import Kernels
 
 extension FeedForward {
   /// The hidden units of one call, each [N, F]. The backward pass turns them from pre-activations
-  /// and the gradient of what enters W2 into what enters W2 and the gradients of the pre-activations,
-  /// all times p where there is a combine weight.
+  /// and the gradient of what enters W2 into what enters W2 and the gradients of the
+  /// pre-activations, all times p where there is a combine weight.
   struct Units {
     let hidden: Matrix
     let up: Matrix?

@@ -2,11 +2,11 @@ import Glibc
 package import Kernels
 
 /// A learned bias of attention scores by head and distance (Raffel et al., "Exploring the limits of
-/// transfer learning", 2020): distances fall into buckets, exact ones near by, then growing with the
-/// logarithm up to `distanceOfLastBucket`, which all longer ones share.
+/// transfer learning", 2020): distances fall into buckets, exact ones near by, then growing with
+/// the logarithm up to `distanceOfLastBucket`, which all longer ones share.
 ///
-/// The table is [buckets, heads]. What attention adds is spread out by distance beforehand: `expand`
-/// after each change of the table. Copies share that memory.
+/// The table is [buckets, heads]. What attention adds is spread out by distance beforehand:
+/// `expand` after each change of the table. Copies share that memory.
 package struct RelativePositionBias: Sendable {
   package let heads: Int
   package let buckets: Int
@@ -18,7 +18,7 @@ package struct RelativePositionBias: Sendable {
   private let spread: Matrix
 
   /// - Parameters:
-  ///   - isBidirectional: whether keys behind the query have buckets of their own, half of them all;
+  ///   - isBidirectional: whether keys after the query have buckets of their own, half of them all;
   ///     otherwise they share that of distance 0.
   ///   - keysMax: the keys of the longest sequence.
   package init(
@@ -44,8 +44,9 @@ package struct RelativePositionBias: Sendable {
     (heads + 1) * (2 * keysMax - 1) * MemoryLayout<Float>.stride
   }
 
-  /// The bucket of a key `distance` behind the query, or before it if negative. In Float, as the
-  /// models were trained: a distance whose logarithm falls on a bucket's edge must not change sides.
+  /// The bucket of a key `distance` after the query, or before it if negative. In Float, as the
+  /// models were trained: a distance whose logarithm falls on a bucket's edge must not change
+  /// sides.
   package static func bucket(
     _ distance: Int, buckets: Int, last: Int, isBidirectional: Bool
   ) -> Int {
