@@ -22,12 +22,12 @@ extension Gate {
     logitGradients(routing, dprobability, auxiliaryScale, into: dlogits)
     let input = input(x, key, isTraining, on: workers)
     matmul(dlogits, input, transposeA: true, into: dweight, accumulate: true, on: workers)
-    guard isTraining, jitter > 0 else {
+    guard isTraining, jitter.amount > 0 else {
       return matmul(dlogits, weight, into: dx, accumulate: true, on: workers)
     }
     let dinput = jittered.rows(0..<x.rows)
     matmul(dlogits, weight, into: dinput, on: workers)
-    applyJitter(to: dinput, key, on: workers)
+    jitter.apply(to: dinput, key, on: workers)
     add(dinput, to: dx, on: workers)
   }
 
@@ -50,31 +50,10 @@ extension Gate {
 
   /// What the gate sees of x: x itself, or x with jitter, in scratch.
   func input(_ x: Matrix, _ key: GateKey, _ isTraining: Bool, on workers: Workers) -> Matrix {
-    guard isTraining, jitter > 0 else { return x }
+    guard isTraining, jitter.amount > 0 else { return x }
     let seen = jittered.rows(0..<x.rows)
     seen.copy(from: x)
-    applyJitter(to: seen, key, on: workers)
+    jitter.apply(to: seen, key, on: workers)
     return seen
-  }
-
-  /// Element i (row order) *= 1 + jitter * u, u in -1 ..< 1 a function of (seed, key, i).
-  private func applyJitter(to x: Matrix, _ key: GateKey, on workers: Workers) {
-    precondition(x.rows * x.columns < 1 << 34, "an element's group of four fits 32 bits")
-    let (step, batch) = key.words
-    workers.forEachChunk(of: x.rows, size: 32) { rows in
-      for i in rows {
-        let row = x.row(i)
-        var j = 0
-        while j < row.count {
-          let element = i * row.count + j
-          let words = jitterStream.words(step, batch, UInt32(element / 4))
-          for lane in element % 4..<min(4, element % 4 + row.count - j) {
-            let u = Float(words[lane] >> 8) * 0x1p-23 - 1
-            row[j] *= 1 + jitter * u
-            j += 1
-          }
-        }
-      }
-    }
   }
 }

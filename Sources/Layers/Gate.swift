@@ -12,9 +12,8 @@ package struct Gate: Sendable {
   package let capacityMinimum: Int
   package let selection: TokenSelection
   /// In training the gate's input is multiplied by a number in 1 - jitter ..< 1 + jitter; 0: off.
-  package let jitter: Float
+  let jitter: GateJitter
   private let selectionStream: Philox
-  let jitterStream: Philox
   /// Scratch: dlogits [S, E], and with jitter the input as the gate saw it, [S, D].
   let dlogits: Matrix
   let jittered: Matrix
@@ -26,14 +25,12 @@ package struct Gate: Sendable {
     precondition(experts > 0, "at least one expert")
     precondition(capacityFactor.map { $0 > 0 } ?? true, "a capacity factor is positive")
     precondition(capacityMinimum >= 0, "a capacity is not negative")
-    precondition(0 <= jitter && jitter < 1, "jitter in 0..<1")
     self.experts = experts
     self.capacityFactor = capacityFactor
     self.capacityMinimum = capacityMinimum
     self.selection = selection
-    self.jitter = jitter
+    self.jitter = GateJitter(amount: jitter, seed: seed)
     selectionStream = Philox(seed: seed, purpose: .tokenSelection)
-    jitterStream = Philox(seed: seed, purpose: .gateJitter)
     dlogits = Matrix(rows: tokensMax, columns: experts)
     jittered = Matrix(rows: jitter > 0 ? tokensMax : 0, columns: width)
   }
@@ -91,6 +88,6 @@ package struct Gate: Sendable {
     precondition(probabilities.rows == x.rows, "probabilities are [S, E]")
     precondition(probabilities.columns == experts, "probabilities are [S, E]")
     precondition(x.rows <= dlogits.rows, "a micro-batch within the limit given at init")
-    precondition(jitter == 0 || jittered.columns == x.columns, "the width given at init")
+    precondition(jitter.amount == 0 || jittered.columns == x.columns, "the width given at init")
   }
 }

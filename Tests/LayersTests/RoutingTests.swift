@@ -21,12 +21,28 @@ import Testing
       ], experts: 4)
     #expect(rows.offsets == [0, 2, 2, 4, 5])
     #expect(rows.microBatches == [0, 2, 0, 2, 2])
-    #expect(rows.tokens == [1, 2, 0, 1, 0])
+    #expect(rows.choices == [1, 2, 0, 1, 0])
     #expect(rows.rows == [1, 5, 0, 4, 3])
     #expect(rows.probabilities == [0.2, 0.6, 0.1, 0.5, 0.4])
     #expect(rows.touchedExperts == [0, 2, 3])
     #expect(rows.entries(of: 2) == 2..<4)
     #expect((rows.count, rows.expertCount) == (5, 4))
+  }
+
+  /// Goal: with two choices a token's row occurs at each of its experts, with each one's weight.
+  @Test func everyChoiceIsAnEntry() {
+    let rows = ExpertRows(
+      [
+        Routing(
+          choicesPerToken: 2, choice: [1, 0, 3, 1, -1, -1],
+          kept: [true, true, false, true, false, false],
+          probability: [0.7, 0.3, 0.6, 0.4, 0, 0], probabilities: Matrix(rows: 3, columns: 4),
+          counts: [1, 2, 0, 1], auxiliaryLoss: 1)
+      ], experts: 4)
+    #expect(rows.offsets == [0, 1, 3, 3, 3])
+    #expect(rows.rows == [0, 0, 1])
+    #expect(rows.choices == [1, 0, 3])
+    #expect(rows.probabilities == [0.3, 0.7, 0.4])
   }
 
   /// Goal: gather, compute, weigh and scatter equals a slow loop over tokens; a dropped token's

@@ -33,14 +33,14 @@ package struct LayerRouting: Sendable {
   }
 
   package var touchedExperts: Int { rows.touchedExperts.count }
-  package var routedTokens: Int { gates.reduce(0) { $0 + $1.choice.count } }
+  package var routedChoices: Int { gates.reduce(0) { $0 + $1.choice.count { $0 >= 0 } } }
 
-  /// The gradients of one micro-batch's combine weights, by token; 0 where the token was dropped.
+  /// The gradients of one micro-batch's combine weights, by choice; 0 where that was dropped.
   func dProbability(microBatch: Int) -> [Float] {
-    var byToken = [Float](repeating: 0, count: gates[microBatch].choice.count)
+    var byChoice = [Float](repeating: 0, count: gates[microBatch].choice.count)
     for entry in 0..<rows.count where rows.microBatches[entry] == Int32(microBatch) {
-      byToken[Int(rows.tokens[entry])] = dProbability[entry]
+      byChoice[Int(rows.choices[entry])] = dProbability[entry]
     }
-    return byToken
+    return byChoice
   }
 }

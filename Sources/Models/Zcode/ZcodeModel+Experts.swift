@@ -113,7 +113,7 @@ extension ZcodeModel {
 
   /// Tokens that found their expert full, of all routed tokens.
   package var droppedShare: Double {
-    let routed = routings.reduce(0) { $0 + $1.routedTokens }
+    let routed = routings.reduce(0) { $0 + $1.routedChoices }
     let kept = routings.reduce(0) { $0 + $1.rows.count }
     return routed > 0 ? 1 - Double(kept) / Double(routed) : 0
   }

@@ -1,0 +1,202 @@
+import Base
+import Glibc
+package import Kernels
+
+/// The top-k gates of the published families, in fp32: softmax over all experts, then the k
+/// likeliest (Shazeer et al., "Outrageously large neural networks", 2017), as transformers 4.57
+/// computes them for Switch, NLLB-MoE, Mixtral, OLMoE and Qwen3-MoE.
+///
+/// Legend: S tokens of one micro-batch, D model width, E experts. The weight is [E, D].
+package struct TopKGate: Sendable {
+  /// What a choice's output is multiplied by.
+  package enum Combine: Sendable {
+    /// Its probability.
+    case probability
+    /// Its share of the probabilities of all k choices.
+    case shareOfChoices
+    /// Its share of the probabilities of those choices that have room.
+    case shareOfKept
+  }
+
+  /// How many tokens an expert takes; those beyond are dropped, whoever comes first stays.
+  package enum Capacity: Sendable, Equatable {
+    case unlimited
+    /// Of each sequence.
+    case perSequence(Int)
+    /// Of the micro-batch: second choices come after all first ones.
+    case perMicroBatch(Int)
+  }
+
+  package let experts: Int
+  package let k: Int
+  package let combine: Combine
+  let jitter: GateJitter
+  /// Scratch: dlogits [S, E], and with jitter the input as the gate saw it, [S, D].
+  let dlogits: Matrix
+  let jittered: Matrix
+
+  /// A share of less than this is one of this.
+  static let smallestSum = Float.ulpOfOne
+
+  /// - Parameter jitter: in training the gate's input is multiplied by a number in 1 - jitter ..< 1
+  ///   + jitter; 0: off.
+  package init(
+    experts: Int, k: Int, width: Int, tokensMax: Int, combine: Combine, jitter: Float = 0,
+    seed: UInt64 = 0
+  ) {
+    precondition(1 <= k && k <= experts, "k of the experts")
+    (self.experts, self.k, self.combine) = (experts, k, combine)
+    self.jitter = GateJitter(amount: jitter, seed: seed)
+    dlogits = Matrix(rows: tokensMax, columns: experts)
+    jittered = Matrix(rows: jitter > 0 ? tokensMax : 0, columns: width)
+  }
+
+  /// Routes the rows of x_SD.
+  /// - Parameters:
+  ///   - bias: [1, E]; nil: none.
+  ///   - sequences: the rows of each sequence, in order; what a capacity per sequence needs.
+  ///   - isRouted: false for rows that are padding and go to no expert; nil: all rows are routed.
+  ///   - probabilities: [S, E], written, and kept by the result.
+  package func forward(
+    _ x: Matrix, weight: Matrix, bias: Matrix?, key: GateKey, isTraining: Bool,
+    capacity: Capacity, sequences: [Range<Int>], isRouted: [Bool]? = nil, probabilities: Matrix,
+    on workers: Workers
+  ) -> Routing {
+    check(x, weight, probabilities)
+    let input = input(x, key, isTraining, on: workers)
+    matmul(input, weight, transposeB: true, into: probabilities, on: workers)
+    if let bias { addRow(bias, to: probabilities) }
+    return route(
+      logits: probabilities, capacity: capacity, sequences: sequences, isRouted: isRouted)
+  }
+
+  /// Routes by logits [S, E], which become the probabilities of the result, in place.
+  package func route(
+    logits: Matrix, capacity: Capacity, sequences: [Range<Int>], isRouted: [Bool]? = nil
+  ) -> Routing {
+    precondition(logits.columns == experts, "a logit per expert")
+    precondition(isRouted.map { $0.count == logits.rows } ?? true, "a verdict per row")
+    var choice = [Int32](repeating: -1, count: logits.rows * k)
+    var logSumExp = [Float](repeating: 0, count: logits.rows)
+    for token in 0..<logits.rows {
+      if isRouted?[token] ?? true { choose(logits.row(token), token, into: &choice) }
+      let (maximum, sum) = softmax(logits.row(token))
+      logSumExp[token] = maximum + log(sum)
+    }
+    var counts = Array(repeating: 0, count: experts)
+    for expert in choice where expert >= 0 { counts[Int(expert)] += 1 }
+    let kept = keep(choice, counts, capacity, sequences)
+    return Routing(
+      choicesPerToken: k, choice: choice, kept: kept,
+      probability: combineWeights(choice, kept, logits), probabilities: logits,
+      logSumExp: logSumExp, counts: counts, auxiliaryLoss: 0)
+  }
+
+  /// The k largest of a row, the lower expert first among equals.
+  private func choose(_ logits: borrowing Row, _ token: Int, into choice: inout [Int32]) {
+    for j in 0..<k {
+      let before = token * k..<token * k + j
+      var best = -1
+      for expert in 0..<experts where !choice[before].contains(Int32(expert)) {
+        if best < 0 || logits[expert] > logits[best] { best = expert }
+      }
+      choice[token * k + j] = Int32(best)
+    }
+  }
+
+  func check(_ x: Matrix, _ weight: Matrix, _ probabilities: Matrix) {
+    precondition(weight.rows == experts && weight.columns == x.columns, "weight is [E, D]")
+    precondition(probabilities.rows == x.rows, "probabilities are [S, E]")
+    precondition(probabilities.columns == experts, "probabilities are [S, E]")
+    precondition(x.rows <= dlogits.rows, "a micro-batch within the limit given at init")
+    precondition(jitter.amount == 0 || jittered.columns == x.columns, "the width given at init")
+  }
+
+  /// What the gate sees of x: x itself, or x with jitter, in scratch.
+  func input(_ x: Matrix, _ key: GateKey, _ isTraining: Bool, on workers: Workers) -> Matrix {
+    guard isTraining, jitter.amount > 0 else { return x }
+    let seen = jittered.rows(0..<x.rows)
+    seen.copy(from: x)
+    jitter.apply(to: seen, key, on: workers)
+    return seen
+  }
+
+  private func addRow(_ bias: Matrix, to x: Matrix) {
+    precondition(bias.rows == 1 && bias.columns == x.columns, "the bias is [1, E]")
+    let bias = bias.row(0)
+    for token in 0..<x.rows {
+      let row = x.row(token)
+      for j in 0..<row.count { row[j] += bias[j] }
+    }
+  }
+}
+
+// MARK: Capacity
+
+extension TopKGate {
+  /// Which choices have room. Unrouted ones have none.
+  private func keep(
+    _ choice: [Int32], _ counts: [Int], _ capacity: Capacity, _ sequences: [Range<Int>]
+  ) -> [Bool] {
+    switch capacity {
+    case .unlimited: return choice.map { $0 >= 0 }
+    case .perMicroBatch(let places):
+      return keep(choice, tokens: 0..<choice.count / k, places: places)
+    case .perSequence(let places):
+      var kept = Array(repeating: false, count: choice.count)
+      for tokens in sequences {
+        let inside = keep(choice, tokens: tokens, places: places)
+        for number in tokens.lowerBound * k..<tokens.upperBound * k {
+          kept[number] = inside[number]
+        }
+      }
+      return kept
+    }
+  }
+
+  /// First choices in the order of the tokens, then second ones; a choice that was dropped has had
+  /// its turn all the same.
+  private func keep(_ choice: [Int32], tokens: Range<Int>, places: Int) -> [Bool] {
+    var kept = Array(repeating: false, count: choice.count)
+    var taken = Array(repeating: 0, count: experts)
+    for j in 0..<k {
+      for token in tokens where choice[token * k + j] >= 0 {
+        let expert = Int(choice[token * k + j])
+        kept[token * k + j] = taken[expert] < places
+        taken[expert] += 1
+      }
+    }
+    return kept
+  }
+
+  private func combineWeights(
+    _ choice: [Int32], _ kept: [Bool], _ probabilities: Matrix
+  ) -> [Float] {
+    var weights = [Float](repeating: 0, count: choice.count)
+    for token in 0..<probabilities.rows {
+      let numbers = token * k..<(token + 1) * k
+      let sum = normaliser(numbers, choice, kept, probabilities)
+      for number in numbers where choice[number] >= 0 {
+        weights[number] = probabilities[token, Int(choice[number])] / sum
+      }
+    }
+    return weights
+  }
+
+  /// What the probabilities of one token's choices are divided by.
+  func normaliser(
+    _ numbers: Range<Int>, _ choice: [Int32], _ kept: [Bool], _ probabilities: Matrix
+  ) -> Float {
+    if combine == .probability { return 1 }
+    var sum: Float = 0
+    for number in numbers where counts(number, choice, kept) {
+      sum += probabilities[number / k, Int(choice[number])]
+    }
+    return max(sum, Self.smallestSum)
+  }
+
+  /// Whether a choice belongs to the sum that shares are of.
+  func counts(_ number: Int, _ choice: [Int32], _ kept: [Bool]) -> Bool {
+    choice[number] >= 0 && (combine == .shareOfChoices || kept[number])
+  }
+}

@@ -1,0 +1,210 @@
+import Glibc
+import Kernels
+import Layers
+import TestSupport
+import Testing
+
+@Suite struct TopKGateTests {
+  static let key = GateKey(step: 3, layer: 1, microBatch: 2)
+
+  private func gate(k: Int, _ combine: TopKGate.Combine, experts: Int = 4) -> TopKGate {
+    TopKGate(experts: experts, k: k, width: 5, tokensMax: 12, combine: combine)
+  }
+
+  private func logits(_ rows: [[Float]]) -> Matrix {
+    let logits = Matrix(rows: rows.count, columns: rows[0].count)
+    for (i, row) in rows.enumerated() { for (j, x) in row.enumerated() { logits[i, j] = x } }
+    return logits
+  }
+
+  /// Softmax of (log 1, log 2, log 3, log 4) is (0.1, 0.2, 0.3, 0.4).
+  private let tenths: [Float] = [log(1), log(2), log(3), log(4)]
+
+  static let weights: [(TopKGate.Combine, [Double])] = [
+    (.probability, [0.4, 0.3]), (.shareOfChoices, [0.4 / 0.7, 0.3 / 0.7]),
+    (.shareOfKept, [0.4 / 0.7, 0.3 / 0.7]),
+  ]
+
+  @Test(arguments: weights) func choicesAreWeighed(
+    _ combine: TopKGate.Combine, _ expected: [Double]
+  ) {
+    let routing = gate(k: 2, combine).route(
+      logits: logits([tenths]), capacity: .unlimited, sequences: [0..<1])
+    #expect(routing.choice == [3, 2])
+    #expect(zip(routing.probability, expected).allSatisfy { abs(Double($0) - $1) < 1e-6 })
+    #expect(routing.counts == [0, 0, 1, 1])
+    #expect(abs(routing.logSumExp[0] - log(10)) < 1e-6)
+  }
+
+  /// Equal logits: the lower expert comes first, each expert once.
+  @Test func equalsAreChosenInOrder() {
+    let routing = gate(k: 3, .probability).route(
+      logits: logits([[1, 1, 1, 1], [0, 2, 0, 2]]), capacity: .unlimited, sequences: [0..<2])
+    #expect(routing.choice == [0, 1, 2, 1, 3, 0])
+  }
+
+  /// Each sequence has places of its own, given in the order of its tokens.
+  @Test func sequencesHaveTheirOwnPlaces() {
+    let same = Array(repeating: tenths, count: 5)
+    let routing = gate(k: 1, .probability).route(
+      logits: logits(same), capacity: .perSequence(2), sequences: [0..<3, 3..<5])
+    #expect(routing.kept == [true, true, false, true, true])
+    #expect(routing.counts == [0, 0, 0, 5])
+  }
+
+  /// Second choices queue behind all first choices of the expert, those without a place included,
+  /// and what is left has the whole weight.
+  @Test func secondChoicesComeAfterAllFirstOnes() {
+    let other: [Float] = [log(1), log(2), log(4), log(3)]
+    let routing = gate(k: 2, .shareOfKept).route(
+      logits: logits([tenths, other, tenths]), capacity: .perMicroBatch(2), sequences: [0..<3])
+    #expect(routing.choice == [3, 2, 2, 3, 3, 2])
+    // Expert 3: tokens 0 and 2 first, 1 second. Expert 2: token 1 first, then 0, then 2.
+    #expect(routing.kept == [true, true, true, false, true, false])
+    let weights = zip(routing.probability, routing.kept).filter(\.1).map(\.0)
+    let expected = [4.0 / 7, 3.0 / 7, 1, 1]
+    #expect(zip(weights, expected).allSatisfy { abs(Double($0) - $1) < 1e-6 })
+  }
+
+  @Test func paddingGoesNowhere() {
+    let routing = gate(k: 2, .shareOfKept).route(
+      logits: logits([tenths, tenths]), capacity: .perMicroBatch(1), sequences: [0..<2],
+      isRouted: [false, true])
+    #expect(routing.choice == [-1, -1, 3, 2])
+    #expect(routing.kept == [false, false, true, true])
+    #expect(ExpertRows([routing], experts: 4).rows == [1, 1])
+  }
+
+  // MARK: Gradients
+
+  struct Case: Sendable {
+    let combine: TopKGate.Combine
+    let k: Int
+    let capacity: TopKGate.Capacity
+    let share: RouterLoss.Share
+    var jitter: Float = 0
+  }
+  static let cases = [
+    Case(combine: .probability, k: 1, capacity: .perSequence(2), share: .keptOrFirst, jitter: 0.1),
+    Case(combine: .probability, k: 2, capacity: .unlimited, share: .choices),
+    Case(combine: .shareOfChoices, k: 3, capacity: .unlimited, share: .choices),
+    Case(combine: .shareOfChoices, k: 2, capacity: .perMicroBatch(4), share: .choices),
+    Case(combine: .shareOfKept, k: 2, capacity: .perMicroBatch(4), share: .choices),
+  ]
+
+  /// The loss is sum over kept choices of r w, and both router losses over two layers that are the
+  /// same, the first sequence alone and the last token not counted.
+  struct Problem {
+    let given: Case
+    let gate: TopKGate
+    let x = testMatrix(12, 5, seed: 21)
+    let weight = Matrix(rows: 4, columns: 5)
+    let bias = testMatrix(1, 4, seed: 24)
+    let r: Matrix
+    let probabilities = Matrix(rows: 12, columns: 4)
+    let sequences = [0..<5, 5..<12]
+    let groups = (0..<12).map { $0 < 5 ? 0 : 1 }
+    let isCounted = (0..<12).map { $0 < 11 }
+
+    init(_ given: Case) {
+      self.given = given
+      r = testMatrix(12 * given.k, 1, seed: 23)
+      gate = TopKGate(
+        experts: 4, k: given.k, width: 5, tokensMax: 12, combine: given.combine,
+        jitter: given.jitter, seed: 9)
+      // The first weights without near ties: a step must not change a choice.
+      var seed: UInt64 = 27
+      repeat {
+        weight.copy(from: testMatrix(4, 5, seed: seed))
+        scale(weight, by: 3, on: .inline)
+        _ = forward()
+        seed += 1
+      } while narrowestMargin < 16 * 0x1p-7
+    }
+
+    /// Smallest ratio of probabilities, less 1, that decides a choice of a token or the order of two.
+    private var narrowestMargin: Float {
+      (0..<12).flatMap { token in
+        let sorted = (0..<4).map { probabilities[token, $0] }.sorted(by: >)
+        return (0..<given.k).map { sorted[$0] / sorted[$0 + 1] - 1 }
+      }.min() ?? 0
+    }
+
+    func forward() -> (Routing, RouterLoss) {
+      let routing = gate.forward(
+        x, weight: weight, bias: bias, key: key, isTraining: true, capacity: given.capacity,
+        sequences: sequences, probabilities: probabilities, on: .inline)
+      var losses = RouterLoss(experts: 4, groups: 2, share: given.share)
+      for _ in 0..<2 { losses.add(routing, group: groups, isCounted: isCounted) }
+      return (routing, losses)
+    }
+
+    func loss() -> Double {
+      let (routing, losses) = forward()
+      var loss = 0.7 * losses.balance + 0.3 * losses.z
+      for number in routing.choice.indices where routing.kept[number] {
+        loss += Double(r[number, 0]) * Double(routing.probability[number])
+      }
+      return loss
+    }
+  }
+
+  @Test(arguments: cases) func gradientsEqualFiniteDifferences(_ given: Case) {
+    let problem = Problem(given)
+    let (routing, losses) = problem.forward()
+    #expect((routing.keptCount < 12 * given.k) == (given.capacity != .unlimited))
+    let (dx, dweight) = (Matrix(rows: 12, columns: 5), Matrix(rows: 4, columns: 5))
+    let dbias = Matrix(rows: 1, columns: 4)
+    // Each of the two equal layers gives the gradient once.
+    for layer in 0..<2 {
+      problem.gate.backward(
+        problem.x, weight: problem.weight, routing: routing, key: Self.key, isTraining: true,
+        dcombine: layer == 0 ? problem.r.values : Array(repeating: 0, count: 12 * given.k),
+        losses: losses.gradient(
+          balanceScale: 0.7, zScale: 0.3, group: problem.groups, isCounted: problem.isCounted),
+        dweight: dweight, dbias: dbias, dx: dx, on: .inline)
+    }
+    expectGradient(dx, of: problem.loss, withRespectTo: problem.x, "dx")
+    expectGradient(dweight, of: problem.loss, withRespectTo: problem.weight, "dweight")
+    expectGradient(dbias, of: problem.loss, withRespectTo: problem.bias, "dbias")
+  }
+
+  // MARK: Losses
+
+  /// All tokens at one of two experts with certainty: E; balanced: 1, by k for k choices.
+  @Test func theBalanceLossAtItsEnds() {
+    func loss(_ rows: [[Float]], k: Int) -> Double {
+      let routing = gate(k: k, .probability, experts: 2).route(
+        logits: logits(rows), capacity: .unlimited, sequences: [0..<rows.count])
+      var losses = RouterLoss(experts: 2, groups: 1, share: .choices)
+      losses.add(routing, group: rows.map { _ in 0 })
+      return losses.balance
+    }
+    #expect(abs(loss([[40, 0], [40, 0]], k: 1) - 2) < 1e-6)
+    #expect(abs(loss([[40, 0], [0, 40]], k: 1) - 1) < 1e-6)
+    #expect(abs(loss([[40, 0], [0, 40]], k: 2) - 2) < 1e-6)
+  }
+
+  /// An imbalance of one layer cancels that of another: the loss is of all layers together.
+  @Test func layersArePooled() {
+    var losses = RouterLoss(experts: 2, groups: 1, share: .choices)
+    for rows in [[[40, 0] as [Float]], [[0, 40]]] {
+      let routing = gate(k: 1, .probability, experts: 2).route(
+        logits: logits(rows), capacity: .unlimited, sequences: [0..<1])
+      losses.add(routing, group: [0])
+    }
+    #expect(abs(losses.balance - 1) < 1e-6)
+    #expect(abs(losses.z - 1600) < 1e-3)
+  }
+
+  /// A dropped choice counts for expert 0.
+  @Test func droppedChoicesMayCountForTheFirstExpert() {
+    let routing = gate(k: 1, .probability, experts: 2).route(
+      logits: logits([[0, 40], [0, 40]]), capacity: .perSequence(1), sequences: [0..<2])
+    for (share, expected) in [(RouterLoss.Share.choices, 2.0), (.keptOrFirst, 1)] {
+      var losses = RouterLoss(experts: 2, groups: 1, share: share)
+      losses.add(routing, group: [0, 0])
+      #expect(abs(losses.balance - expected) < 1e-6)
+    }
+  }
+}
