@@ -137,8 +137,8 @@ package struct Attention: Sendable {
       precondition(span.keys.upperBound <= k.rows, "keys inside the batch")
       precondition(!span.keys.isEmpty, "a query needs a key to look at")
       precondition(span.keys.count <= keysMax, "a sequence within the limit given at init")
-      if isCausal || bias != nil {
-        precondition(span.keys.count >= span.queries.count, "a key for each query")
+      if bias != nil {
+        precondition(span.queries.count <= keysMax, "a position within the limit given at init")
       }
     }
   }

@@ -43,11 +43,16 @@ struct Head {
   /// What this head sees of all keys (or values) of the span.
   func keys(_ x: Matrix) -> Matrix { x.rows(span.keys).columns(keyColumns) }
 
-  /// The number of the key that stands where query `query` of the span does.
-  private func position(_ query: Int) -> Int { query + span.keys.count - span.queries.count }
+  /// The number of the key that stands where query `query` of the span does. With fewer keys than
+  /// queries the last queries are padding, and stand behind all keys.
+  private func position(_ query: Int) -> Int {
+    query + max(0, span.keys.count - span.queries.count)
+  }
 
   /// How many keys query `query` of the span sees: always at least one.
-  private func visible(_ query: Int) -> Int { isCausal ? position(query) + 1 : span.keys.count }
+  private func visible(_ query: Int) -> Int {
+    isCausal ? min(position(query) + 1, span.keys.count) : span.keys.count
+  }
 
   /// softmax(scale q k^T + bias) of a tile, [queries, keys that its last query sees]; 0 for unseen
   /// keys.

@@ -19,11 +19,13 @@ package struct Embedding: Sendable {
   /// half of the columns sine, the second cosine, of position * exp(-ln 10000 * i / (D/2 - 1));
   /// they restart in each sequence and the first is number 2 (their padding index 1, plus 1).
   ///
-  /// - Parameter firstPosition: the number of a sequence's first position.
-  package init(width: Int, positionsMax: Int, firstPosition: Int = 2) {
+  /// - Parameters:
+  ///   - scale: sqrt(D) unless given.
+  ///   - firstPosition: the number of a sequence's first position.
+  package init(width: Int, scale: Float? = nil, positionsMax: Int, firstPosition: Int = 2) {
     precondition(width > 0 && width % 2 == 0, "an even width: half sine, half cosine")
     self.width = width
-    scale = Float(width).squareRoot()
+    self.scale = scale ?? Float(width).squareRoot()
     let positions = Matrix(rows: positionsMax, columns: width)
     let half = width / 2
     for i in 0..<half {

@@ -2,7 +2,15 @@ import Base
 package import Kernels
 package import Optimizers
 
-/// One named tensor inside the flat vector of dense parameters.
+/// A tensor of a checkpoint that is some rows of a slot.
+package struct TensorPart: Sendable, Equatable {
+  package let name: String
+  package let rows: Range<Int>
+  /// Whether the checkpoint has it the other way round, [columns, rows].
+  package let isTransposed: Bool
+}
+
+/// One tensor inside the flat vector of dense parameters.
 package struct TensorSlot: Sendable, Equatable {
   package enum Initial: Sendable, Equatable {
     case zeros
@@ -10,13 +18,13 @@ package struct TensorSlot: Sendable, Equatable {
     /// Uniform in [-bound, bound).
     case uniform(bound: Float)
   }
-  /// The name in the spelling of Hugging Face's M2M family.
-  package let name: String
+  /// What it is of checkpoints: usually one tensor of its shape.
+  package let parts: [TensorPart]
   /// Floats from the start of the vector.
   package let offset: Int
   package let rows: Int
   package let columns: Int
-  /// Whether weight decay applies: to matrices, not to norms.
+  /// Whether weight decay applies: to matrices, not to norms and biases.
   package let decays: Bool
   package let initial: Initial
 
@@ -33,34 +41,54 @@ package struct DenseLayout: Sendable {
 
   /// Appends a matrix [rows, columns], initialised uniformly (Glorot and Bengio 2010: a bound of
   /// sqrt(6 / (rows + columns))) unless said otherwise.
+  /// - Parameter isTransposed: whether checkpoints have it the other way round.
   package mutating func matrix(
-    _ name: String, _ rows: Int, _ columns: Int, bound: Float? = nil
+    _ name: String, _ rows: Int, _ columns: Int, bound: Float? = nil, isTransposed: Bool = false
   ) -> TensorSlot {
     let glorot = (6 / Float(rows + columns)).squareRoot()
-    return append(name, rows, columns, decays: true, .uniform(bound: bound ?? glorot))
+    let part = TensorPart(name: name, rows: 0..<rows, isTransposed: isTransposed)
+    return append([part], rows, columns, decays: true, .uniform(bound: bound ?? glorot))
   }
 
-  /// Appends gain and bias of a norm over `width` features.
-  package mutating func norm(_ name: String, _ width: Int) -> NormSlots {
-    NormSlots(
-      gain: append("\(name).weight", 1, width, decays: false, .ones),
-      bias: append("\(name).bias", 1, width, decays: false, .zeros))
+  /// Appends matrices of `columns` columns below each other: one product serves all. Each is
+  /// initialised as if it stood alone.
+  package mutating func stacked(
+    _ parts: [(name: String, rows: Int)], _ columns: Int, bound: Float
+  ) -> TensorSlot {
+    append(
+      Self.below(parts), parts.reduce(0) { $0 + $1.rows }, columns, decays: true,
+      .uniform(bound: bound))
+  }
+
+  /// Appends vectors behind each other, as one row of zeros: biases.
+  package mutating func vector(_ parts: [(name: String, rows: Int)]) -> TensorSlot {
+    let count = parts.reduce(0) { $0 + $1.rows }
+    return append(Self.below(parts), 1, count, decays: false, .zeros)
+  }
+
+  /// Appends the gain of a norm, ones.
+  package mutating func gain(_ name: String, _ width: Int) -> TensorSlot {
+    let part = TensorPart(name: name, rows: 0..<width, isTransposed: false)
+    return append([part], 1, width, decays: false, .ones)
+  }
+
+  private static func below(_ parts: [(name: String, rows: Int)]) -> [TensorPart] {
+    var next = 0
+    return parts.map { part in
+      defer { next += part.rows }
+      return TensorPart(name: part.name, rows: next..<next + part.rows, isTransposed: false)
+    }
   }
 
   private mutating func append(
-    _ name: String, _ rows: Int, _ columns: Int, decays: Bool, _ initial: TensorSlot.Initial
+    _ parts: [TensorPart], _ rows: Int, _ columns: Int, decays: Bool, _ initial: TensorSlot.Initial
   ) -> TensorSlot {
     let slot = TensorSlot(
-      name: name, offset: count, rows: rows, columns: columns, decays: decays, initial: initial)
+      parts: parts, offset: count, rows: rows, columns: columns, decays: decays, initial: initial)
     slots.append(slot)
     count += slot.count
     return slot
   }
-}
-
-package struct NormSlots: Sendable {
-  package let gain: TensorSlot
-  package let bias: TensorSlot
 }
 
 /// The dense parameters, always resident: one flat vector each for weights, gradients and, when

@@ -91,9 +91,9 @@ extension TrainingStep {
   /// keyed as for step 0, so that every evaluation drops by the same draws.
   private mutating func losses(_ batch: PackedBatch) throws -> [Float] {
     model.embed(batch, step: 0, mode: .evaluation)
-    for layer in model.description.encoder { try forward(layer) }
+    for layer in model.layers(.encoder) { try forward(layer) }
     model.encoderToDecoder()
-    for layer in model.description.decoder { try forward(layer) }
+    for layer in model.layers(.decoder) { try forward(layer) }
     return model.losses()
   }
 }

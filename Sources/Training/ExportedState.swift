@@ -73,12 +73,12 @@ struct ExportedState: Codable {
     return Array(try encoder.encode(self)) + Array("\n".utf8)
   }
 
-  /// What training remembers of the experts of a model of `shape`.
-  func histories(_ shape: ZcodeShape, path: String) throws -> [BlockID: BlockHistory] {
+  /// What training remembers of the experts of a model.
+  func histories(_ model: ModelDescription, path: String) throws -> [BlockID: BlockHistory] {
     var histories: [BlockID: BlockHistory] = [:]
     for numbers in blocks {
-      guard numbers.count == 6, numbers.allSatisfy({ $0 >= 0 }), numbers[0] < shape.mixtures,
-        numbers[1] < shape.experts, numbers[2] < shape.slices
+      guard numbers.count == 6, numbers.allSatisfy({ $0 >= 0 }), numbers[0] < model.mixtures,
+        numbers[1] < model.experts.count, numbers[2] < model.experts.slices
       else {
         throw ExchangeError.notAnExport(
           path: path, cause: "\(numbers) is no block of the model in config.yaml")

@@ -48,7 +48,7 @@ package struct ModelExport: ~Copyable {
   private let panel: Matrix
   private var pager: Pager
 
-  private var shape: ZcodeShape { geometry.shape }
+  private var shape: ExpertShape { geometry.experts }
   private var states: [ParameterState] {
     options.hasOptimizer ? ParameterState.allCases : [.weights]
   }
@@ -59,7 +59,7 @@ package struct ModelExport: ~Copyable {
     let corpus = try ParallelCorpus.readManifest(config.data.corpus)
     let geometry = try RunGeometry(config, vocabulary: corpus.vocabularySize)
     let tensors = ModelTensors(geometry.description)
-    let panelRows = Self.panelRows(geometry.shape, options)
+    let panelRows = Self.panelRows(geometry.experts, options)
     let plan = try Self.plan(config, geometry, tensors, options, panelRows: panelRows)
     let ledger = MemoryLedger(ceiling: options.memory)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
@@ -82,12 +82,12 @@ package struct ModelExport: ~Copyable {
     self.generation = generation
     self.dense = dense
     self.pager = pager
-    block = FloatBuffer(count: geometry.shape.parametersPerBlock)
-    panel = Matrix(rows: panelRows, columns: geometry.shape.hidden)
+    block = FloatBuffer(count: geometry.experts.parametersPerBlock)
+    panel = Matrix(rows: panelRows, columns: geometry.experts.hidden)
   }
 
   /// All of a tensor of [width, hidden] when it fits an eighth of the memory.
-  private static func panelRows(_ shape: ZcodeShape, _ options: Options) -> Int {
+  private static func panelRows(_ shape: ExpertShape, _ options: Options) -> Int {
     let rows = options.memory / 8 / (shape.hidden * MemoryLayout<Float>.stride)
     return max(1, min(shape.width, rows, options.panelRowsMax))
   }
@@ -101,7 +101,7 @@ package struct ModelExport: ~Copyable {
     _ config: RunConfig, _ geometry: RunGeometry, _ tensors: ModelTensors, _ options: Options,
     panelRows: Int
   ) throws -> MemoryPlan {
-    let (shape, float) = (geometry.shape, MemoryLayout<Float>.stride)
+    let (shape, float) = (geometry.experts, MemoryLayout<Float>.stride)
     let count = 2 * tensors.parts.count * (options.hasOptimizer ? 3 : 1)
     return try MemoryPlan(
       ceiling: options.memory,
@@ -111,7 +111,8 @@ package struct ModelExport: ~Copyable {
         geometry.storeTables(config, isReadOnly: true),
         .init(
           name: "tables of tensors and blocks",
-          bytes: count * tableBytesPerTensor + shape.expertBlocks * historyBytesPerBlock),
+          bytes: count * tableBytesPerTensor + geometry.description.expertBlocks
+            * historyBytesPerBlock),
         .init(
           name: "dense parameters",
           bytes: DenseParameters.byteCount(
@@ -164,7 +165,7 @@ extension ModelExport {
     let files = layouts.reduce(small.count) { $0 + $1.shards.count + ($1.index == nil ? 0 : 1) }
     return Report(
       directory: path, step: generation.step,
-      parameters: shape.expertBlocks * shape.parametersPerBlock + dense.layout.count,
+      parameters: geometry.description.expertBlocks * shape.parametersPerBlock + dense.layout.count,
       hasOptimizer: options.hasOptimizer, files: files, bytes: total,
       seconds: (ContinuousClock.now - start).seconds,
       peakRssBytes: ProcessMemory.peakResidentBytes, memoryBudgetBytes: options.memory)
@@ -186,7 +187,7 @@ extension ModelExport {
       let vector = dense.vector(state)
       if tensor.isTransposed {
         let source = vector.matrix(
-          rows: tensor.rows.count, columns: tensor.slot.columns, offset: tensor.range.lowerBound)
+          rows: tensor.rows, columns: tensor.columns, offset: tensor.range.lowerBound)
         for rows in panels {
           transpose(source.columns(rows), into: panel.rows(0..<rows.count))
           try target.write(
@@ -208,24 +209,39 @@ extension ModelExport {
       panels.flatMap { _ in slices.map { Visit($0, state.planes) } }
     }
     pager.plan(visits)
-    let half = shape.sliceHidden * shape.width
     for state in states {
       for rows in panels {
         for slice in slices.indices {
           try readNext(state)
-          if rows.lowerBound == 0 {
-            try target.write(block, 0..<half, to: expert.first, state, at: slice * half)
-          }
-          let second = block.matrix(
-            rows: shape.sliceHidden, columns: shape.width, offset: half)
+          if rows.lowerBound == 0 { try writeRows(of: expert.names, slice, state, to: &target) }
+          let second = shape.matrix(1, of: block)
           let columns = slice * shape.sliceHidden..<(slice + 1) * shape.sliceHidden
           transpose(
             second.columns(rows), into: panel.rows(0..<rows.count).columns(columns))
         }
         try target.write(
-          panel.buffer, 0..<rows.count * panel.columns, to: expert.second, state,
+          panel.buffer, 0..<rows.count * panel.columns, to: expert.names.second, state,
           at: rows.lowerBound * panel.columns)
       }
+    }
+  }
+
+  /// The tensors of the block at hand that files have as the block does.
+  private func writeRows(
+    of names: ExpertNames, _ slice: Int, _ state: ParameterState, to target: inout TensorTarget
+  ) throws {
+    let count = shape.sliceHidden * shape.width
+    try target.write(block, 0..<count, to: names.first, state, at: slice * count)
+    if let third = names.third {
+      try target.write(block, 2 * count..<3 * count, to: third, state, at: slice * count)
+    }
+    let (biases, units) = (shape.matrixParameters, shape.sliceHidden)
+    if let first = names.firstBias {
+      try target.write(block, biases..<biases + units, to: first, state, at: slice * units)
+    }
+    if let second = names.secondBias, slice == 0 {
+      let range = biases + units..<biases + units + shape.width
+      try target.write(block, range, to: second, state, at: 0)
     }
   }
 

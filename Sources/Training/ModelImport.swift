@@ -90,7 +90,7 @@ package struct ModelImport {
     let folders = try openFolders()
     let histories =
       state.hasOptimizer
-      ? try state.histories(geometry.shape, path: "\(source)/\(ExportedState.name)") : [:]
+      ? try state.histories(geometry.description, path: "\(source)/\(ExportedState.name)") : [:]
     _ = try TrainingSession.plan(config)
     let draft = ImportDraft(run)
     try draft.begin(config, storePaths: storePaths)
@@ -100,9 +100,9 @@ package struct ModelImport {
       return Report(
         run: run.path, step: state.hasOptimizer ? state.step : 0,
         hasOptimizer: state.hasOptimizer,
-        parameters: geometry.shape.expertBlocks * geometry.shape.parametersPerBlock
+        parameters: geometry.description.expertBlocks * geometry.experts.parametersPerBlock
           + geometry.description.layout.count, writtenBlocks: written,
-        blocks: geometry.shape.expertBlocks, seconds: (ContinuousClock.now - start).seconds,
+        blocks: geometry.description.expertBlocks, seconds: (ContinuousClock.now - start).seconds,
         peakRssBytes: ProcessMemory.peakResidentBytes,
         memoryBudgetBytes: try config.bytes(config.memory.budget, key: "memory.budget"))
     } catch {
@@ -153,7 +153,7 @@ extension ModelImport {
   ) throws -> Int {
     var session = try TrainingSession(config, storePaths: storePaths, profiles: profiles)
     guard !session.hasResumed else { throw ExchangeError.occupiedStore(path: storePaths[0]) }
-    let source = TensorSource(folders, geometry.shape)
+    let source = TensorSource(folders, geometry.experts)
     var (done, written) = (0, 0)
     for part in tensors.parts {
       if isStopping() { throw ExchangeError.stopped }
@@ -161,7 +161,7 @@ extension ModelImport {
       case .dense(let tensor):
         for state in states { try source.read(tensor, state, into: session.step.model.dense) }
       case .expert(let expert):
-        for slice in 0..<geometry.shape.slices {
+        for slice in 0..<geometry.experts.slices {
           let block = BlockID.expert(layer: expert.layer, expert.expert, slice: slice)
           if try write(block, of: expert, histories[block], from: source, &session) {
             written += 1
@@ -169,7 +169,7 @@ extension ModelImport {
           done += 1
         }
       }
-      observe(done, geometry.shape.expertBlocks)
+      observe(done, geometry.description.expertBlocks)
     }
     if state.hasOptimizer { session.adopt(try RunProgress(payload: state.progress.payload())) }
     try session.commit()
@@ -201,7 +201,7 @@ extension ModelImport {
     _ floats: FloatBuffer, _ scratch: FloatBuffer
   ) throws -> Bool {
     let fill = UniformFill(
-      seed: UInt64(config.seed), block: block, bound: geometry.shape.expertBound)
+      seed: UInt64(config.seed), block: block, bound: geometry.experts.bound)
     fill.fill(scratch.matrix(rows: 1, columns: scratch.count), first: 0)
     for state in states {
       try source.read(expert, slice: block.slice, state, into: floats)

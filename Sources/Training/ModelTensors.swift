@@ -29,34 +29,40 @@ enum ParameterState: CaseIterable, Sendable {
 
 /// A tensor of a file that is some rows of a dense tensor of the model.
 struct DenseTensor: Sendable {
-  let name: String
   let slot: TensorSlot
-  let rows: Range<Int>
+  let part: TensorPart
+
+  var name: String { part.name }
   /// Whether the file has it the other way round.
-  let isTransposed: Bool
+  var isTransposed: Bool { part.isTransposed }
+  /// A vector is a slot of one row, and its parts are some columns of that.
+  private var isVector: Bool { slot.rows == 1 && !slot.decays }
+  /// Of the part, as the model has it.
+  var rows: Int { isVector ? 1 : part.rows.count }
+  var columns: Int { isVector ? part.rows.count : slot.columns }
 
   /// In the vector of dense parameters.
   var range: Range<Int> {
-    slot.offset + rows.lowerBound * slot.columns..<slot.offset + rows.upperBound * slot.columns
+    let width = isVector ? 1 : slot.columns
+    return slot.offset + part.rows.lowerBound * width..<slot.offset + part.rows.upperBound * width
   }
   var shape: [Int] {
-    if isTransposed { return [slot.columns, rows.count] }
-    return slot.rows == 1 ? [slot.columns] : [rows.count, slot.columns]
+    if isVector { return [columns] }
+    return isTransposed ? [columns, rows] : [rows, columns]
   }
 }
 
-/// The two tensors of an expert: `fc1` [hidden, width] and `fc2` [width, hidden].
+/// The tensors of an expert: W1 and W3 [hidden, width], W2 [width, hidden], b1 [hidden], b2 [width].
 struct ExpertTensors: Sendable {
   /// Counts the layers with experts in forward order.
   let layer: Int
   let expert: Int
-  let first: String
-  let second: String
+  let names: ExpertNames
 }
 
-/// All tensors of a model under the names that Hugging Face's NLLB-MoE gives them, each [out, in]:
+/// All tensors of a model under the names that checkpoints of its family give them, each [out, in]:
 /// stacked projections are taken apart, slices of experts put together, and what is kept
-/// transposed is turned. The output matrix is the embedding and stands there once; positions are a
+/// transposed is turned. A tied output matrix stands there once, as the embedding; positions are a
 /// formula.
 struct ModelTensors: Sendable {
   enum Part: Sendable {
@@ -66,24 +72,23 @@ struct ModelTensors: Sendable {
 
   /// In the order of the files.
   let parts: [Part]
-  private let shape: ZcodeShape
+  private let experts: ExpertShape
 
-  init(_ description: ZcodeDescription) {
-    shape = description.shape
-    var mixtures: [String: Int] = [:]
-    for layer in description.encoder + description.decoder {
-      if case .mixture(let number, let gate) = layer.feedForward { mixtures[gate.name] = number }
+  init(_ description: ModelDescription) {
+    experts = description.experts
+    // The experts of a layer come after its gate.
+    var mixtures: [Int: FeedForwardDescription.Mixture] = [:]
+    for layer in description.layers {
+      if case .mixture(let mixture) = layer.feedForward {
+        mixtures[(mixture.gate.bias ?? mixture.gate.weight).offset] = mixture
+      }
     }
     var parts: [Part] = []
     for slot in description.layout.slots {
-      parts += Self.pieces(slot).map { .dense($0) }
-      guard let mixture = mixtures[slot.name] else { continue }
-      let prefix = slot.name.dropLast("router.classifier.weight".count)
-      parts += (0..<description.shape.experts).map {
-        let name = "\(prefix)experts.expert_\($0)"
-        return .expert(
-          ExpertTensors(
-            layer: mixture, expert: $0, first: "\(name).fc1.weight", second: "\(name).fc2.weight"))
+      parts += slot.parts.map { .dense(DenseTensor(slot: slot, part: $0)) }
+      guard let mixture = mixtures[slot.offset] else { continue }
+      parts += mixture.names.enumerated().map { index, names in
+        .expert(ExpertTensors(layer: mixture.number, expert: index, names: names))
       }
     }
     self.parts = parts
@@ -94,11 +99,8 @@ struct ModelTensors: Sendable {
     parts.flatMap { part -> [SafetensorsTensor] in
       switch part {
       case .dense(let tensor): [Self.tensor(tensor.name, state, tensor.shape)]
-      case .expert(let tensors):
-        [
-          Self.tensor(tensors.first, state, [shape.hidden, shape.width]),
-          Self.tensor(tensors.second, state, [shape.width, shape.hidden]),
-        ]
+      case .expert(let expert):
+        experts.shapes(expert.names).map { Self.tensor($0.name, state, $0.shape) }
       }
     }
   }
@@ -108,24 +110,15 @@ struct ModelTensors: Sendable {
   ) -> SafetensorsTensor {
     SafetensorsTensor(name: name + state.suffix, type: .f32, shape: shape)
   }
+}
 
-  /// What becomes of a dense tensor: `qkv_proj` three tensors, `kv_proj` two, others one.
-  private static func pieces(_ slot: TensorSlot) -> [DenseTensor] {
-    for stack in ["qkv", "kv"] {
-      let suffix = ".\(stack)_proj.weight"
-      guard slot.name.hasSuffix(suffix) else { continue }
-      let (prefix, rows) = (slot.name.dropLast(suffix.count), slot.rows / stack.count)
-      return stack.enumerated().map { index, letter in
-        DenseTensor(
-          name: "\(prefix).\(letter)_proj.weight", slot: slot,
-          rows: index * rows..<(index + 1) * rows, isTransposed: false)
-      }
-    }
-    let isTransposed = slot.name.hasSuffix(".T")
-    return [
-      DenseTensor(
-        name: isTransposed ? String(slot.name.dropLast(2)) : slot.name, slot: slot,
-        rows: 0..<slot.rows, isTransposed: isTransposed)
-    ]
+extension ExpertShape {
+  /// An expert's tensors as files have them.
+  func shapes(_ names: ExpertNames) -> [(name: String, shape: [Int])] {
+    var shapes = [(names.first, [hidden, width]), (names.second, [width, hidden])]
+    if let third = names.third { shapes.append((third, [hidden, width])) }
+    if let bias = names.firstBias { shapes.append((bias, [hidden])) }
+    if let bias = names.secondBias { shapes.append((bias, [width])) }
+    return shapes
   }
 }

@@ -6,13 +6,18 @@ import Storage
 extension Page {
   /// Fills the planes that were never written: weights from the seed, moments zero. A block is the
   /// same whenever and in whatever order its planes are filled.
-  mutating func initialiseIfVirgin(_ shape: ZcodeShape, seed: UInt64) {
+  mutating func initialiseIfVirgin(_ shape: ExpertShape, seed: UInt64) {
     let virgin = virgin
     guard !virgin.isEmpty else { return }
-    let fill = UniformFill(seed: seed, block: block, bound: shape.expertBound)
+    let fill = UniformFill(seed: seed, block: block, bound: shape.bound)
     var spans = spans
     if virgin.contains(.hi) { fill.fill(hi: &spans.hi) }
     if virgin.contains(.lo) { fill.fill(lo: &spans.lo) }
+    // Biases begin at zero.
+    for index in shape.matrixParameters..<shape.parametersPerBlock {
+      if virgin.contains(.hi) { spans.hi[index] = 0 }
+      if virgin.contains(.lo) { spans.lo[index] = 0 }
+    }
     if virgin.contains(.m) { spans.m.update(repeating: 0) }
     if virgin.contains(.v) { spans.v.update(repeating: 0) }
   }

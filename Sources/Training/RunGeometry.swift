@@ -7,26 +7,26 @@ import Storage
 
 /// The sizes that follow from a configuration and its corpus, before anything large is allocated.
 struct RunGeometry: Sendable {
-  let description: ZcodeDescription
+  let description: ModelDescription
   let limits: BatchLimits
   let record: RecordGeometry
   let dense: DenseBlocks
   let threads: Int
 
-  var shape: ZcodeShape { description.shape }
-  var blocks: Int { shape.expertBlocks + dense.count }
+  var experts: ExpertShape { description.experts }
+  var blocks: Int { description.expertBlocks + dense.count }
 
   init(_ config: RunConfig, vocabulary: Int) throws {
-    let shape = try ZcodeShape(config, vocabulary: vocabulary)
-    description = ZcodeDescription(shape)
+    description = try ModelDescription(config, vocabulary: vocabulary)
+    let experts = description.experts
     let rows = config.training.micro_batch_tokens
     limits = BatchLimits(
       microBatches: config.training.gradient_accumulation_steps, microBatchRows: rows,
       sequenceRows: config.data.max_sequence_tokens,
-      expertRows: ZcodeOptions(config).expertRows(shape, rows: rows))
-    record = RecordGeometry(parametersPerBlock: shape.parametersPerBlock)
+      expertRows: description.routing.expertRows(experts.count, rows: rows))
+    record = RecordGeometry(parametersPerBlock: experts.parametersPerBlock)
     dense = DenseBlocks(
-      parametersPerBlock: shape.parametersPerBlock, parameters: description.layout.count)
+      parametersPerBlock: experts.parametersPerBlock, parameters: description.layout.count)
     threads = config.compute.threads > 0 ? config.compute.threads : ProcessMemory.cores
   }
 
@@ -48,7 +48,7 @@ struct RunGeometry: Sendable {
         bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
       .init(
         name: "activations",
-        bytes: ZcodeModel.byteCount(shape, limits, training: true, workers: threads)),
+        bytes: Transformer.byteCount(description, limits, training: true, workers: threads)),
     ]
   }
 

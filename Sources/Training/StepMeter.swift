@@ -40,7 +40,7 @@ struct StepMeter {
   }
 
   func report(
-    step: Int, loss: CrossEntropy.Total, _ model: ZcodeModel, _ after: PagerCounters,
+    step: Int, loss: CrossEntropy.Total, _ model: Transformer, _ after: PagerCounters,
     rate: Double
   ) -> StepMetrics {
     let elapsed = (ContinuousClock.now - start).seconds

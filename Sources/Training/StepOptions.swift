@@ -30,24 +30,25 @@ package struct StepOptions: Sendable {
   var forwardPlanes: PlaneSet { precision == .bf16 ? [.hi] : [.hi, .lo] }
 }
 
-extension ZcodeShape {
+extension ModelDescription {
   /// - Throws: `TrainingError.expertTooLarge` when no slice of an expert fits a block.
   init(_ config: RunConfig, vocabulary: Int) throws {
     let model = config.model
     let blockBytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
+    let whole = ExpertShape(count: model.num_experts, width: model.d_model, hidden: model.ffn_dim)
     guard
-      let slices = Self.slices(
-        hidden: model.ffn_dim, width: model.d_model, bytesPerParameter: 12, blockBytes: blockBytes)
+      let experts = whole.sliced(
+        bytesPerParameter: 12, blockBytes: blockBytes)
     else { throw TrainingError.expertTooLarge(bytes: blockBytes) }
-    self.init(
+    self = Zcode(
       width: model.d_model, heads: model.num_attention_heads, hidden: model.ffn_dim,
       encoderLayers: model.encoder_layers, decoderLayers: model.decoder_layers,
-      experts: model.num_experts, sparseStep: model.sparse_step, vocabulary: vocabulary,
-      slices: slices)
+      sparseStep: model.sparse_step, vocabulary: vocabulary, experts: experts
+    ).description(TopOneRule(config))
   }
 }
 
-extension ZcodeOptions {
+extension TopOneRule {
   init(_ config: RunConfig) {
     self.init()
     let model = config.model
@@ -57,12 +58,11 @@ extension ZcodeOptions {
     tokenSelection = model.token_selection == "random" ? .random : .first
     jitter = Float(model.router_jitter_noise)
     auxLossCoefficient = Float(model.router_aux_loss_coef)
-    labelSmoothing = Float(config.training.label_smoothing_factor)
     seed = UInt64(config.seed)
   }
 }
 
-extension ZcodeModel {
+extension Transformer {
   /// The visits of one layer's touched experts, in the order of the forward sweep.
   func visits(of mixture: Int, _ planes: PlaneSet) -> [Visit] {
     routings[mixture].blocks.map {

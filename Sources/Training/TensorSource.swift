@@ -5,11 +5,11 @@ import Models
 /// Reads tensors of an export into the layout of the model, a few rows at a time.
 struct TensorSource: ~Copyable {
   private let folders: [String: SafetensorsFolder]
-  private let shape: ZcodeShape
+  private let shape: ExpertShape
   /// Rows of a tensor that is to be transposed, together: a cache line of what it becomes.
   private static let rowsAtOnce = 16
 
-  init(_ folders: [String: SafetensorsFolder], _ shape: ZcodeShape) {
+  init(_ folders: [String: SafetensorsFolder], _ shape: ExpertShape) {
     self.folders = folders
     self.shape = shape
   }
@@ -19,7 +19,7 @@ struct TensorSource: ~Copyable {
     _ tensor: DenseTensor, _ state: ParameterState, into dense: DenseParameters
   ) throws {
     let target = dense.vector(state).matrix(
-      rows: tensor.rows.count, columns: tensor.slot.columns, offset: tensor.range.lowerBound)
+      rows: tensor.rows, columns: tensor.columns, offset: tensor.range.lowerBound)
     let name = tensor.name + state.suffix
     if tensor.isTransposed {
       try readTransposed(name, state, columns: 0..<target.rows, of: target.rows, into: target)
@@ -28,18 +28,33 @@ struct TensorSource: ~Copyable {
     }
   }
 
-  /// One slice of an expert: W1, then W2 transposed.
+  /// One slice of an expert, as `ExpertShape` lays it out.
   func read(
     _ expert: ExpertTensors, slice: Int, _ state: ParameterState, into block: FloatBuffer
   ) throws {
-    let (hidden, width) = (shape.sliceHidden, shape.width)
-    let units = slice * hidden..<(slice + 1) * hidden
+    let names = expert.names
+    let units = slice * shape.sliceHidden..<(slice + 1) * shape.sliceHidden
+    let columns = 0..<shape.width
     try read(
-      expert.first + state.suffix, state, rows: units, columns: 0..<width,
-      into: block.matrix(rows: hidden, columns: width))
+      names.first + state.suffix, state, rows: units, columns: columns,
+      into: shape.matrix(0, of: block))
     try readTransposed(
-      expert.second + state.suffix, state, columns: units, of: shape.hidden,
-      into: block.matrix(rows: hidden, columns: width, offset: hidden * width))
+      names.second + state.suffix, state, columns: units, of: shape.hidden,
+      into: shape.matrix(1, of: block))
+    if let third = names.third {
+      try read(
+        third + state.suffix, state, rows: units, columns: columns,
+        into: shape.matrix(2, of: block))
+    }
+    if let name = names.firstBias, let bias = shape.firstBias(of: block) {
+      try read(name + state.suffix, state, rows: 0..<1, columns: units, into: bias)
+    }
+    if let name = names.secondBias, let bias = shape.secondBias(of: block) {
+      bias.fill(0)
+      if slice == 0 {
+        try read(name + state.suffix, state, rows: 0..<1, columns: columns, into: bias)
+      }
+    }
   }
 
   /// target[j, i] = tensor[i, columns[j]], of a tensor with `count` columns.

@@ -92,9 +92,9 @@ package struct TrainingSession: ~Copyable {
     self.evaluation = evaluation
     step = TrainingStep(
       pager: pager,
-      model: ZcodeModel(
+      model: Transformer(
         geometry.description, dense: dense, limits: geometry.limits,
-        options: ZcodeOptions(config), training: true, workers: workers),
+        smoothing: Float(config.training.label_smoothing_factor), training: true, workers: workers),
       sampler: sampler, optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config), unsaved: UnsavedDense(geometry.dense))
   }
@@ -207,9 +207,11 @@ extension TrainingSession {
   package var poolPlaces: [RegionPlace] { step.pager.places }
   package var unigramEntropy: Double { evaluation.unigramEntropy }
   package var unigramLossByTask: [String: Double] { evaluation.unigramLossByTask }
-  package var expertStateBytes: Int { geometry.shape.expertBlocks * geometry.record.recordBytes }
+  package var expertStateBytes: Int {
+    geometry.description.expertBlocks * geometry.record.recordBytes
+  }
   package var expertParameters: Int {
-    geometry.shape.expertBlocks * geometry.shape.parametersPerBlock
+    geometry.description.expertBlocks * geometry.experts.parametersPerBlock
   }
   package var denseParameters: Int { geometry.description.layout.count }
 }

@@ -26,7 +26,7 @@ import Storage
 /// decides only what `pager` finds resident.
 struct TrainingStep: ~Copyable {
   var pager: Pager
-  let model: ZcodeModel
+  let model: Transformer
   let sampler: BatchSampler
   let optimizer: AdamW
   let schedule: LearningRateSchedule
@@ -43,18 +43,18 @@ struct TrainingStep: ~Copyable {
     let batch = PackedBatch(sampler, step: step, microBatches: options.microBatches)
     model.embed(batch, step: step, mode: .training)
 
-    for layer in model.description.encoder { try forward(layer) }
+    for layer in model.layers(.encoder) { try forward(layer) }
     model.encoderToDecoder()
-    for layer in model.description.decoder { try forward(layer) }
+    for layer in model.layers(.decoder) { try forward(layer) }
     meter.mark(\.forward)
 
     pager.plan(model.visits(.all).reversed())
     let loss = model.lossForwardBackward()
     guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
 
-    for layer in model.description.decoder.reversed() { try backward(layer, update, &meter) }
+    for layer in model.layers(.decoder).reversed() { try backward(layer, update, &meter) }
     model.decoderToEncoder()
-    for layer in model.description.encoder.reversed() { try backward(layer, update, &meter) }
+    for layer in model.layers(.encoder).reversed() { try backward(layer, update, &meter) }
     model.embedBackward(.encoder)
     meter.mark(\.backward)
 
@@ -65,22 +65,22 @@ struct TrainingStep: ~Copyable {
   }
 
   /// One layer forward: the dense part for all micro-batches, then its experts one after another.
-  mutating func forward(_ layer: ZcodeLayer) throws {
+  mutating func forward(_ layer: LayerDescription) throws {
     model.attendForward(layer)
     try pager.forwardExperts(of: layer, model, options)
-    try unsaved.saveSome(model.dense, &pager, layers: model.description.layerCount)
+    try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
   }
 
   /// One layer backward. Experts come in reverse, so that the first ones are still resident from
   /// the forward sweep; each is updated while its page is here.
   private mutating func backward(
-    _ layer: ZcodeLayer, _ update: borrowing BlockUpdate, _ meter: inout StepMeter
+    _ layer: LayerDescription, _ update: borrowing BlockUpdate, _ meter: inout StepMeter
   ) throws {
     if let mixture = layer.mixture {
       model.routeRecompute(layer)
       for block in model.routings[mixture].blocks.reversed() {
         var page = try pager.next()
-        page.initialiseIfVirgin(model.shape, seed: options.seed)
+        page.initialiseIfVirgin(model.description.experts, seed: options.seed)
         page.widen(
           into: model.expertWeights, precision: options.precision, on: model.workers)
         model.expertBackward(layer, block)
@@ -97,14 +97,14 @@ extension Pager {
   /// The experts of one layer forward, for training and generation alike: gate, then each touched
   /// expert with all the rows it was given.
   mutating func forwardExperts(
-    of layer: ZcodeLayer, _ model: ZcodeModel, _ options: StepOptions
+    of layer: LayerDescription, _ model: Transformer, _ options: StepOptions
   ) throws {
     guard let mixture = layer.mixture else { return }
     model.routeForward(layer)
     plan(model.visits(of: mixture, options.forwardPlanes))
     for block in model.routings[mixture].blocks {
       var page = try next()
-      page.initialiseIfVirgin(model.shape, seed: options.seed)
+      page.initialiseIfVirgin(model.description.experts, seed: options.seed)
       page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
       keep(page)
       model.expertForward(layer, block)

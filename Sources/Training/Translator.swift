@@ -10,7 +10,7 @@ import Storage
 package struct Translator: ~Copyable {
   package let corpus: ParallelCorpus
   package let tokenizer: Tokenizer
-  private let model: ZcodeModel
+  private let model: Transformer
   private let cache: DecodingCache
   private let options: StepOptions
   private let maxTokens: Int
@@ -51,11 +51,12 @@ package struct Translator: ~Copyable {
     self.pin = pin
     options = StepOptions(config)
     maxTokens = config.data.max_sequence_tokens
-    model = ZcodeModel(
-      geometry.description, dense: dense, limits: limits, options: ZcodeOptions(config),
+    model = Transformer(
+      geometry.description, dense: dense, limits: limits,
+      smoothing: Float(config.training.label_smoothing_factor),
       training: false, workers: workers)
     cache = DecodingCache(
-      geometry.shape, sentences: Self.sentencesAtOnce, positions: maxTokens,
+      geometry.description, sentences: Self.sentencesAtOnce, positions: maxTokens,
       sourceRows: limits.microBatchRows)
   }
 
@@ -84,7 +85,6 @@ package struct Translator: ~Copyable {
   private static func fixedMemory(
     _ config: RunConfig, _ geometry: RunGeometry, _ limits: BatchLimits
   ) throws -> [MemoryLedger.Grant] {
-    let shape = geometry.shape
     return [
       .init(
         name: "program, runtime and libraries",
@@ -96,11 +96,13 @@ package struct Translator: ~Copyable {
         bytes: DenseParameters.byteCount(count: geometry.dense.paddedCount, training: false)),
       .init(
         name: "activations",
-        bytes: ZcodeModel.byteCount(shape, limits, training: false, workers: geometry.threads)),
+        bytes: Transformer.byteCount(
+          geometry.description, limits, training: false, workers: geometry.threads)),
       .init(
         name: "keys and values",
         bytes: DecodingCache.byteCount(
-          shape, sentences: sentencesAtOnce, positions: config.data.max_sequence_tokens,
+          geometry.description, sentences: sentencesAtOnce,
+          positions: config.data.max_sequence_tokens,
           sourceRows: limits.microBatchRows)),
     ]
   }
@@ -156,7 +158,7 @@ package struct Translator: ~Copyable {
     }
     batch.source.append(tokens: Array(sources.joined()), sequences: sequences)
     model.embed(batch, step: 0, mode: .generation)
-    for layer in model.description.encoder {
+    for layer in model.layers(.encoder) {
       model.attendForward(layer)
       try pager.forwardExperts(of: layer, model, options)
     }
@@ -183,7 +185,7 @@ package struct Translator: ~Copyable {
     _ tokens: [Int32], active: [Int], position: Int
   ) throws -> [Int32] {
     model.embedStep(tokens, position: position)
-    for layer in model.description.decoder {
+    for layer in model.layers(.decoder) {
       model.attendStep(layer, active: active, position: position, cache)
       try pager.forwardExperts(of: layer, model, options)
     }

@@ -5,36 +5,42 @@ import Models
 
 /// A model small enough to differentiate by hand, with its experts in memory.
 struct TinyModel {
-  let model: ZcodeModel
-  /// Weights by block, in the order W1, W2 transposed.
+  let model: Transformer
+  /// Weights by block, as `ExpertShape` lays them out.
   var experts: [BlockID: FloatBuffer] = [:]
   let batch: PackedBatch
 
+  /// Z-code, with two layers a side.
   init(
     slices: Int = 1, experts count: Int = 3, jitter: Float = 0, smoothing: Float = 0.1,
     capacityFactor: Double = 1.0, threads: Int = 1
   ) {
-    let shape = ZcodeShape(
-      width: 8, heads: 2, hidden: 12, encoderLayers: 2, decoderLayers: 2, experts: count,
-      sparseStep: 2, vocabulary: 13, slices: slices)
-    var options = ZcodeOptions()
-    options.capacityFactor = capacityFactor
-    options.minCapacity = 1
-    options.jitter = jitter
-    options.auxLossCoefficient = 0.5
-    options.labelSmoothing = smoothing
-    options.seed = 5
-    let description = ZcodeDescription(shape)
+    var rule = TopOneRule()
+    rule.capacityFactor = capacityFactor
+    rule.minCapacity = 1
+    rule.jitter = jitter
+    rule.auxLossCoefficient = 0.5
+    rule.seed = 5
+    let zcode = Zcode(
+      width: 8, heads: 2, hidden: 12, encoderLayers: 2, decoderLayers: 2, sparseStep: 2,
+      vocabulary: 13, experts: ExpertShape(count: count, width: 8, hidden: 12, slices: slices))
+    self.init(zcode.description(rule), smoothing: smoothing, threads: threads)
+  }
+
+  init(
+    _ description: ModelDescription, smoothing: Float, threads: Int = 1, seed: UInt64 = 3
+  ) {
     let dense = DenseParameters(description.layout, count: description.layout.count, training: true)
-    dense.initialise(seed: 3)
+    dense.initialise(seed: seed)
     let limits = BatchLimits(microBatches: 2, microBatchRows: 16, sequenceRows: 9, expertRows: 16)
-    model = ZcodeModel(
-      description, dense: dense, limits: limits, options: options, training: true,
+    model = Transformer(
+      description, dense: dense, limits: limits, smoothing: smoothing, training: true,
       workers: Workers(count: threads))
-    batch = Self.batch(vocabulary: 13)
-    for mixture in 0..<shape.mixtures {
-      for expert in 0..<shape.experts {
-        for slice in 0..<slices {
+    batch = Self.batch(vocabulary: description.vocabulary, hasSource: description.encoder != nil)
+    let shape = description.experts
+    for mixture in 0..<description.mixtures {
+      for expert in 0..<shape.count {
+        for slice in 0..<shape.slices {
           let block = BlockID.expert(layer: mixture, expert, slice: slice)
           experts[block] = Self.weights(shape, mixture, expert, slice)
         }
@@ -44,24 +50,21 @@ struct TinyModel {
 
   /// The same expert whatever the number of slices: hidden unit h has the weights of unit h.
   private static func weights(
-    _ shape: ZcodeShape, _ mixture: Int, _ expert: Int, _ slice: Int
+    _ shape: ExpertShape, _ mixture: Int, _ expert: Int, _ slice: Int
   ) -> FloatBuffer {
-    let whole = Matrix(rows: 2 * shape.hidden, columns: shape.width)
-    UniformFill(seed: 9, block: .expert(layer: mixture, expert), bound: shape.expertBound)
+    let whole = Matrix(rows: shape.matrices * shape.hidden, columns: shape.width)
+    UniformFill(seed: 9, block: .expert(layer: mixture, expert), bound: shape.bound)
       .fill(whole, first: 0)
     let buffer = FloatBuffer(count: shape.parametersPerBlock)
-    for part in 0..<2 {
+    for part in 0..<shape.matrices {
       let first = part * shape.hidden + slice * shape.sliceHidden
-      buffer.matrix(
-        rows: shape.sliceHidden, columns: shape.width,
-        offset: part * shape.sliceHidden * shape.width
-      ).copy(from: whole.rows(first..<first + shape.sliceHidden))
+      shape.matrix(part, of: buffer).copy(from: whole.rows(first..<first + shape.sliceHidden))
     }
     return buffer
   }
 
   /// Two micro-batches of two ragged sequences each.
-  private static func batch(vocabulary: Int) -> PackedBatch {
+  private static func batch(vocabulary: Int, hasSource: Bool) -> PackedBatch {
     let random = Philox(seed: 21, purpose: .test)
     var counter: UInt32 = 0
     func tokens(_ count: Int) -> [Int32] {
@@ -72,7 +75,9 @@ struct TinyModel {
     }
     var batch = PackedBatch()
     for (sources, targets) in [([5, 7], [6, 4]), ([3, 9], [8, 2])] {
-      batch.source.append(tokens: tokens(sources.reduce(0, +)), sequences: ranges(sources))
+      if hasSource {
+        batch.source.append(tokens: tokens(sources.reduce(0, +)), sequences: ranges(sources))
+      }
       batch.target.append(tokens: tokens(targets.reduce(0, +)), sequences: ranges(targets))
       batch.labels += tokens(targets.reduce(0, +))
     }
@@ -89,14 +94,14 @@ struct TinyModel {
 
   // MARK: Sweeps
 
-  func forward(mode: ZcodeModel.Mode = .training) {
+  func forward(mode: Transformer.Mode = .training) {
     model.embed(batch, step: 4, mode: mode)
-    for layer in model.description.encoder { forward(layer) }
+    for layer in model.layers(.encoder) { forward(layer) }
     model.encoderToDecoder()
-    for layer in model.description.decoder { forward(layer) }
+    for layer in model.layers(.decoder) { forward(layer) }
   }
 
-  private func forward(_ layer: ZcodeLayer) {
+  private func forward(_ layer: LayerDescription) {
     model.attendForward(layer)
     guard let mixture = layer.mixture else { return }
     model.routeForward(layer)
@@ -112,14 +117,14 @@ struct TinyModel {
     forward()
     _ = model.lossForwardBackward()
     var gradients: [BlockID: [Float]] = [:]
-    for layer in model.description.decoder.reversed() { backward(layer, &gradients) }
+    for layer in model.layers(.decoder).reversed() { backward(layer, &gradients) }
     model.decoderToEncoder()
-    for layer in model.description.encoder.reversed() { backward(layer, &gradients) }
+    for layer in model.layers(.encoder).reversed() { backward(layer, &gradients) }
     model.embedBackward(.encoder)
     return gradients
   }
 
-  private func backward(_ layer: ZcodeLayer, _ gradients: inout [BlockID: [Float]]) {
+  private func backward(_ layer: LayerDescription, _ gradients: inout [BlockID: [Float]]) {
     if let mixture = layer.mixture {
       model.routeRecompute(layer)
       for block in model.routings[mixture].blocks.reversed() {
@@ -146,6 +151,6 @@ struct TinyModel {
     forward()
     let rows = model.smoothedLosses()
     let mean = rows.reduce(0.0) { $0 + Double($1) } / Double(rows.count)
-    return mean + Double(model.options.auxLossCoefficient) * model.auxLoss
+    return mean + model.routerLoss
   }
 }

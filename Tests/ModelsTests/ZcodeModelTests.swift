@@ -32,7 +32,7 @@ import Testing
   let slots = whole.model.dense.layout.slots
   for slot in slots {
     let (a, b) = (whole.model.dense.gradient(slot).values, cut.model.dense.gradient(slot).values)
-    for (x, y) in zip(a, b) { #expect(abs(x - y) < 1e-5, "\(slot.name)") }
+    for (x, y) in zip(a, b) { #expect(abs(x - y) < 1e-5, "\(slot.parts[0].name)") }
   }
 }
 
@@ -60,8 +60,8 @@ import Testing
   var sources = PackedBatch()
   sources.source.append(tokens: batch.source.tokens, sequences: batch.source.sequences)
   let wide = BatchLimits(microBatches: 1, microBatchRows: 32, sequenceRows: 9, expertRows: 32)
-  let stepwise = ZcodeModel(
-    model.description, dense: model.dense, limits: wide, options: model.options, training: false,
+  let stepwise = Transformer(
+    model.description, dense: model.dense, limits: wide, smoothing: 0, training: false,
     workers: Workers(count: 1))
   let driver = StepwiseDecoder(model: stepwise, experts: tiny.experts)
   let chosen = driver.choices(sources, targets: batch.target)
@@ -70,15 +70,15 @@ import Testing
 
 /// Feeds given targets through the cache and collects the likeliest token after each.
 private struct StepwiseDecoder {
-  let model: ZcodeModel
+  let model: Transformer
   let experts: [BlockID: FloatBuffer]
 
   func choices(_ sources: PackedBatch, targets: PackedSide) -> [Int32] {
     let cache = DecodingCache(
-      model.shape, sentences: targets.sequences.count, positions: 9,
+      model.description, sentences: targets.sequences.count, positions: 9,
       sourceRows: sources.source.rows)
     model.embed(sources, step: 0, mode: .generation)
-    for layer in model.description.encoder {
+    for layer in model.layers(.encoder) {
       model.attendForward(layer)
       passExperts(layer)
     }
@@ -89,7 +89,7 @@ private struct StepwiseDecoder {
       let active = targets.sequences.indices.filter { position < targets.sequences[$0].count }
       let rows = active.map { targets.sequences[$0].lowerBound + position }
       model.embedStep(rows.map { targets.tokens[$0] }, position: position)
-      for layer in model.description.decoder {
+      for layer in model.layers(.decoder) {
         model.attendStep(layer, active: active, position: position, cache)
         passExperts(layer)
       }
@@ -98,7 +98,7 @@ private struct StepwiseDecoder {
     return chosen
   }
 
-  private func passExperts(_ layer: ZcodeLayer) {
+  private func passExperts(_ layer: LayerDescription) {
     guard let mixture = layer.mixture else { return }
     model.routeForward(layer)
     for block in model.routings[mixture].blocks {

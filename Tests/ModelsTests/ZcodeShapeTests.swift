@@ -4,12 +4,12 @@ import Testing
 /// The parameter count that methods for 50 languages report: base 0.634 billion at d = 1024, f =
 /// 4096, 24 + 12 layers and a vocabulary of 128k, norms aside; 10.1 billion with 64 experts.
 @Test func theShapeOfTheTenBillionModelCountsTenBillion() {
-  let shape = ZcodeShape(
-    width: 1024, heads: 16, hidden: 4096, encoderLayers: 24, decoderLayers: 12, experts: 64,
-    sparseStep: 2, vocabulary: 128_000)
-  let description = ZcodeDescription(shape)
-  let experts = shape.expertBlocks * shape.parametersPerBlock
-  #expect(shape.mixtures == 18)
+  let zcode = Zcode(
+    width: 1024, heads: 16, hidden: 4096, encoderLayers: 24, decoderLayers: 12, sparseStep: 2,
+    vocabulary: 128_000, experts: ExpertShape(count: 64, width: 1024, hidden: 4096))
+  let description = zcode.description(TopOneRule())
+  let experts = description.expertBlocks * description.experts.parametersPerBlock
+  #expect(description.mixtures == 18)
   #expect(experts == 18 * 64 * 2 * 1024 * 4096)
   let total = Double(description.layout.count + experts)
   #expect(abs(total / 1e9 - 10.1) < 0.1, "\(total)")
@@ -17,7 +17,8 @@ import Testing
 
 @Test func slicesDivideTheHiddenDimensionAndFitTheBlock() {
   func slices(hidden: Int = 1024, blockBytes: Int) -> Int? {
-    ZcodeShape.slices(hidden: hidden, width: 256, bytesPerParameter: 12, blockBytes: blockBytes)
+    ExpertShape(count: 1, width: 256, hidden: hidden)
+      .sliced(bytesPerParameter: 12, blockBytes: blockBytes)?.slices
   }
   #expect(slices(blockBytes: 6 << 20) == 1)
   #expect(slices(blockBytes: 2 << 20) == 4)
@@ -27,15 +28,17 @@ import Testing
 }
 
 @Test func tensorsCoverTheDenseVectorWithoutGaps() {
-  let shape = ZcodeShape(
-    width: 8, heads: 2, hidden: 16, encoderLayers: 2, decoderLayers: 2, experts: 3, sparseStep: 2,
-    vocabulary: 11)
-  let layout = ZcodeDescription(shape).layout
+  let zcode = Zcode(
+    width: 8, heads: 2, hidden: 16, encoderLayers: 2, decoderLayers: 2, sparseStep: 2,
+    vocabulary: 11, experts: ExpertShape(count: 3, width: 8, hidden: 16))
+  let layout = zcode.description(TopOneRule()).layout
   var next = 0
   for slot in layout.slots {
     #expect(slot.offset == next)
     next += slot.count
   }
   #expect(next == layout.count)
-  #expect(Set(layout.slots.map(\.name)).count == layout.slots.count)
+  #expect(
+    Set(layout.slots.flatMap { $0.parts.map(\.name) }).count
+      == layout.slots.reduce(0) { $0 + $1.parts.count })
 }

@@ -20,12 +20,12 @@ package struct LayerRouting: Sendable {
   /// The gradient of each entry's combine weight, filled by the backward sweep.
   package var dProbability: [Float]
 
-  package init(_ gates: [Routing], experts: Int, slices: Int) {
-    let rows = ExpertRows(gates, experts: experts)
+  package init(_ gates: [Routing], experts: ExpertShape) {
+    let rows = ExpertRows(gates, experts: experts.count)
     self.gates = gates
     self.rows = rows
     blocks = rows.touchedExperts.flatMap { expert in
-      (0..<slices).map {
+      (0..<experts.slices).map {
         Block(expert: expert, slice: $0, rows: rows.entries(of: expert).count)
       }
     }

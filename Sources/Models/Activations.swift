@@ -1,0 +1,214 @@
+import Kernels
+
+/// The largest batch a model is built for. Rows of all micro-batches together are bounded by
+/// `microBatches * microBatchRows` on each side.
+package struct BatchLimits: Sendable, Equatable {
+  package let microBatches: Int
+  package let microBatchRows: Int
+  package let sequenceRows: Int
+  /// The most rows one expert takes from one micro-batch.
+  package let expertRows: Int
+
+  package init(microBatches: Int, microBatchRows: Int, sequenceRows: Int, expertRows: Int) {
+    self.microBatches = microBatches
+    self.microBatchRows = microBatchRows
+    self.sequenceRows = sequenceRows
+    self.expertRows = min(expertRows, microBatchRows)
+  }
+
+  package var rows: Int { microBatches * microBatchRows }
+  package var rowsOfOneExpert: Int { microBatches * expertRows }
+}
+
+/// Everything that lives from the forward to the backward sweep, and the scratch of one
+/// micro-batch. Allocated once; during a step only index lists and a few bytes a row are.
+///
+///     boundary[0] --attention--> boundary[1] --FFN--> boundary[2] ...      one such chain a side
+///
+/// A boundary holds the rows [rows, width] that enter a sublayer; the backward sweep recomputes the
+/// rest from it.
+package final class Activations: Sendable {
+  package let limits: BatchLimits
+  let encoder: [Matrix]
+  let decoder: [Matrix]
+  /// The normalised output of the encoder, and the gradient that all cross-attentions add to.
+  let memory: Matrix
+  let dMemory: Matrix
+  /// The gradient of the boundary the backward sweep stands at, on either side.
+  let dx: Matrix
+  /// Normalised input of an expert layer and its gradient, all micro-batches.
+  let normed: Matrix
+  let dNormed: Matrix
+  /// What each gate made of each row, [rows, experts]; without a backward sweep one serves all.
+  let probabilities: [Matrix]
+  let scratch: AttentionScratch
+  let expert: ExpertScratch
+
+  package init(_ model: ModelDescription, _ limits: BatchLimits, training: Bool) {
+    let width = model.width
+    func rows(_ count: Int) -> Matrix { Matrix(rows: count, columns: width) }
+    let backward = training ? limits.rows : 0
+    self.limits = limits
+    // Without a backward sweep two boundaries a side take turns.
+    encoder = Self.chain(model.boundaries(.encoder), training, limits.rows, rows)
+    decoder = Self.chain(model.boundaries(.decoder), training, limits.rows, rows)
+    memory = rows(model.encoder == nil ? 0 : limits.rows)
+    dMemory = rows(model.encoder == nil ? 0 : backward)
+    dx = rows(backward)
+    normed = rows(limits.rows)
+    dNormed = rows(backward)
+    let gate = Matrix(rows: limits.rows, columns: model.experts.count)
+    probabilities = (0..<model.mixtures).map { number in
+      training && number > 0 ? Matrix(rows: limits.rows, columns: model.experts.count) : gate
+    }
+    scratch = AttentionScratch(model, rows: limits.microBatchRows, training: training)
+    expert = ExpertScratch(model.experts, rows: limits.rowsOfOneExpert, training: training)
+  }
+
+  private static func chain(
+    _ count: Int, _ training: Bool, _ limit: Int, _ rows: (Int) -> Matrix
+  ) -> [Matrix] {
+    let own = (0..<min(count, training ? count : 2)).map { _ in rows(limit) }
+    return (0..<count).map { own[$0 % own.count] }
+  }
+
+  /// Bytes that `init` allocates, for the memory ledger.
+  package static func byteCount(
+    _ model: ModelDescription, _ limits: BatchLimits, training: Bool
+  ) -> Int {
+    let sides: [Side] = model.encoder == nil ? [.decoder] : [.encoder, .decoder]
+    let boundaries = sides.reduce(0) { sum, side in
+      sum + (training ? model.boundaries(side) : min(2, model.boundaries(side)))
+    }
+    let wide = boundaries + 1 + (training ? 2 : 0) + (model.encoder == nil ? 0 : training ? 2 : 1)
+    let floats =
+      wide * limits.rows * model.width
+      + (training ? model.mixtures : 1) * limits.rows * model.experts.count
+      + AttentionScratch.floatCount(model, rows: limits.microBatchRows, training: training)
+      + ExpertScratch.floatCount(
+        model.experts, rows: limits.rowsOfOneExpert, training: training)
+    return floats * MemoryLayout<Float>.stride
+  }
+
+  func boundaries(_ side: Side) -> [Matrix] { side == .encoder ? encoder : decoder }
+}
+
+extension ModelDescription {
+  /// Boundaries of one side: one before each sublayer, and the last.
+  func boundaries(_ side: Side) -> Int {
+    stack(side).map { sublayers(side) * $0.layers.count + 1 } ?? 0
+  }
+
+  /// Of each layer of a side: self-attention, cross-attention where there is an encoder, FFN.
+  func sublayers(_ side: Side) -> Int { side == .decoder && encoder != nil ? 3 : 2 }
+}
+
+/// What one micro-batch needs inside a dense sublayer.
+struct AttentionScratch: Sendable {
+  let normed: Matrix
+  let dNormed: Matrix
+  /// Queries, keys and values [rows, all columns]; cross-attention uses the first for its queries.
+  let qkv: Matrix
+  let dqkv: Matrix
+  /// Queries and keys before their norms, and the gradient of that; empty without such norms.
+  let raw: Matrix
+  let dRaw: Matrix
+  /// Keys and values of the encoder's output.
+  let keysValues: Matrix
+  let dKeysValues: Matrix
+  let context: Matrix
+  let dContext: Matrix
+  /// Hidden units of a dense FFN [rows, hidden], and those of the third projection of gated ones.
+  let hidden: Matrix
+  let dHidden: Matrix
+  let up: Matrix
+
+  init(_ model: ModelDescription, rows: Int, training: Bool) {
+    let widths = Widths(model)
+    let backward = training ? rows : 0
+    normed = Matrix(rows: rows, columns: model.width)
+    dNormed = Matrix(rows: backward, columns: model.width)
+    qkv = Matrix(rows: rows, columns: widths.input)
+    dqkv = Matrix(rows: backward, columns: widths.input)
+    raw = Matrix(rows: backward, columns: widths.normedInput)
+    dRaw = Matrix(rows: backward, columns: widths.normedInput)
+    keysValues = Matrix(rows: rows, columns: widths.memory)
+    dKeysValues = Matrix(rows: backward, columns: widths.memory)
+    context = Matrix(rows: rows, columns: widths.context)
+    dContext = Matrix(rows: backward, columns: widths.context)
+    hidden = Matrix(rows: rows, columns: widths.hidden)
+    dHidden = Matrix(rows: backward, columns: widths.hidden)
+    up = Matrix(rows: rows, columns: widths.up)
+  }
+
+  static func floatCount(_ model: ModelDescription, rows: Int, training: Bool) -> Int {
+    let w = Widths(model)
+    let common = model.width + w.input + w.memory + w.context + w.hidden
+    return rows * ((training ? 2 * (common + w.normedInput) : common) + w.up)
+  }
+
+  /// The widest of each over all layers.
+  private struct Widths {
+    var input = 0
+    var normedInput = 0
+    var memory = 0
+    var context = 0
+    var hidden = 0
+    var up = 0
+
+    init(_ model: ModelDescription) {
+      for layer in model.layers {
+        for attention in [layer.selfAttention, layer.crossAttention].compactMap({ $0 }) {
+          input = max(input, attention.input.weight.rows)
+          memory = max(memory, attention.memory?.weight.rows ?? 0)
+          context = max(context, attention.shape.queryColumns)
+          if attention.queryNorm != nil {
+            normedInput = max(
+              normedInput, attention.shape.queryColumns + attention.shape.keyColumns)
+          }
+        }
+        if case .dense(let ffn) = layer.feedForward {
+          hidden = max(hidden, ffn.first.rows)
+          up = max(up, ffn.third?.rows ?? 0)
+        }
+      }
+    }
+  }
+}
+
+/// What one expert block needs: its weights as floats, its gradient, and the rows routed to it.
+struct ExpertScratch: Sendable {
+  let weights: FloatBuffer
+  let gradients: FloatBuffer
+  let input: Matrix
+  let dInput: Matrix
+  let hidden: Matrix
+  let dHidden: Matrix
+  /// Of gated experts.
+  let up: Matrix
+  let output: Matrix
+  /// Combine weights of the rows and their gradients, [rows, 1].
+  let combine: Matrix
+  let dCombine: Matrix
+
+  init(_ experts: ExpertShape, rows: Int, training: Bool) {
+    let backward = training ? rows : 0
+    let upColumns = experts.isGated ? experts.sliceHidden : 0
+    combine = Matrix(rows: rows, columns: 1)
+    dCombine = Matrix(rows: backward, columns: 1)
+    weights = FloatBuffer(count: experts.parametersPerBlock)
+    gradients = FloatBuffer(count: training ? experts.parametersPerBlock : 0)
+    input = Matrix(rows: rows, columns: experts.width)
+    dInput = Matrix(rows: backward, columns: experts.width)
+    hidden = Matrix(rows: rows, columns: experts.sliceHidden)
+    dHidden = Matrix(rows: backward, columns: experts.sliceHidden)
+    up = Matrix(rows: rows, columns: upColumns)
+    output = Matrix(rows: rows, columns: experts.width)
+  }
+
+  static func floatCount(_ experts: ExpertShape, rows: Int, training: Bool) -> Int {
+    let both = experts.parametersPerBlock + rows * (experts.width + experts.sliceHidden + 1)
+    let up = experts.isGated ? experts.sliceHidden : 0
+    return (training ? 2 : 1) * both + rows * (experts.width + up)
+  }
+}

@@ -1,0 +1,42 @@
+/// Qwen3-MoE (Qwen team 2025, arXiv 2505.09388): each head of queries and keys is normalised, heads
+/// need not divide the width, and some layers may have a dense feed-forward.
+package struct Qwen3MoE: Sendable {
+  package var width: Int
+  package var heads: Int
+  package var keyHeads: Int
+  package var headWidth: Int
+  package var layers: Int
+  package var vocabulary: Int
+  package var epsilon: Float
+  package var rotaryBase: Double
+  package var isTied: Bool
+  package var denseHidden: Int
+  /// A layer `i` with (i + 1) % step == 0 has experts, unless it is one of `denseLayers`.
+  package var sparseStep: Int
+  package var denseLayers: Set<Int>
+  package var experts: ExpertShape
+
+  package init(
+    width: Int, heads: Int, keyHeads: Int, headWidth: Int, layers: Int, vocabulary: Int,
+    epsilon: Float, rotaryBase: Double, isTied: Bool, denseHidden: Int, sparseStep: Int,
+    denseLayers: Set<Int>, experts: ExpertShape
+  ) {
+    (self.width, self.heads, self.keyHeads) = (width, heads, keyHeads)
+    (self.headWidth, self.layers, self.vocabulary) = (headWidth, layers, vocabulary)
+    (self.epsilon, self.rotaryBase, self.isTied) = (epsilon, rotaryBase, isTied)
+    (self.denseHidden, self.sparseStep) = (denseHidden, sparseStep)
+    (self.denseLayers, self.experts) = (denseLayers, experts)
+  }
+
+  package func description(_ rule: TopKRule) -> ModelDescription {
+    LlamaSkeleton(
+      width: width, heads: heads, keyHeads: keyHeads, headWidth: headWidth, layers: layers,
+      vocabulary: vocabulary, epsilon: epsilon, rotaryBase: rotaryBase, queryKeyNorm: .eachHead,
+      isTied: isTied, experts: experts, denseHidden: denseHidden,
+      isMixture: { [sparseStep, denseLayers] in
+        !denseLayers.contains($0) && ($0 + 1) % sparseStep == 0
+      },
+      mixtureName: "mlp", projectionNames: (gate: "gate_proj", up: "up_proj", down: "down_proj")
+    ).description(rule)
+  }
+}

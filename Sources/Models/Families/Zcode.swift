@@ -1,0 +1,113 @@
+import Kernels
+
+/// Z-code M3 (Kim et al. 2021, arXiv 2109.10465): an encoder-decoder of pre-norm layers with layer
+/// norms, sinusoidal positions and no biases; the FFN of every `sparseStep`-th layer is a layer of
+/// experts behind a top-1 gate; one table serves source, target and output.
+///
+/// Tensors have the names of Hugging Face's NLLB-MoE.
+package struct Zcode: Sendable, Equatable {
+  package var width: Int
+  package var heads: Int
+  package var hidden: Int
+  package var encoderLayers: Int
+  package var decoderLayers: Int
+  package var sparseStep: Int
+  package var vocabulary: Int
+  package var experts: ExpertShape
+
+  package init(
+    width: Int, heads: Int, hidden: Int, encoderLayers: Int, decoderLayers: Int,
+    sparseStep: Int, vocabulary: Int, experts: ExpertShape
+  ) {
+    precondition(width % heads == 0, "heads divide the width")
+    (self.width, self.heads, self.hidden) = (width, heads, hidden)
+    (self.encoderLayers, self.decoderLayers) = (encoderLayers, decoderLayers)
+    (self.sparseStep, self.vocabulary, self.experts) = (sparseStep, vocabulary, experts)
+  }
+
+  package func description(_ rule: TopOneRule) -> ModelDescription {
+    var layout = DenseLayout()
+    // Rows of variance 1 / width: after the sqrt(width) of the embedding they have unit variance,
+    // and as the tied output matrix they give logits of unit variance.
+    let table = layout.matrix(
+      "model.shared.weight", vocabulary, width, bound: (3 / Float(width)).squareRoot())
+    let encoder = stack(.encoder, encoderLayers, mixturesBefore: 0, &layout)
+    let decoder = stack(
+      .decoder, decoderLayers, mixturesBefore: encoderLayers / sparseStep, &layout)
+    return ModelDescription(
+      width: width, vocabulary: vocabulary, experts: experts,
+      embedding: EmbeddingDescription(
+        table: table, scale: Float(width).squareRoot(), positions: .sinusoidal(first: 2)),
+      encoder: encoder, decoder: decoder, head: HeadDescription(weight: table),
+      routing: .topOne(rule), layout: layout)
+  }
+
+  private func stack(
+    _ side: Side, _ count: Int, mixturesBefore: Int, _ layout: inout DenseLayout
+  ) -> StackDescription {
+    let layers = (0..<count).map { layer(side, $0, mixturesBefore, &layout) }
+    return StackDescription(
+      layers: layers, finalNorm: norm("model.\(side).layer_norm", &layout))
+  }
+
+  private func layer(
+    _ side: Side, _ index: Int, _ mixturesBefore: Int, _ layout: inout DenseLayout
+  ) -> LayerDescription {
+    let name = "model.\(side).layers.\(index)"
+    let selfAttention = attention("\(name).self_attn", isCross: false, &layout)
+    let cross =
+      side == .decoder ? attention("\(name).cross_attention", isCross: true, &layout) : nil
+    let norm = norm("\(name).ff_layer_norm", &layout)
+    // The last of every `sparseStep`.
+    let isMixture = (index + 1) % sparseStep == 0
+    return LayerDescription(
+      side: side, index: index, selfAttention: selfAttention, crossAttention: cross,
+      feedForwardNorm: norm,
+      feedForward: isMixture
+        ? mixture("\(name).ffn", mixturesBefore + index / sparseStep, &layout)
+        : dense("\(name).ffn", &layout))
+  }
+
+  private func mixture(
+    _ name: String, _ number: Int, _ layout: inout DenseLayout
+  ) -> FeedForwardDescription {
+    let gate = layout.matrix(
+      "\(name).router.classifier.weight", experts.count, width,
+      bound: (1 / Float(width)).squareRoot())
+    let names = (0..<experts.count).map {
+      ExpertNames(
+        first: "\(name).experts.expert_\($0).fc1.weight",
+        second: "\(name).experts.expert_\($0).fc2.weight")
+    }
+    return .mixture(.init(number: number, gate: Projection(weight: gate), names: names))
+  }
+
+  private func dense(_ name: String, _ layout: inout DenseLayout) -> FeedForwardDescription {
+    let first = layout.matrix("\(name).fc1.weight", hidden, width)
+    let second = layout.matrix("\(name).fc2.weight", hidden, width, isTransposed: true)
+    return .dense(.init(.relu, first: first, second: second))
+  }
+
+  private func norm(_ name: String, _ layout: inout DenseLayout) -> NormDescription {
+    let gain = layout.gain("\(name).weight", width)
+    let bias = layout.vector([("\(name).bias", width)])
+    return NormDescription(.layer(bias: bias), epsilon: 1e-5, gain: gain)
+  }
+
+  private func attention(
+    _ name: String, isCross: Bool, _ layout: inout DenseLayout
+  ) -> AttentionDescription {
+    // Each projection by itself is [width, width]; stacking must not shrink its initial weights.
+    let bound = (6 / Float(2 * width)).squareRoot()
+    func stacked(_ letters: [String]) -> TensorSlot {
+      layout.stacked(letters.map { ("\(name).\($0)_proj.weight", width) }, width, bound: bound)
+    }
+    let norm = norm("\(name)_layer_norm", &layout)
+    let input = stacked(isCross ? ["q"] : ["q", "k", "v"])
+    let memory = isCross ? Projection(weight: stacked(["k", "v"])) : nil
+    return AttentionDescription(
+      norm: norm, shape: AttentionShape(heads: heads, headWidth: width / heads),
+      input: Projection(weight: input), memory: memory,
+      output: Projection(weight: stacked(["out"])))
+  }
+}

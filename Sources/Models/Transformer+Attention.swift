@@ -1,0 +1,292 @@
+import Kernels
+import Layers
+
+/// The sublayers that every token passes with the same weights: attention, cross-attention and the
+/// dense FFN. Each runs micro-batch by micro-batch, so scratch is bounded by one of them.
+extension Transformer {
+  /// The attentions of `layer`, and its FFN if that is dense, for all micro-batches.
+  package func attendForward(_ layer: LayerDescription) {
+    let first = firstBoundary(layer)
+    for microBatch in batch.side(layer.side).microBatches.indices {
+      selfAttentionForward(layer, microBatch, first)
+      if let cross = layer.crossAttention {
+        crossAttentionForward(cross, microBatch, first + 1)
+      }
+      if case .dense(let ffn) = layer.feedForward {
+        feedForwardForward(layer, ffn, microBatch, last(layer) - 1)
+      }
+    }
+  }
+
+  /// The same in reverse: from the gradient of the layer's output to that of its input, in place.
+  package func attendBackward(_ layer: LayerDescription) {
+    let first = firstBoundary(layer)
+    for microBatch in batch.side(layer.side).microBatches.indices {
+      if case .dense(let ffn) = layer.feedForward {
+        feedForwardBackward(layer, ffn, microBatch, last(layer) - 1)
+      }
+      if let cross = layer.crossAttention {
+        crossAttentionBackward(cross, microBatch, first + 1)
+      }
+      selfAttentionBackward(layer, microBatch, first)
+    }
+  }
+
+  /// The boundary that enters `layer`, and the one that leaves it.
+  func firstBoundary(_ layer: LayerDescription) -> Int {
+    layer.index * description.sublayers(layer.side)
+  }
+  func last(_ layer: LayerDescription) -> Int {
+    (layer.index + 1) * description.sublayers(layer.side)
+  }
+
+  // MARK: Self-attention
+
+  private func selfAttentionForward(
+    _ layer: LayerDescription, _ microBatch: Int, _ index: Int
+  ) {
+    let (x, y, spans) = sublayer(layer.side, index, microBatch)
+    y.copy(from: x)
+    let context = selfAttentionContext(layer, x, microBatch, spans)
+    addProjected(context, layer.selfAttention.output, to: y)
+  }
+
+  /// norm -> queries, keys, values -> context, left in the scratch; returns the context.
+  private func selfAttentionContext(
+    _ layer: LayerDescription, _ x: Matrix, _ microBatch: Int, _ spans: [AttentionSpan]
+  ) -> Matrix {
+    let slots = layer.selfAttention
+    let h = scratch.normed.rows(0..<x.rows)
+    let parts = Parts(scratch.qkv, x.rows, slots.shape)
+    let context = scratch.context(x.rows, slots.shape)
+    norm(slots.norm, x, into: h)
+    project(h, slots.input, into: parts.all)
+    keepRaw(parts, slots)
+    position(parts, slots, batch.side(layer.side).sequences(of: microBatch))
+    attention(slots).forward(
+      parts.q, parts.k, parts.v, spans: spans, isCausal: layer.side == .decoder,
+      bias: positionBias(layer.side), into: context)
+    return context
+  }
+
+  private func selfAttentionBackward(
+    _ layer: LayerDescription, _ microBatch: Int, _ index: Int
+  ) {
+    let slots = layer.selfAttention
+    let (x, _, spans) = sublayer(layer.side, index, microBatch)
+    let dy = activations.dx.rows(batch.side(layer.side).microBatches[microBatch])
+    let context = selfAttentionContext(layer, x, microBatch, spans)
+    let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
+    let parts = Parts(scratch.qkv, x.rows, slots.shape)
+    let gradients = Parts(scratch.dqkv, x.rows, slots.shape)
+    let dContext = scratch.dContext(x.rows, slots.shape)
+    projectionBackward(slots.output, context, dy)
+    matmul(dy, weights(slots.output.weight), into: dContext, on: workers)
+    // Nobody looks at padding: its keys and values have no gradient.
+    if batch.side(layer.side).isToken(of: microBatch) != nil { gradients.all.fill(0) }
+    attention(slots).backward(
+      parts.q, parts.k, parts.v, spans: spans, isCausal: layer.side == .decoder,
+      bias: positionBias(layer.side), dcontext: dContext, dq: gradients.q, dk: gradients.k,
+      dv: gradients.v, dtable: positionBiasGradient(layer.side))
+    positionBackward(gradients, slots, batch.side(layer.side).sequences(of: microBatch))
+    projectionBackward(slots.input, h, gradients.all)
+    matmul(gradients.all, weights(slots.input.weight), into: dh, on: workers)
+    normBackward(slots.norm, x, dh, into: dy)
+  }
+
+  // MARK: Cross-attention
+
+  private func crossAttentionForward(
+    _ slots: AttentionDescription, _ microBatch: Int, _ index: Int
+  ) {
+    let (x, y, _) = sublayer(.decoder, index, microBatch)
+    y.copy(from: x)
+    addProjected(crossAttentionContext(slots, x, microBatch), slots.output, to: y)
+  }
+
+  private func crossAttentionContext(
+    _ slots: AttentionDescription, _ x: Matrix, _ microBatch: Int
+  ) -> Matrix {
+    let memory = memoryRows(microBatch)
+    let h = scratch.normed.rows(0..<x.rows)
+    let q = scratch.qkv.rows(0..<x.rows).columns(0..<slots.shape.queryColumns)
+    let kv = KeysValues(scratch.keysValues, memory.rows, slots.shape)
+    let context = scratch.context(x.rows, slots.shape)
+    norm(slots.norm, x, into: h)
+    project(h, slots.input, into: q)
+    project(memory, memoryProjection(slots), into: kv.all)
+    attention(slots).forward(
+      q, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, into: context)
+    return context
+  }
+
+  private func crossAttentionBackward(
+    _ slots: AttentionDescription, _ microBatch: Int, _ index: Int
+  ) {
+    let (x, _, _) = sublayer(.decoder, index, microBatch)
+    let dy = activations.dx.rows(batch.target.microBatches[microBatch])
+    let context = crossAttentionContext(slots, x, microBatch)
+    let memory = memoryRows(microBatch)
+    let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
+    let columns = 0..<slots.shape.queryColumns
+    let (q, dq) = (
+      scratch.qkv.rows(0..<x.rows).columns(columns), scratch.dqkv.rows(0..<x.rows).columns(columns)
+    )
+    let kv = KeysValues(scratch.keysValues, memory.rows, slots.shape)
+    let dkv = KeysValues(scratch.dKeysValues, memory.rows, slots.shape)
+    let dContext = scratch.dContext(x.rows, slots.shape)
+    projectionBackward(slots.output, context, dy)
+    matmul(dy, weights(slots.output.weight), into: dContext, on: workers)
+    if batch.source.isToken(of: microBatch) != nil { dkv.all.fill(0) }
+    attention(slots).backward(
+      q, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, dcontext: dContext, dq: dq,
+      dk: dkv.k, dv: dkv.v)
+    projectionBackward(slots.input, h, dq)
+    matmul(dq, weights(slots.input.weight), into: dh, on: workers)
+    normBackward(slots.norm, x, dh, into: dy)
+    let projection = memoryProjection(slots)
+    projectionBackward(projection, memory, dkv.all)
+    matmul(
+      dkv.all, weights(projection.weight),
+      into: activations.dMemory.rows(batch.source.microBatches[microBatch]), accumulate: true,
+      on: workers)
+  }
+
+  // MARK: Dense FFN
+
+  func feedForwardForward(
+    _ layer: LayerDescription, _ ffn: FeedForwardDescription.DenseFeedForward, _ microBatch: Int,
+    _ index: Int
+  ) {
+    let (x, y, _) = sublayer(layer.side, index, microBatch)
+    let h = scratch.normed.rows(0..<x.rows)
+    norm(layer.feedForwardNorm, x, into: h)
+    y.copy(from: x)
+    feedForward(ffn).forward(
+      h, hidden: scratch.hidden(x.rows, ffn), up: scratch.up(x.rows, ffn), into: y,
+      accumulate: true, on: workers)
+  }
+
+  private func feedForwardBackward(
+    _ layer: LayerDescription, _ ffn: FeedForwardDescription.DenseFeedForward, _ microBatch: Int,
+    _ index: Int
+  ) {
+    let (x, _, _) = sublayer(layer.side, index, microBatch)
+    let dy = activations.dx.rows(batch.side(layer.side).microBatches[microBatch])
+    let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
+    norm(layer.feedForwardNorm, x, into: h)
+    feedForward(ffn).backward(
+      h, dy: dy, combine: nil, hidden: scratch.hidden(x.rows, ffn), up: scratch.up(x.rows, ffn),
+      dhidden: scratch.dHidden(x.rows, ffn),
+      into: FeedForward.Gradients(
+        dh: dh, dw1: gradient(ffn.first), dw2: gradient(ffn.second),
+        dw3: ffn.third.map(gradient), db1: ffn.firstBias.map(gradient),
+        db2: ffn.secondBias.map(gradient), accumulateInput: false, accumulateWeights: true),
+      on: workers)
+    normBackward(layer.feedForwardNorm, x, dh, into: dy)
+  }
+
+  private func feedForward(_ ffn: FeedForwardDescription.DenseFeedForward) -> FeedForward {
+    FeedForward(
+      ffn.activation, w1: weights(ffn.first), w2: weights(ffn.second), w3: ffn.third.map(weights),
+      b1: ffn.firstBias.map(weights), b2: ffn.secondBias.map(weights))
+  }
+
+  // MARK: Views of one micro-batch
+
+  /// Input, output and self-attention spans of one micro-batch at boundary `index`.
+  private func sublayer(
+    _ side: Side, _ index: Int, _ microBatch: Int
+  ) -> (x: Matrix, y: Matrix, spans: [AttentionSpan]) {
+    let packed = batch.side(side)
+    let rows = packed.microBatches[microBatch]
+    let boundaries = activations.boundaries(side)
+    let spans = zip(packed.sequences(of: microBatch), packed.keys(of: microBatch)).map {
+      AttentionSpan(queries: $0, keys: $1)
+    }
+    return (boundaries[index].rows(rows), boundaries[index + 1].rows(rows), spans)
+  }
+
+  /// Target sequences look at their source sequences.
+  private func crossSpans(_ microBatch: Int) -> [AttentionSpan] {
+    zip(batch.target.sequences(of: microBatch), batch.source.keys(of: microBatch)).map {
+      AttentionSpan(queries: $0, keys: $1)
+    }
+  }
+
+  private func memoryRows(_ microBatch: Int) -> Matrix {
+    activations.memory.rows(batch.source.microBatches[microBatch])
+  }
+
+  func memoryProjection(_ slots: AttentionDescription) -> Projection {
+    guard let memory = slots.memory else { preconditionFailure("cross-attention has a memory") }
+    return memory
+  }
+
+  /// y += x W^T + b.
+  func addProjected(_ x: Matrix, _ projection: Projection, to y: Matrix) {
+    matmul(
+      x, weights(projection.weight), transposeB: true, into: y, accumulate: true, on: workers)
+    if let bias = projection.bias { addRow(weights(bias), to: y, on: workers) }
+  }
+
+  func attention(_ slots: AttentionDescription) -> Attention {
+    guard let attention = attentions[slots.shape] else {
+      preconditionFailure("an attention of every shape")
+    }
+    return attention
+  }
+
+  var scratch: AttentionScratch { activations.scratch }
+}
+
+extension AttentionScratch {
+  func context(_ rows: Int, _ shape: AttentionShape) -> Matrix {
+    context.rows(0..<rows).columns(0..<shape.queryColumns)
+  }
+  func dContext(_ rows: Int, _ shape: AttentionShape) -> Matrix {
+    dContext.rows(0..<rows).columns(0..<shape.queryColumns)
+  }
+  func hidden(_ rows: Int, _ ffn: FeedForwardDescription.DenseFeedForward) -> Matrix {
+    hidden.rows(0..<rows).columns(0..<ffn.first.rows)
+  }
+  func dHidden(_ rows: Int, _ ffn: FeedForwardDescription.DenseFeedForward) -> Matrix {
+    dHidden.rows(0..<rows).columns(0..<ffn.first.rows)
+  }
+  func up(_ rows: Int, _ ffn: FeedForwardDescription.DenseFeedForward) -> Matrix? {
+    ffn.third.map { up.rows(0..<rows).columns(0..<$0.rows) }
+  }
+}
+
+/// Queries, keys and values beside each other.
+struct Parts {
+  let all: Matrix
+  let q: Matrix
+  let k: Matrix
+  let v: Matrix
+  /// Queries and keys.
+  let qk: Matrix
+
+  init(_ matrix: Matrix, _ rows: Int, _ shape: AttentionShape) {
+    let (queries, keys) = (shape.queryColumns, shape.keyColumns)
+    all = matrix.rows(0..<rows).columns(0..<queries + 2 * keys)
+    q = all.columns(0..<queries)
+    k = all.columns(queries..<queries + keys)
+    v = all.columns(queries + keys..<queries + 2 * keys)
+    qk = all.columns(0..<queries + keys)
+  }
+}
+
+/// Keys and values beside each other.
+struct KeysValues {
+  let all: Matrix
+  let k: Matrix
+  let v: Matrix
+
+  init(_ matrix: Matrix, _ rows: Int, _ shape: AttentionShape) {
+    let keys = shape.keyColumns
+    all = matrix.rows(0..<rows).columns(0..<2 * keys)
+    k = all.columns(0..<keys)
+    v = all.columns(keys..<2 * keys)
+  }
+}
