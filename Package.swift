@@ -71,6 +71,7 @@ let package = Package(
 
     // Text and formats.
     module("Interchange"),
+    module("Tokenizers", ["CSentencePiece"]),
     module("Corpus", ["Base", "CLibXML2", "CSentencePiece"]),
 
     // Where the sides meet.
@@ -139,6 +140,8 @@ let package = Package(
       "PagingTests",
       ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation", "TestSupport"]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "TestSupport"]),
+    tests(
+      "TokenizersTests", ["Base", "TestSupport", "Tokenizers"], resources: [.copy("Resources")]),
     tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "CSQLite"]),
     tests(

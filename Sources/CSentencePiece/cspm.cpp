@@ -105,6 +105,13 @@ int64_t cspm_id_to_piece(const cspm *model, int32_t id, char *text, size_t capac
   return copy_out(model->processor.IdToPiece(id), text, capacity);
 }
 
+cspm_piece_kind cspm_kind_of_piece(const cspm *model, int32_t id) {
+  if (model->processor.IsUnknown(id)) return cspm_piece_unknown;
+  if (model->processor.IsControl(id)) return cspm_piece_control;
+  if (model->processor.IsUnused(id)) return cspm_piece_unused;
+  return cspm_piece_text;
+}
+
 char *cspm_train(const char *arguments, const char *lines, size_t byte_count, size_t *model_bytes,
                  char *error, size_t error_capacity) try {
   Lines iterator(lines, byte_count);

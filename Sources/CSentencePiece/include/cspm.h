@@ -32,6 +32,18 @@ int32_t cspm_piece_to_id(const cspm *model, const char *piece);
 /// The bytes of a piece, at most `capacity` of them in `text`. Returns the bytes needed, or -1.
 int64_t cspm_id_to_piece(const cspm *model, int32_t id, char *text, size_t capacity);
 
+/// What a piece is for.
+enum cspm_piece_kind {
+  cspm_piece_text,
+  cspm_piece_unknown,
+  /// Such as the end of a text: never found in text, and decodes to nothing.
+  cspm_piece_control,
+  cspm_piece_unused,
+};
+
+/// The kind of the piece `id`, which must be one of the vocabulary.
+enum cspm_piece_kind cspm_kind_of_piece(const cspm *model, int32_t id);
+
 /// Trains a model on lines of text separated by '\n'. `arguments` are the flags of spm_train
 /// without input and output. Returns the serialised model, to be released with cspm_release, or
 /// NULL and a message in `error`.
