@@ -36,6 +36,18 @@ struct CharacterMap: Sendable {
     guard texts.isEmpty || texts.last == 0 else { return nil }
   }
 
+  /// Whether no search leaves the map, whatever the text, and all that it finds is text. Readers that
+  /// do not look, such as SentencePiece, need this.
+  var isSound: Bool {
+    for (index, unit) in units.enumerated() where unit & 1 << 31 == 0 {
+      let node = index ^ offset(unit)
+      guard node | 0xFF < units.count else { return false }
+      let value = Int(units[node] & ~(1 << 31))
+      if unit & 1 << 8 != 0, value >= texts.count { return false }
+    }
+    return String(validating: texts, as: UTF8.self) != nil
+  }
+
   /// What the shortest entry that begins `bytes` becomes; nil without one. An entry that points out
   /// of the map counts as none.
   func replacement(of bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {

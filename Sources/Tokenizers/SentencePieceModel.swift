@@ -11,10 +11,12 @@ import CSentencePiece
 
   init(path: String) throws(TokenizerError) {
     let bytes = try JSONField.bytes(path: path)
-    if let defect = ModelRecords.defect(of: bytes) {
+    do throws(ModelRecords.Defect) {
+      try ModelRecords.check(bytes)
+    } catch {
       throw .malformed(
-        path: path, place: "offset \(defect.offset)",
-        cause: "no SentencePiece model (\(defect.cause))")
+        path: path, place: "offset \(error.offset)",
+        cause: "no SentencePiece model (\(error.cause))")
     }
     var message = [CChar](repeating: 0, count: 512)
     guard let model = unsafe cspm_load(path, &message, message.count) else {

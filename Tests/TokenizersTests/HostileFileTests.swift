@@ -242,3 +242,24 @@ private let damages: [(from: String, to: String, says: String)] = [
     }
   }
 }
+
+/// SentencePiece itself would follow such a map out of its memory.
+@Test func modelsWithDamagedCharacterMapsAreErrors() throws {
+  let directory = try TemporaryDirectory()
+  let path = "\(directory.path)/sp.model"
+  let model = try Data(contentsOf: URL(fileURLWithPath: Resource.path("sp_unigram.model")))
+  let layout = SentencePieceLayout.plain(addsStart: false, addsEnd: false)
+  let random = Philox(seed: 3, purpose: .test)
+  for round in 0..<UInt32(20) {
+    var damaged = model
+    // The map is the last and by far the largest part of the file.
+    for change in 0..<UInt32(2000) {
+      let index = 28_000 + random.below(model.count - 28_100, round, change, 0)
+      damaged[index] = UInt8(random.below(256, round, change, 1))
+    }
+    try damaged.write(to: URL(fileURLWithPath: path))
+    expectError(contains: "character map") {
+      try CheckpointTokenizer(sentencePiece: path, layout: layout)
+    }
+  }
+}
