@@ -132,7 +132,9 @@ let package = Package(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
-    tests("InterchangeTests", ["Interchange", "TestSupport"], resources: [.copy("Goldens")]),
+    tests(
+      "InterchangeTests", ["Fuzzing", "Interchange", "TestSupport"],
+      resources: [.copy("Goldens"), .copy("Resources")]),
     tests("PinnedMemoryTests", ["Base", "PinnedMemory", "Kernels"]),
     tests(
       "StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation", "CSQLite"]),

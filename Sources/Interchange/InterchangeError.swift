@@ -4,6 +4,8 @@ import Glibc
 package enum InterchangeError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Not what its format says, from the byte `offset` on.
   case malformed(path: String, offset: Int, cause: String)
+  /// In order, as far as can be seen, and nothing that is read; `remedy` says what to do.
+  case unsupported(path: String, offset: Int, cause: String, remedy: String)
   case missing(path: String, what: String)
   /// A failed system call; `offset` counts from the start of the file.
   case system(action: String, path: String, offset: Int, code: Int32)
@@ -19,6 +21,8 @@ package enum InterchangeError: Error, Hashable, Sendable, CustomStringConvertibl
     switch self {
     case .malformed(let path, let offset, let cause):
       "\(path) at offset \(offset): \(cause); get the file again from where it came"
+    case .unsupported(let path, let offset, let cause, let remedy):
+      "\(path) at offset \(offset): \(cause); \(remedy)"
     case .missing(let path, let what):
       "\(path): \(what) is missing; check the path and that all files were copied"
     case .system(let action, let path, let offset, let code):
@@ -34,6 +38,17 @@ package enum InterchangeError: Error, Hashable, Sendable, CustomStringConvertibl
     case .tooSmall(let path, let needed, let free):
       "\(path): \(needed) bytes are to be written, \(free) are free "
         + "(\(needed - free) missing); free space or name a directory on another drive"
+    }
+  }
+
+  /// Of sysexits.h.
+  package var exitCode: Int32 {
+    switch self {
+    case .malformed, .unsupported: 65
+    case .missing: 66
+    case .occupied, .notReplaceable, .tooSmall: 73
+    case .inUse: 75
+    case .system(let action, _, _, _): action == "create" ? 73 : 74
     }
   }
 

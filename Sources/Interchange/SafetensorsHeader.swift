@@ -11,11 +11,7 @@ package struct SafetensorsHeader: Sendable {
     package let bytes: Range<Int>
   }
 
-  /// Why a file is none: the place in it, in bytes from its start, and what is wrong there.
-  package struct Defect: Error, Hashable, Sendable {
-    package let offset: Int
-    package let cause: String
-  }
+  package typealias Defect = FormatDefect
 
   /// In the order in which they lie in the file.
   package let entries: [Entry]
@@ -57,7 +53,7 @@ package struct SafetensorsHeader: Sendable {
     guard start.count >= end else {
       throw Defect(offset: start.count, cause: "the header ends at \(end)")
     }
-    var json = HeaderScanner(bytes: start, range: Self.prefixByteCount..<end)
+    var json = JSONScanner(bytes: start, range: Self.prefixByteCount..<end)
     var parsed = try Parsed(&json, dataStart: end, fileBytes: fileBytes)
     try json.end()
     parsed.entries.sort {
@@ -99,7 +95,7 @@ private struct Parsed {
   private static let metadataName = "__metadata__"
 
   init(
-    _ json: inout HeaderScanner, dataStart: Int, fileBytes: Int
+    _ json: inout JSONScanner, dataStart: Int, fileBytes: Int
   ) throws(SafetensorsHeader.Defect) {
     var names: Set<String> = []
     try json.object { (json, name, offset) throws(SafetensorsHeader.Defect) in
@@ -115,7 +111,7 @@ private struct Parsed {
   }
 
   private static func strings(
-    _ json: inout HeaderScanner
+    _ json: inout JSONScanner
   ) throws(SafetensorsHeader.Defect) -> [String: String] {
     var values: [String: String] = [:]
     try json.object { (json, key, offset) throws(SafetensorsHeader.Defect) in
@@ -127,7 +123,7 @@ private struct Parsed {
   }
 
   private static func entry(
-    _ json: inout HeaderScanner, _ name: String, _ place: Int, _ data: Range<Int>
+    _ json: inout JSONScanner, _ name: String, _ place: Int, _ data: Range<Int>
   ) throws(SafetensorsHeader.Defect) -> SafetensorsHeader.Entry {
     var type: String?
     var shape: [Int]?
@@ -151,8 +147,8 @@ private struct Parsed {
     _ name: String, _ place: Int, _ typeName: String, _ shape: [Int], _ offsets: [Int],
     _ data: Range<Int>
   ) throws(SafetensorsHeader.Defect) -> SafetensorsHeader.Entry {
-    guard let type = SafetensorsType(rawValue: typeName) else {
-      let known = SafetensorsType.allCases.map(\.rawValue).joined(separator: " ")
+    guard let type = ElementType(rawValue: typeName) else {
+      let known = ElementType.allCases.map(\.rawValue).joined(separator: " ")
       throw .init(offset: place, cause: "`\(name)` is of type \(typeName), none of \(known)")
     }
     let (begin, end) = (offsets[0], offsets[1])

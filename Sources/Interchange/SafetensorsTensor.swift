@@ -1,49 +1,10 @@
-/// The types of elements that a safetensors file may hold and that fill whole bytes.
-package enum SafetensorsType: String, CaseIterable, Sendable {
-  case bool = "BOOL"
-  case u8 = "U8"
-  case i8 = "I8"
-  case f8e5m2 = "F8_E5M2"
-  case f8e4m3 = "F8_E4M3"
-  case u16 = "U16"
-  case i16 = "I16"
-  case f16 = "F16"
-  case bf16 = "BF16"
-  case u32 = "U32"
-  case i32 = "I32"
-  case f32 = "F32"
-  case u64 = "U64"
-  case i64 = "I64"
-  case f64 = "F64"
-
-  package var byteCount: Int {
-    switch self {
-    case .bool, .u8, .i8, .f8e5m2, .f8e4m3: 1
-    case .u16, .i16, .f16, .bf16: 2
-    case .u32, .i32, .f32: 4
-    case .u64, .i64, .f64: 8
-    }
-  }
-
-  /// Bytes of a tensor of `shape`; nil when a dimension is negative or the product passes `Int`.
-  package func byteCount(shape: [Int]) -> Int? {
-    var product = byteCount
-    for dimension in shape {
-      let (next, overflow) = product.multipliedReportingOverflow(by: dimension)
-      guard dimension >= 0, !overflow else { return nil }
-      product = next
-    }
-    return product
-  }
-}
-
 /// One tensor, described: row-major, little-endian.
 package struct SafetensorsTensor: Hashable, Sendable {
   package let name: String
-  package let type: SafetensorsType
+  package let type: ElementType
   package let shape: [Int]
 
-  package init(name: String, type: SafetensorsType, shape: [Int]) {
+  package init(name: String, type: ElementType, shape: [Int]) {
     self.name = name
     self.type = type
     self.shape = shape

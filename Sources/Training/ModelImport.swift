@@ -112,17 +112,17 @@ package struct ModelImport {
   }
 
   /// All files, whose tensors are those of the model: none less, none more.
-  private func openFolders() throws -> [String: SafetensorsFolder] {
-    var folders: [String: SafetensorsFolder] = [:]
+  private func openFolders() throws -> [String: CheckpointFolder] {
+    var folders: [String: CheckpointFolder] = [:]
     for stem in Set(states.map(\.stem)) {
-      let folder = try SafetensorsFolder(source, stem: stem)
+      let folder = try CheckpointFolder(source, stem: stem)
       var unknown = folder.names
       for state in states where state.stem == stem {
         for wanted in tensors.tensors(state) {
           guard let found = folder.tensor(wanted.name) else {
             throw ExchangeError.wrongTensor(path: source, name: wanted.name, cause: "is missing")
           }
-          guard found == wanted else {
+          guard (found.type, found.shape) == (wanted.type, wanted.shape) else {
             throw ExchangeError.wrongTensor(
               path: folder.path(of: wanted.name) ?? source, name: wanted.name,
               cause: "is \(found.type.rawValue) \(found.shape), not \(wanted.type.rawValue) "
@@ -148,7 +148,7 @@ extension ModelImport {
   /// Opens the new store, fills it and commits; closed again when this returns.
   /// - Returns: blocks of experts written.
   private func fill(
-    _ folders: [String: SafetensorsFolder], _ histories: [BlockID: BlockHistory],
+    _ folders: [String: CheckpointFolder], _ histories: [BlockID: BlockHistory],
     isStopping: () -> Bool, observe: (Int, Int) -> Void
   ) throws -> Int {
     var session = try TrainingSession(config, storePaths: storePaths, profiles: profiles)

@@ -4,12 +4,12 @@ import Models
 
 /// Reads tensors of an export into the layout of the model, a few rows at a time.
 struct TensorSource: ~Copyable {
-  private let folders: [String: SafetensorsFolder]
+  private let folders: [String: CheckpointFolder]
   private let shape: ExpertShape
   /// Rows of a tensor that is to be transposed, together: a cache line of what it becomes.
   private static let rowsAtOnce = 16
 
-  init(_ folders: [String: SafetensorsFolder], _ shape: ExpertShape) {
+  init(_ folders: [String: CheckpointFolder], _ shape: ExpertShape) {
     self.folders = folders
     self.shape = shape
   }
@@ -22,7 +22,7 @@ struct TensorSource: ~Copyable {
       rows: tensor.rows, columns: tensor.columns, offset: tensor.range.lowerBound)
     let name = tensor.name + state.suffix
     if tensor.isTransposed {
-      try readTransposed(name, state, columns: 0..<target.rows, of: target.rows, into: target)
+      try readTransposed(name, state, columns: 0..<target.rows, into: target)
     } else {
       try read(name, state, rows: 0..<target.rows, columns: 0..<target.columns, into: target)
     }
@@ -39,7 +39,7 @@ struct TensorSource: ~Copyable {
       names.first + state.suffix, state, rows: units, columns: columns,
       into: shape.matrix(0, of: block))
     try readTransposed(
-      names.second + state.suffix, state, columns: units, of: shape.hidden,
+      names.second + state.suffix, state, columns: units,
       into: shape.matrix(1, of: block))
     if let third = names.third {
       try read(
@@ -57,35 +57,30 @@ struct TensorSource: ~Copyable {
     }
   }
 
-  /// target[j, i] = tensor[i, columns[j]], of a tensor with `count` columns.
+  /// target[j, i] = tensor[i, columns[j]].
   private func readTransposed(
-    _ name: String, _ state: ParameterState, columns: Range<Int>, of count: Int,
-    into target: Matrix
+    _ name: String, _ state: ParameterState, columns: Range<Int>, into target: Matrix
   ) throws {
     let piece = Matrix(rows: Self.rowsAtOnce, columns: columns.count)
     for first in stride(from: 0, to: target.columns, by: Self.rowsAtOnce) {
       let rows = first..<min(first + Self.rowsAtOnce, target.columns)
       let part = piece.rows(0..<rows.count)
-      try read(name, state, rows: rows, columns: columns, of: count, into: part)
+      try read(name, state, rows: rows, columns: columns, into: part)
       transpose(part, into: target.columns(rows))
     }
   }
 
-  /// target[i, j] = tensor[rows[i], columns[j]], of a tensor with `count` columns; as many as
-  /// `target` when nil.
+  /// target[i, j] = tensor[rows[i], columns[j]].
   /// - Throws: `ExchangeError.wrongTensor` for a number that is not finite.
   private func read(
     _ name: String, _ state: ParameterState, rows: Range<Int>, columns: Range<Int>,
-    of count: Int? = nil, into target: Matrix
+    into target: Matrix
   ) throws {
     guard let folder = folders[state.stem] else { preconditionFailure("a folder for each stem") }
-    let stride = MemoryLayout<Float>.stride
     var floats = [Float](repeating: 0, count: columns.count)
     for row in rows {
-      let first = row * (count ?? target.columns) + columns.lowerBound
       var span = floats.mutableSpan
-      var bytes = unsafe span.mutableBytes
-      try folder.read(name, from: first * stride, into: &bytes)
+      try folder.read(name, rows: row..<row + 1, columns: columns, into: &span)
       let line = target.row(row - rows.lowerBound)
       var isFinite = true
       for j in 0..<line.count {

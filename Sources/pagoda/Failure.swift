@@ -53,7 +53,7 @@ private func exitStatus(of error: any Error) -> Int32 {
   case let error as CorpusError: exitStatus(of: error)
   case let error as TrainingError: exitStatus(of: error)
   case let error as ExchangeError: exitStatus(of: error)
-  case let error as InterchangeError: exitStatus(of: error)
+  case let error as InterchangeError: error.exitCode
   case let error as ProbeError: exitStatus(of: error)
   case let error as MemoryProbeError: exitStatus(of: error)
   case is DiskError, is CocoaError: ExitStatus.inputOutput
@@ -78,17 +78,6 @@ private func exitStatus(of error: ExchangeError) -> Int32 {
   case .occupiedRun, .occupiedStore: ExitStatus.cannotCreate
   case .cannotWrite: ExitStatus.inputOutput
   case .stopped: ExitStatus.runAgain
-  }
-}
-
-private func exitStatus(of error: InterchangeError) -> Int32 {
-  switch error {
-  case .malformed: ExitStatus.badData
-  case .missing: ExitStatus.missingInput
-  case .occupied, .notReplaceable, .tooSmall: ExitStatus.cannotCreate
-  case .inUse: ExitStatus.runAgain
-  case .system(let action, _, _, _):
-    action == "create" ? ExitStatus.cannotCreate : ExitStatus.inputOutput
   }
 }
 

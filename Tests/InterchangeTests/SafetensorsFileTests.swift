@@ -8,12 +8,13 @@ private func floats(_ values: [Float]) -> [UInt8] {
   }
 }
 
-extension SafetensorsFolder {
+extension SafetensorsFile {
   fileprivate func bytes(_ name: String, _ range: Range<Int>) throws -> [UInt8] {
+    let entry = try #require(header.entries.first { $0.tensor.name == name })
     var bytes = [UInt8](repeating: 0, count: range.count)
     var span = bytes.mutableSpan
     var raw = unsafe span.mutableBytes
-    try read(name, from: range.lowerBound, into: &raw)
+    try read(entry, from: range.lowerBound, into: &raw)
     return bytes
   }
 }
@@ -56,13 +57,15 @@ private struct Written {
   @Test func whatWasWrittenIsReadBack() throws {
     for (shardBytes, files) in [(1 << 20, 1), (40, 2), (30, 4), (1, 4)] {
       let written = try Written([[2, 3], [4], [1, 7], [2]], shardBytes: shardBytes)
-      let folder = try SafetensorsFolder(written.directory.path, stem: "model")
+      let folder = try CheckpointFolder(written.directory.path)
       #expect(folder.names == Set(written.tensors.map(\.name)))
       for tensor in written.tensors {
         let bytes = try #require(written.values[tensor.name])
-        #expect(folder.tensor(tensor.name) == tensor)
-        #expect(try folder.bytes(tensor.name, 0..<bytes.count) == bytes)
-        #expect(try folder.bytes(tensor.name, 4..<8) == Array(bytes[4..<8]))
+        let found = try #require(folder.tensor(tensor.name))
+        #expect(found.shape == tensor.shape && found.type == tensor.type)
+        #expect(floats(try folder.bits(tensor.name).map { Float(bitPattern: $0) }) == bytes)
+        let file = try SafetensorsFile(try #require(folder.path(of: tensor.name)))
+        #expect(try file.bytes(tensor.name, 4..<8) == Array(bytes[4..<8]))
       }
       #expect(written.layout.shards.count == files)
       let onDisk = try written.names.reduce(0) {
@@ -107,12 +110,8 @@ private struct Written {
     let url = try #require(
       Bundle.module.url(
         forResource: "safetensors-numpy", withExtension: "safetensors", subdirectory: "Goldens"))
-    let directory = try TemporaryDirectory()
-    try FileManager.default.copyItem(
-      atPath: url.path, toPath: directory.path + "/model.safetensors")
     let file = try SafetensorsFile(url.path)
     #expect(file.header.metadata == ["format": "np", "note": "two\nlines"])
-    let folder = try SafetensorsFolder(directory.path, stem: "model")
     let shapes = file.header.entries.reduce(into: [:]) { $0[$1.tensor.name] = $1.tensor.shape }
     #expect(
       shapes == [
@@ -120,11 +119,11 @@ private struct Written {
         "scalar": [], "näme/“quoted” \"x\"": [3],
       ])
     #expect(
-      try folder.bytes("model.shared.weight", 0..<24) == floats([-0.5, -0.25, 0, 0.25, 0.5, 0.75]))
-    #expect(try folder.bytes("half", 0..<4) == [0x00, 0x3E, 0x00, 0xC0])
-    #expect(try folder.bytes("steps", 8..<16) == [0xF7] + [UInt8](repeating: 0xFF, count: 7))
-    #expect(try folder.bytes("näme/“quoted” \"x\"", 0..<3) == [1, 0, 1])
-    #expect(try folder.bytes("empty", 0..<0).isEmpty)
+      try file.bytes("model.shared.weight", 0..<24) == floats([-0.5, -0.25, 0, 0.25, 0.5, 0.75]))
+    #expect(try file.bytes("half", 0..<4) == [0x00, 0x3E, 0x00, 0xC0])
+    #expect(try file.bytes("steps", 8..<16) == [0xF7] + [UInt8](repeating: 0xFF, count: 7))
+    #expect(try file.bytes("näme/“quoted” \"x\"", 0..<3) == [1, 0, 1])
+    #expect(try file.bytes("empty", 0..<0).isEmpty)
   }
 
   @Test func errorsNameFileAndOffset() throws {
@@ -133,7 +132,7 @@ private struct Written {
     let data = try Data(contentsOf: URL(fileURLWithPath: path))
     try data.dropLast(3).write(to: URL(fileURLWithPath: path))
     let error = #expect(throws: InterchangeError.self) {
-      _ = try SafetensorsFolder(written.directory.path, stem: "model")
+      _ = try CheckpointFolder(written.directory.path)
     }
     #expect(error?.description.hasPrefix("\(path) at offset ") == true)
     #expect(throws: InterchangeError.missing(path: path + "x", what: "the file")) {
@@ -146,7 +145,7 @@ private struct Written {
   @Test(arguments: [
     ("layer.0.weight", "layer.9.weight", "is not in"),
     ("model-00001-of-00002", "../model-00001-of-00002", "is not the name of a file here"),
-    ("model-00001-of-00002", "model-00003-of-00002", "the file is missing"),
+    ("model-00001-of-00002", "model-00003-of-00002", "model-00003-of-00002.safetensors is missing"),
     ("weight_map", "weights", "no index with a weight_map"),
     (
       "\"layer.1.weight\": \"model-00001", "\"layer.1.weight\": \"model-00002",
@@ -161,7 +160,7 @@ private struct Written {
     try #require(changed != text)
     try changed.write(toFile: path, atomically: true, encoding: .utf8)
     let error = #expect(throws: InterchangeError.self) {
-      _ = try SafetensorsFolder(written.directory.path, stem: "model")
+      _ = try CheckpointFolder(written.directory.path)
     }
     #expect(error?.description.contains(cause) == true, "\(String(describing: error))")
   }

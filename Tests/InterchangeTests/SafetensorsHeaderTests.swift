@@ -33,7 +33,7 @@ private let pair = """
   @Test(arguments: [
     ("[]", 0, "`{`"),
     ("{ ", 0, "the end"),
-    ("{} x", 0, "the end of the header"),
+    ("{} x", 0, "the end of the JSON"),
     (#"{"a":1}"#, 0, "`{`"),
     (#"{"a":{"dtype":"F32","shape":[1]}}"#, 4, "needs dtype, shape and two data_offsets"),
     (

@@ -134,7 +134,7 @@ private func contents(_ path: String) throws -> [String: Data] {
     run.config.storage.paths = [run.run.store]
     try run.trainInDirectory(to: 1)
     let (path, report) = try run.export("exported") { $0.hasOptimizer = true }
-    let folder = try SafetensorsFolder(path, stem: "model")
+    let folder = try CheckpointFolder(path, stem: "model")
     let vocabulary = try Fixture.shared.corpus.vocabularySize
     for (name, shape) in [
       ("model.shared.weight", [vocabulary, 32]),
@@ -157,7 +157,7 @@ private func contents(_ path: String) throws -> [String: Data] {
     // 2 norms of stacks; per layer 4 projections, 2 norms; in the decoder a second attention.
     let experts = 2 * 6 * 2
     #expect(folder.names.count == 1 + 4 + 2 * 8 + 2 * (8 + 6) + 2 * 2 + 2 + experts)
-    let moments = try SafetensorsFolder(path, stem: "optimizer")
+    let moments = try CheckpointFolder(path, stem: "optimizer")
     #expect(
       moments.names == Set(folder.names.flatMap { ["\($0).exp_avg", "\($0).exp_avg_sq"] }))
     let floats = folder.names.reduce(0) { $0 + (folder.tensor($1)?.shape.reduce(1, *) ?? 0) }
@@ -180,26 +180,20 @@ private func contents(_ path: String) throws -> [String: Data] {
     let written = Set(try run.histories().keys.map { [$0.layer, $0.index] })
     let virgin = try #require((0..<24).first { !written.contains([0, $0]) })
     let (path, _) = try run.export("exported")
-    let folder = try SafetensorsFolder(path, stem: "model")
-    func values(_ matrix: String) throws -> [UInt8] {
-      var bytes = [UInt8](repeating: 0, count: 64 * 32 * 4)
-      var span = bytes.mutableSpan
-      var raw = unsafe span.mutableBytes
+    let folder = try CheckpointFolder(path, stem: "model")
+    func values(_ matrix: String) throws -> [Float] {
       let name = "model.encoder.layers.1.ffn.experts.expert_\(virgin).\(matrix).weight"
-      try folder.read(name, from: 0, into: &raw)
-      return bytes
+      var floats = [Float](repeating: 0, count: 64 * 32)
+      var span = floats.mutableSpan
+      try folder.read(name, rows: 0..<(folder.tensor(name)?.shape[0] ?? 0), into: &span)
+      return floats
     }
     let (first, second) = (try values("fc1"), try values("fc2"))
     let seeds = TinyExpert(seed: 11, expert: virgin)
     for (row, column) in [(0, 0), (1, 0), (0, 1), (31, 31), (32, 0), (63, 31), (40, 7)] {
-      #expect(float(first, row * 32 + column) == seeds.weight(0, row, column))
-      #expect(float(second, column * 64 + row) == seeds.weight(1, row, column))
+      #expect(first[row * 32 + column] == seeds.weight(0, row, column))
+      #expect(second[column * 64 + row] == seeds.weight(1, row, column))
     }
-  }
-
-  private func float(_ bytes: [UInt8], _ index: Int) -> Float {
-    Float(
-      bitPattern: bytes[4 * index..<4 * index + 4].reversed().reduce(0) { $0 << 8 | UInt32($1) })
   }
 }
 

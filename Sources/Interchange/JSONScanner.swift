@@ -1,12 +1,12 @@
-/// Reads the JSON of a safetensors header: objects, strings and arrays of natural numbers, nothing
-/// else. Whoever calls says what comes next, so nothing recurses, however deep the brackets; all
-/// other JSON is an error. No input traps.
-struct HeaderScanner {
-  typealias Defect = SafetensorsHeader.Defect
+/// Reads JSON. Whoever calls says what comes next and all else is an error, so nothing recurses,
+/// however deep the brackets; `value` alone takes what comes, to a depth. No input traps.
+struct JSONScanner {
+  typealias Defect = FormatDefect
 
   private let bytes: [UInt8]
   private let endIndex: Int
-  private var index: Int
+  /// Of the byte that is read next.
+  private(set) var index: Int
 
   /// Longest string taken, in bytes.
   private static let stringByteCountMax = 1 << 16
@@ -21,7 +21,7 @@ struct HeaderScanner {
 
   /// An object: `member` reads the value of each key; the offset is that of the key.
   mutating func object(
-    _ member: (inout HeaderScanner, _ key: String, _ offset: Int) throws(Defect) -> Void
+    _ member: (inout JSONScanner, _ key: String, _ offset: Int) throws(Defect) -> Void
   ) throws(Defect) {
     try expect("{")
     if takes("}") { return }
@@ -66,10 +66,45 @@ struct HeaderScanner {
     throw Defect(offset: start, cause: "a string without an end")
   }
 
+  /// An array: `element` reads each of its values.
+  mutating func array(
+    _ element: (inout JSONScanner) throws(Defect) -> Void
+  ) throws(Defect) {
+    try expect("[")
+    if takes("]") { return }
+    repeat { try element(&self) } while takes(",")
+    try expect("]")
+  }
+
+  /// What the next value starts with; nil at the end.
+  mutating func next() -> Unicode.Scalar? {
+    skipSpace()
+    return index < endIndex ? Unicode.Scalar(bytes[index]) : nil
+  }
+
+  /// Letters, digits and signs up to anything else: a number, `true`, `false` or `null`.
+  mutating func word() throws(Defect) -> String {
+    skipSpace()
+    let start = index
+    while index < endIndex, Self.isWord(bytes[index]) { index += 1 }
+    guard index > start else { throw unexpected("a value") }
+    return String(decoding: bytes[start..<index], as: UTF8.self)
+  }
+
+  private static func isWord(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+      UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "+"), UInt8(ascii: "-"),
+      UInt8(ascii: "."):
+      true
+    default: false
+    }
+  }
+
   /// Nothing but spaces is left.
   mutating func end() throws(Defect) {
     skipSpace()
-    guard index == endIndex else { throw unexpected("the end of the header") }
+    guard index == endIndex else { throw unexpected("the end of the JSON") }
   }
 
   // MARK: Pieces
