@@ -7,6 +7,10 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
   case manifest
   /// `SafetensorsInput`
   case safetensors
+  /// `PyTorchInput`
+  case pytorch
+  /// `HFConfigInput`
+  case hfconfig
   /// `CorpusInput`
   case corpus
 
@@ -15,6 +19,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case .config: ConfigInput.run(bytes)
     case .manifest: ManifestInput.run(bytes)
     case .safetensors: SafetensorsInput.run(bytes)
+    case .pytorch: PyTorchInput.run(bytes)
+    case .hfconfig: HFConfigInput.run(bytes)
     case .corpus: CorpusInput.run(bytes)
     }
   }
@@ -25,6 +31,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case .config: ConfigInput.seeds
     case .manifest: ManifestInput.seeds
     case .safetensors: SafetensorsInput.seeds
+    case .pytorch: PyTorchInput.seeds
+    case .hfconfig: HFConfigInput.seeds
     case .corpus: CorpusInput.seeds
     }
   }
