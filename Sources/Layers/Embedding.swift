@@ -8,11 +8,13 @@ package struct Embedding: Sendable {
   package let scale: Float
   /// Row r holds position r of a sequence, [positionsMax, D]; nil for a table alone.
   private let positions: Matrix?
+  /// A token without a position, which the others' positions do not count.
+  private let padding: Int32?
 
   /// Rows of the table times `scale`, without positions.
   package init(width: Int, scale: Float = 1) {
     precondition(width > 0, "a row has columns")
-    (self.width, self.scale, positions) = (width, scale, nil)
+    (self.width, self.scale, positions, padding) = (width, scale, nil, nil)
   }
 
   /// Rows of the table times sqrt(D), with positions as fairseq and M2M-100 compute them: the first
@@ -22,9 +24,14 @@ package struct Embedding: Sendable {
   /// - Parameters:
   ///   - scale: sqrt(D) unless given.
   ///   - firstPosition: the number of a sequence's first position.
-  package init(width: Int, scale: Float? = nil, positionsMax: Int, firstPosition: Int = 2) {
+  ///   - padding: a token without a position, which the others' positions do not count; nil: none.
+  package init(
+    width: Int, scale: Float? = nil, positionsMax: Int, firstPosition: Int = 2,
+    padding: Int32? = nil
+  ) {
     precondition(width > 0 && width % 2 == 0, "an even width: half sine, half cosine")
     self.width = width
+    self.padding = padding
     self.scale = scale ?? Float(width).squareRoot()
     let positions = Matrix(rows: positionsMax, columns: width)
     let half = width / 2
@@ -53,14 +60,16 @@ package struct Embedding: Sendable {
       if let positions {
         precondition(start >= 0 && start + rows.count <= positions.rows, "within positionsMax")
       }
+      var next = start
       for row in rows {
         let (target, source) = (x.row(row), table.row(Int(tokens[row])))
-        guard let positions else {
+        guard let positions, tokens[row] != padding else {
           for j in 0..<target.count { target[j] = scale * source[j] }
           continue
         }
-        let position = positions.row(start + row - rows.lowerBound)
+        let position = positions.row(next)
         for j in 0..<target.count { target[j] = position[j].addingProduct(scale, source[j]) }
+        next += 1
       }
     }
   }

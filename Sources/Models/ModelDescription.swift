@@ -222,17 +222,18 @@ package struct ExpertNames: Sendable {
 
 /// How tokens enter.
 package struct EmbeddingDescription: Sendable {
-  package enum Positions: Sendable {
-    case none
-    /// Sines and cosines; the number of a sequence's first token.
-    case sinusoidal(first: Int)
-  }
   package let table: TensorSlot
-  package let positions: Positions
   package let scale: Float
+  /// The number of a sequence's first token among sinusoidal positions; nil: there are none.
+  package let firstPosition: Int?
+  /// A token without a position; nil: every token has one.
+  package let padding: Int32?
 
-  package init(table: TensorSlot, scale: Float, positions: Positions) {
-    (self.table, self.scale, self.positions) = (table, scale, positions)
+  package init(
+    table: TensorSlot, scale: Float, firstPosition: Int? = nil, padding: Int32? = nil
+  ) {
+    (self.table, self.scale) = (table, scale)
+    (self.firstPosition, self.padding) = (firstPosition, padding)
   }
 }
 

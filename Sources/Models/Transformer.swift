@@ -94,13 +94,13 @@ package final class Transformer {
   private static func embedding(
     _ description: ModelDescription, _ limits: BatchLimits
   ) -> Embedding {
-    let (width, scale) = (description.width, description.embedding.scale)
-    switch description.embedding.positions {
-    case .none: return Embedding(width: width, scale: scale)
-    case .sinusoidal(let first):
-      return Embedding(
-        width: width, scale: scale, positionsMax: limits.sequenceRows, firstPosition: first)
+    let (width, slots) = (description.width, description.embedding)
+    guard let first = slots.firstPosition else {
+      return Embedding(width: width, scale: slots.scale)
     }
+    return Embedding(
+      width: width, scale: slots.scale, positionsMax: limits.sequenceRows, firstPosition: first,
+      padding: slots.padding)
   }
 
   // MARK: The ends of the forward sweep
@@ -159,6 +159,17 @@ package final class Transformer {
       z, targets: batch.labels, embedding: weights(description.head.weight), on: workers
     ) { _, smoothed, negativeLogLikelihood in losses.append((smoothed, negativeLogLikelihood)) }
     return losses
+  }
+
+  /// The logits of every target row, [rows, vocabulary].
+  package func logits() -> Matrix {
+    let z = rows(activations.normed, .decoder)
+    norm(description.decoder.finalNorm, top(.decoder), into: z)
+    let logits = Matrix(rows: z.rows, columns: description.vocabulary)
+    matmul(
+      z, weights(description.head.weight), transposeB: true, into: logits,
+      scale: description.head.scale, on: workers)
+    return logits
   }
 
   /// Replaces the target side by one micro-batch: the next position of sentences being generated.

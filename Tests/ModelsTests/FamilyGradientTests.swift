@@ -74,7 +74,7 @@ import Testing
     case .switchTransformer:
       SwitchTransformer(
         width: 8, heads: 2, headWidth: 6, hidden: 12, encoderLayers: 2, decoderLayers: 2,
-        encoderSparseStep: 2, decoderSparseStep: 1, vocabulary: 13, activation: .geluTanh,
+        encoderSparse: [1], decoderSparse: [0, 1], vocabulary: 13, activation: .geluTanh,
         epsilon: 1e-6, positionBuckets: 8, positionDistanceMax: 6,
         experts: ExpertShape(
           count: 3, width: 8, hidden: 12, activation: .geluTanh, slices: slices)
@@ -82,9 +82,9 @@ import Testing
     case .nllb:
       NLLBMoE(
         width: 8, encoderHeads: 2, decoderHeads: 4, encoderHidden: 12, decoderHidden: 10,
-        encoderLayers: 2, decoderLayers: 2, encoderSparseStep: 2, decoderSparseStep: 1,
+        encoderLayers: 2, decoderLayers: 2, encoderSparse: [1], decoderSparse: [0, 1],
         vocabulary: 13, activation: .relu, scalesEmbedding: true, gateHasBias: true,
-        firstPosition: 2,
+        padding: 1,
         experts: ExpertShape(count: 3, width: 8, hidden: 12, hasBiases: true, slices: slices)
       ).description(rule(k: 2, .shareOfKept, .perMicroBatch(6), .layer, .choices))
     case .mixtral:
@@ -100,7 +100,7 @@ import Testing
     case .qwen3:
       Qwen3MoE(
         width: 8, heads: 4, keyHeads: 2, headWidth: 6, layers: 3, vocabulary: 13, epsilon: 1e-6,
-        rotaryBase: 1e4, isTied: true, denseHidden: 10, sparseStep: 1, denseLayers: [0],
+        rotaryBase: 1e4, isTied: true, denseHidden: 10, sparse: [1, 2],
         experts: gated(slices: slices)
       ).description(rule(k: 2, .shareOfChoices, .unlimited, .stack, .choices))
     }

@@ -48,6 +48,19 @@ struct TinyModel {
     }
   }
 
+  /// With the initial weights of a description and no experts yet, for one micro-batch.
+  init(_ description: ModelDescription, batch: PackedBatch) {
+    let dense = DenseParameters(description.layout, count: description.layout.count, training: true)
+    let rows = max(batch.source.rows, batch.target.rows)
+    let longest = (batch.source.sequences + batch.target.sequences).map(\.count).max() ?? 1
+    model = Transformer(
+      description, dense: dense,
+      limits: BatchLimits(
+        microBatches: 1, microBatchRows: rows, sequenceRows: longest, expertRows: rows),
+      smoothing: 0, training: true, workers: Workers(count: 1))
+    self.batch = batch
+  }
+
   /// The same expert whatever the number of slices: hidden unit h has the weights of unit h.
   private static func weights(
     _ shape: ExpertShape, _ mixture: Int, _ expert: Int, _ slice: Int
@@ -147,10 +160,10 @@ struct TinyModel {
   }
 
   /// What the gradients are the gradients of: smoothed cross-entropy plus the balance loss.
-  func loss() -> Double {
-    forward()
+  func loss(mode: Transformer.Mode = .training) -> Double {
+    forward(mode: mode)
     let rows = model.smoothedLosses()
-    let mean = rows.reduce(0.0) { $0 + Double($1) } / Double(rows.count)
+    let mean = rows.reduce(0.0) { $0 + Double($1) } / Double(batch.labelCount)
     return mean + model.routerLoss
   }
 }

@@ -43,7 +43,7 @@ struct LlamaSkeleton {
       isTied ? table : layout.matrix("lm_head.weight", vocabulary, width, bound: Self.bound)
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
-      embedding: EmbeddingDescription(table: table, scale: 1, positions: .none), encoder: nil,
+      embedding: EmbeddingDescription(table: table, scale: 1), encoder: nil,
       decoder: StackDescription(layers: layers, finalNorm: finalNorm),
       head: HeadDescription(weight: head), routing: .topK(rule), layout: layout)
   }

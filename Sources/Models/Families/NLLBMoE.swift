@@ -11,31 +11,30 @@ package struct NLLBMoE: Sendable {
   package var decoderHidden: Int
   package var encoderLayers: Int
   package var decoderLayers: Int
-  /// A layer `i` with (i + 1) % step == 0 has experts; none with 0.
-  package var encoderSparseStep: Int
-  package var decoderSparseStep: Int
+  /// Layers with experts.
+  package var encoderSparse: Set<Int>
+  package var decoderSparse: Set<Int>
   package var vocabulary: Int
   package var activation: Activation
   package var scalesEmbedding: Bool
   package var gateHasBias: Bool
-  /// The position of a sequence's first token.
-  package var firstPosition: Int
+  /// The token that pads: it has no position, and the first position is the number after it.
+  package var padding: Int
   package var experts: ExpertShape
 
   package init(
     width: Int, encoderHeads: Int, decoderHeads: Int, encoderHidden: Int, decoderHidden: Int,
-    encoderLayers: Int, decoderLayers: Int, encoderSparseStep: Int, decoderSparseStep: Int,
+    encoderLayers: Int, decoderLayers: Int, encoderSparse: Set<Int>, decoderSparse: Set<Int>,
     vocabulary: Int, activation: Activation, scalesEmbedding: Bool, gateHasBias: Bool,
-    firstPosition: Int, experts: ExpertShape
+    padding: Int, experts: ExpertShape
   ) {
     (self.width, self.vocabulary, self.activation) = (width, vocabulary, activation)
     (self.encoderHeads, self.decoderHeads) = (encoderHeads, decoderHeads)
     (self.encoderHidden, self.decoderHidden) = (encoderHidden, decoderHidden)
     (self.encoderLayers, self.decoderLayers) = (encoderLayers, decoderLayers)
-    self.encoderSparseStep = encoderSparseStep
-    self.decoderSparseStep = decoderSparseStep
+    (self.encoderSparse, self.decoderSparse) = (encoderSparse, decoderSparse)
     (self.scalesEmbedding, self.gateHasBias) = (scalesEmbedding, gateHasBias)
-    (self.firstPosition, self.experts) = (firstPosition, experts)
+    (self.padding, self.experts) = (padding, experts)
   }
 
   package func description(_ rule: TopKRule) -> ModelDescription {
@@ -43,23 +42,24 @@ package struct NLLBMoE: Sendable {
     let table = layout.matrix(
       "model.shared.weight", vocabulary, width, bound: (3 / Float(width)).squareRoot())
     var mixtures = 0
-    let encoder = stack(.encoder, encoderLayers, encoderSparseStep, &mixtures, &layout)
-    let decoder = stack(.decoder, decoderLayers, decoderSparseStep, &mixtures, &layout)
+    let encoder = stack(.encoder, encoderLayers, encoderSparse, &mixtures, &layout)
+    let decoder = stack(.decoder, decoderLayers, decoderSparse, &mixtures, &layout)
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
       embedding: EmbeddingDescription(
         table: table, scale: scalesEmbedding ? Float(width).squareRoot() : 1,
-        positions: .sinusoidal(first: firstPosition)),
+        firstPosition: padding + 1,
+        padding: Int32(padding)),
       encoder: encoder, decoder: decoder, head: HeadDescription(weight: table),
       routing: .topK(rule), layout: layout)
   }
 
   private func stack(
-    _ side: Side, _ count: Int, _ step: Int, _ mixtures: inout Int, _ layout: inout DenseLayout
+    _ side: Side, _ count: Int, _ sparse: Set<Int>, _ mixtures: inout Int,
+    _ layout: inout DenseLayout
   ) -> StackDescription {
     let layers = (0..<count).map { index in
-      let isMixture = step > 0 && (index + 1) % step == 0
-      return layer(side, index, isMixture: isMixture, &mixtures, &layout)
+      layer(side, index, isMixture: sparse.contains(index), &mixtures, &layout)
     }
     return StackDescription(layers: layers, finalNorm: norm("model.\(side).layer_norm", &layout))
   }

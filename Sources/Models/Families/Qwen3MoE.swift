@@ -11,21 +11,19 @@ package struct Qwen3MoE: Sendable {
   package var rotaryBase: Double
   package var isTied: Bool
   package var denseHidden: Int
-  /// A layer `i` with (i + 1) % step == 0 has experts, unless it is one of `denseLayers`.
-  package var sparseStep: Int
-  package var denseLayers: Set<Int>
+  /// Layers with experts.
+  package var sparse: Set<Int>
   package var experts: ExpertShape
 
   package init(
     width: Int, heads: Int, keyHeads: Int, headWidth: Int, layers: Int, vocabulary: Int,
-    epsilon: Float, rotaryBase: Double, isTied: Bool, denseHidden: Int, sparseStep: Int,
-    denseLayers: Set<Int>, experts: ExpertShape
+    epsilon: Float, rotaryBase: Double, isTied: Bool, denseHidden: Int, sparse: Set<Int>,
+    experts: ExpertShape
   ) {
     (self.width, self.heads, self.keyHeads) = (width, heads, keyHeads)
     (self.headWidth, self.layers, self.vocabulary) = (headWidth, layers, vocabulary)
     (self.epsilon, self.rotaryBase, self.isTied) = (epsilon, rotaryBase, isTied)
-    (self.denseHidden, self.sparseStep) = (denseHidden, sparseStep)
-    (self.denseLayers, self.experts) = (denseLayers, experts)
+    (self.denseHidden, self.sparse, self.experts) = (denseHidden, sparse, experts)
   }
 
   package func description(_ rule: TopKRule) -> ModelDescription {
@@ -33,9 +31,7 @@ package struct Qwen3MoE: Sendable {
       width: width, heads: heads, keyHeads: keyHeads, headWidth: headWidth, layers: layers,
       vocabulary: vocabulary, epsilon: epsilon, rotaryBase: rotaryBase, queryKeyNorm: .eachHead,
       isTied: isTied, experts: experts, denseHidden: denseHidden,
-      isMixture: { [sparseStep, denseLayers] in
-        !denseLayers.contains($0) && ($0 + 1) % sparseStep == 0
-      },
+      isMixture: { [sparse] in sparse.contains($0) },
       mixtureName: "mlp", projectionNames: (gate: "gate_proj", up: "up_proj", down: "down_proj")
     ).description(rule)
   }

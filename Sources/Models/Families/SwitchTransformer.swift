@@ -11,9 +11,9 @@ package struct SwitchTransformer: Sendable {
   package var hidden: Int
   package var encoderLayers: Int
   package var decoderLayers: Int
-  /// A block `i` with i % step == 1 has experts, every one with a step of 1, none with 0.
-  package var encoderSparseStep: Int
-  package var decoderSparseStep: Int
+  /// Layers with experts.
+  package var encoderSparse: Set<Int>
+  package var decoderSparse: Set<Int>
   package var vocabulary: Int
   package var activation: Activation
   package var epsilon: Float
@@ -23,13 +23,12 @@ package struct SwitchTransformer: Sendable {
 
   package init(
     width: Int, heads: Int, headWidth: Int, hidden: Int, encoderLayers: Int, decoderLayers: Int,
-    encoderSparseStep: Int, decoderSparseStep: Int, vocabulary: Int, activation: Activation,
+    encoderSparse: Set<Int>, decoderSparse: Set<Int>, vocabulary: Int, activation: Activation,
     epsilon: Float, positionBuckets: Int, positionDistanceMax: Int, experts: ExpertShape
   ) {
     (self.width, self.heads, self.headWidth, self.hidden) = (width, heads, headWidth, hidden)
     (self.encoderLayers, self.decoderLayers) = (encoderLayers, decoderLayers)
-    self.encoderSparseStep = encoderSparseStep
-    self.decoderSparseStep = decoderSparseStep
+    (self.encoderSparse, self.decoderSparse) = (encoderSparse, decoderSparse)
     (self.vocabulary, self.activation, self.epsilon) = (vocabulary, activation, epsilon)
     self.positionBuckets = positionBuckets
     self.positionDistanceMax = positionDistanceMax
@@ -40,29 +39,26 @@ package struct SwitchTransformer: Sendable {
     var layout = DenseLayout()
     let table = layout.matrix("shared.weight", vocabulary, width, bound: Float(3).squareRoot())
     var mixtures = 0
-    let encoder = stack(.encoder, encoderLayers, encoderSparseStep, &mixtures, &layout)
-    let decoder = stack(.decoder, decoderLayers, decoderSparseStep, &mixtures, &layout)
+    let encoder = stack(.encoder, encoderLayers, encoderSparse, &mixtures, &layout)
+    let decoder = stack(.decoder, decoderLayers, decoderSparse, &mixtures, &layout)
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
-      embedding: EmbeddingDescription(table: table, scale: 1, positions: .none),
+      embedding: EmbeddingDescription(table: table, scale: 1),
       encoder: encoder, decoder: decoder,
       // Tied: what leaves the decoder is scaled down before it meets the table.
       head: HeadDescription(weight: table, scale: 1 / Float(width).squareRoot()),
       routing: .topK(rule), layout: layout)
   }
 
-  package static func isMixture(_ index: Int, step: Int) -> Bool {
-    step == 1 || step > 1 && index % step == 1
-  }
-
   private func stack(
-    _ side: Side, _ count: Int, _ step: Int, _ mixtures: inout Int, _ layout: inout DenseLayout
+    _ side: Side, _ count: Int, _ sparse: Set<Int>, _ mixtures: inout Int,
+    _ layout: inout DenseLayout
   ) -> StackDescription {
     let table = layout.matrix(
       "\(side).block.0.layer.0.SelfAttention.relative_attention_bias.weight", positionBuckets,
       heads, bound: (3 / Float(width)).squareRoot())
     let layers = (0..<count).map { index in
-      layer(side, index, isMixture: Self.isMixture(index, step: step), &mixtures, &layout)
+      layer(side, index, isMixture: sparse.contains(index), &mixtures, &layout)
     }
     return StackDescription(
       layers: layers, finalNorm: norm("\(side).final_layer_norm", &layout),

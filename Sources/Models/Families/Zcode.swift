@@ -37,7 +37,7 @@ package struct Zcode: Sendable, Equatable {
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
       embedding: EmbeddingDescription(
-        table: table, scale: Float(width).squareRoot(), positions: .sinusoidal(first: 2)),
+        table: table, scale: Float(width).squareRoot(), firstPosition: 2),
       encoder: encoder, decoder: decoder, head: HeadDescription(weight: table),
       routing: .topOne(rule), layout: layout)
   }
