@@ -156,7 +156,9 @@ let package = Package(
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
     tests("PlanningTests", ["Base", "DirectIO", "PinnedMemory", "Planning", "Simulation"]),
-    tests("ModelsTests", ["Base", "Kernels", "Layers", "Models", "Interchange", "TestSupport"]),
+    tests(
+      "ModelsTests",
+      ["Base", "Kernels", "Layers", "Optimizers", "Models", "Interchange", "TestSupport"]),
     tests(
       "TrainingTests",
       [

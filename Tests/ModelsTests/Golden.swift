@@ -57,6 +57,11 @@ struct Golden {
     return norms.mapValues { $0 as? Double }
   }
 
+  /// Losses before steps 1, 2 and 3 of AdamW, and after the last.
+  func adamLosses(_ kind: Case, _ convention: String) -> [Double]? {
+    (values(kind, "adamw")[convention] as? [String: Any])?["losses"] as? [Double]
+  }
+
   // MARK: The batch
 
   func batch(_ kind: Case, _ configuration: ModelConfiguration) throws -> PackedBatch {
