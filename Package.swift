@@ -131,7 +131,8 @@ let package = Package(
       "Fuzzing", ["DirectIO", "Storage", "Interchange", "Corpus", "Training", "CSQLite"]),
 
     .target(
-      name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus", "Models", "Interchange"],
+      path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
     tests(
@@ -162,8 +163,8 @@ let package = Package(
     tests(
       "TrainingTests",
       [
-        "Base", "Corpus", "DirectIO", "Interchange", "Kernels", "Storage", "Training",
-        "TestSupport",
+        "Base", "Corpus", "DirectIO", "Interchange", "Kernels", "Models", "Optimizers", "Storage",
+        "Training", "TestSupport",
       ]),
     tests(
       "SystemTests",

@@ -8,12 +8,14 @@ import Storage
 struct BlockUpdate {
   let optimizer: AdamW
   let maxGradNorm: Float?
+  let decaysVectors: Bool
   let rate: Double
   let step: Int
 
   init(_ optimizer: AdamW, _ options: StepOptions, rate: Double, step: Int) {
     self.optimizer = optimizer
     maxGradNorm = options.maxGradNorm
+    decaysVectors = options.decaysVectors
     self.rate = rate
     self.step = step
   }
@@ -40,7 +42,7 @@ struct BlockUpdate {
     for slot in dense.layout.slots {
       let factor = try clip(dense.gradient(slot), &meter)
       var optimizer = optimizer
-      if !slot.decays { optimizer.weightDecay = 0 }
+      if !slot.decays && !decaysVectors { optimizer.weightDecay = 0 }
       let step = optimizer.step(step, learningRate: rate, gradientScale: factor)
       dense.update(slot, with: step, on: workers)
     }

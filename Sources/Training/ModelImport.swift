@@ -218,7 +218,7 @@ extension ModelImport {
 
 extension Page {
   /// Overwrites the planes of one state with `floats`.
-  fileprivate mutating func set(_ state: ParameterState, to floats: FloatBuffer) {
+  mutating func set(_ state: ParameterState, to floats: FloatBuffer) {
     let source = floats.matrix(rows: 1, columns: floats.count)
     var spans = spans
     switch state {
@@ -228,7 +228,7 @@ extension Page {
     }
   }
 
-  fileprivate mutating func clearMoments() {
+  mutating func clearMoments() {
     var spans = spans
     spans.m.update(repeating: 0)
     spans.v.update(repeating: 0)

@@ -47,7 +47,7 @@ struct StepMeter {
     let paged = after.since(before)
     var metrics = StepMetrics()
     metrics.step = step
-    metrics.loss = loss.negativeLogLikelihood / Double(model.batch.labels.count)
+    metrics.loss = loss.negativeLogLikelihood / Double(model.batch.labelCount)
     metrics.aux_loss = model.auxLoss
     metrics.learning_rate = rate
     metrics.grad_norm = gradientSquares.squareRoot()

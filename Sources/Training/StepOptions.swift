@@ -18,12 +18,20 @@ package struct StepOptions: Sendable {
   package let precision: Precision
   /// Each block's gradient is scaled down to this norm; nil: never.
   package let maxGradNorm: Float?
+  /// Whether weight decay applies to gains and biases of the dense part, too.
+  let decaysVectors: Bool
+
+  init(seed: UInt64 = 1, microBatches: Int, precision: Precision, decaysVectors: Bool) {
+    (self.seed, self.microBatches, self.precision) = (seed, microBatches, precision)
+    (maxGradNorm, self.decaysVectors) = (nil, decaysVectors)
+  }
 
   package init(_ config: RunConfig) {
     seed = UInt64(config.seed)
     microBatches = config.training.gradient_accumulation_steps
     precision = config.model.weights == "bf16" ? .bf16 : .fp32
     maxGradNorm = config.training.clip == "block" ? Float(config.training.max_grad_norm) : nil
+    decaysVectors = false
   }
 
   /// The planes a forward visit needs.

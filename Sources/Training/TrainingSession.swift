@@ -24,6 +24,7 @@ package struct TrainingSession: ~Copyable {
   package let hasResumed: Bool
   let geometry: RunGeometry
   let evaluation: EvaluationSet
+  private let sampler: BatchSampler
   /// Of the newest state in memory.
   package private(set) var progress: RunProgress
   var step: TrainingStep
@@ -90,12 +91,13 @@ package struct TrainingSession: ~Copyable {
     hasResumed = store.generation != nil
     notes = [note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes
     self.evaluation = evaluation
+    self.sampler = sampler
     step = TrainingStep(
       pager: pager,
       model: Transformer(
         geometry.description, dense: dense, limits: geometry.limits,
         smoothing: Float(config.training.label_smoothing_factor), training: true, workers: workers),
-      sampler: sampler, optimizer: AdamW(config), schedule: LearningRateSchedule(config),
+      optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config), unsaved: UnsavedDense(geometry.dense))
   }
 
@@ -139,7 +141,8 @@ extension TrainingSession {
 
   /// Runs the next step. A frozen generation becomes durable beside it.
   package mutating func runStep() throws -> StepMetrics {
-    var metrics = try step.run(step: nextStep)
+    let batch = PackedBatch(sampler, step: nextStep, microBatches: step.options.microBatches)
+    var metrics = try step.run(step: nextStep, batch)
     metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
     metrics.memory_budget_bytes = plan.ceiling
     metrics.commit_pause_s = pauseSeconds

@@ -1,5 +1,4 @@
 import Base
-import Corpus
 import Kernels
 import Layers
 import Models
@@ -27,20 +26,18 @@ import Storage
 struct TrainingStep: ~Copyable {
   var pager: Pager
   let model: Transformer
-  let sampler: BatchSampler
   let optimizer: AdamW
   let schedule: LearningRateSchedule
   let options: StepOptions
   /// The dense part of a frozen generation, as far as it is not on its way to the disk.
   var unsaved: UnsavedDense
 
-  /// Runs step `step` (the first is 1).
+  /// Runs step `step` (the first is 1) on a global batch.
   /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
   ///   reaches a weight. The last committed generation is whole after either.
-  mutating func run(step: Int) throws -> StepMetrics {
+  mutating func run(step: Int, _ batch: PackedBatch) throws -> StepMetrics {
     var meter = StepMeter(pager.counters)
     let update = BlockUpdate(optimizer, options, rate: schedule.rate(step), step: step)
-    let batch = PackedBatch(sampler, step: step, microBatches: options.microBatches)
     model.embed(batch, step: step, mode: .training)
 
     for layer in model.layers(.encoder) { try forward(layer) }

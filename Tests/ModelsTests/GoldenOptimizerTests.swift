@@ -2,6 +2,7 @@ import Base
 import Kernels
 import Models
 import Optimizers
+import TestSupport
 import Testing
 
 /// Three steps of AdamW by the four conventions people train with: an expert without tokens is

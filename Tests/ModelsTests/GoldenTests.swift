@@ -4,6 +4,7 @@ import Interchange
 import Kernels
 import Layers
 import Models
+import TestSupport
 import Testing
 
 /// What transformers 4.57 computes, with the same weights: logits, losses and the norm of every

@@ -1,0 +1,112 @@
+import Base
+import DirectIO
+package import Interchange
+package import Kernels
+package import Models
+package import Optimizers
+import Paging
+import Storage
+
+/// A published model, read from its folder into a new store and trained on batches that the caller
+/// brings: the sweeps of `TrainingStep` without a corpus and without a run.
+package struct CheckpointSession: ~Copyable {
+  /// How many blocks are in memory.
+  package enum Frames: Sendable {
+    case all
+    /// The fewest that paging can do with.
+    case fewest
+  }
+
+  package struct Options: Sendable {
+    package var frames = Frames.all
+    package var optimizer = AdamW()
+    package var learningRate = 1e-3
+    /// Whether weight decay applies to gains and biases of the dense part, too.
+    package var decaysVectors = false
+    package var threads = 1
+
+    package init() {}
+  }
+
+  private var step: TrainingStep
+  private var done = 0
+
+  /// Makes a store in `path` and fills it with the weights of the checkpoint; all moments are zero.
+  /// - Parameter limits: what the largest batch needs.
+  /// - Throws: `InterchangeError`, `ExchangeError.wrongTensor`, `StorageError`.
+  package init(
+    _ checkpoint: CheckpointFolder, _ description: ModelDescription, limits: BatchLimits,
+    store path: String, _ options: Options
+  ) throws {
+    let record = RecordGeometry(parametersPerBlock: description.experts.parametersPerBlock)
+    let blocks = DenseBlocks(
+      parametersPerBlock: description.experts.parametersPerBlock,
+      parameters: description.layout.count)
+    let count = description.expertBlocks + blocks.count
+    let store = try Store.open(
+      StoreConfiguration(
+        paths: [path], identity: "checkpoint \(checkpoint.directory)", geometry: record,
+        blocks: count),
+      disk: openDisk().disk, create: true)
+    let frames = options.frames == .all ? count : min(count, 4)
+    let budget = FrameBudget(weights: frames, state: frames)
+    let ledger = MemoryLedger(ceiling: .max)
+    let dense = DenseParameters(description.layout, count: blocks.paddedCount, training: true)
+    let model = Transformer(
+      description, dense: dense, limits: limits, smoothing: 0, training: true,
+      workers: Workers(count: options.threads))
+    let pager = try Pager(store: store, frames: budget, ledger: ledger)
+    var step = TrainingStep(
+      pager: pager, model: model,
+      optimizer: options.optimizer,
+      schedule: LearningRateSchedule(
+        .constant, peak: options.learningRate, warmupSteps: 0, totalSteps: 1, minimumRatio: 0),
+      options: StepOptions(
+        microBatches: limits.microBatches, precision: .fp32,
+        decaysVectors: options.decaysVectors),
+      unsaved: UnsavedDense(blocks))
+    try Self.fill(&step, description, from: checkpoint)
+    self.step = step
+  }
+
+  private static func fill(
+    _ step: inout TrainingStep, _ description: ModelDescription, from checkpoint: CheckpointFolder
+  ) throws {
+    let source = TensorSource([ParameterState.weights.stem: checkpoint], description.experts)
+    for part in ModelTensors(description).parts {
+      switch part {
+      case .dense(let tensor): try source.read(tensor, .weights, into: step.model.dense)
+      case .expert(let expert):
+        for slice in 0..<description.experts.slices {
+          let block = BlockID.expert(layer: expert.layer, expert.expert, slice: slice)
+          var page = try step.pager.blank(block)
+          try source.read(expert, slice: slice, .weights, into: step.model.expertWeights)
+          page.set(.weights, to: step.model.expertWeights)
+          page.clearMoments()
+          step.pager.writeBack(page, history: BlockHistory())
+        }
+      }
+    }
+  }
+
+  /// Runs the next step on a global batch.
+  /// - Returns: the loss of the batch before it, with what the gates add.
+  package mutating func runStep(_ batch: PackedBatch) throws -> Double {
+    done += 1
+    let metrics = try step.run(step: done, batch)
+    return metrics.loss + step.model.routerLoss
+  }
+
+  /// A forward sweep: the logits of every target row, and the loss with what the gates add.
+  package mutating func forward(
+    _ batch: PackedBatch, mode: Transformer.Mode
+  ) throws -> (logits: Matrix, loss: Double) {
+    let model = step.model
+    model.embed(batch, step: done, mode: mode)
+    for layer in model.layers(.encoder) { try step.forward(layer) }
+    model.encoderToDecoder()
+    for layer in model.layers(.decoder) { try step.forward(layer) }
+    let sum = model.smoothedLosses().reduce(0.0) { $0 + Double($1) }
+    return (model.logits(), sum / Double(batch.labelCount) + model.routerLoss)
+  }
+}
