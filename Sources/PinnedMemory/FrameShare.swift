@@ -44,11 +44,9 @@ package struct FrameSharing: Sendable {
     let faster = alone.filter { $0.bandwidth > nearBandwidth * Self.faster }
     tiers = (faster.map { [$0.node] } + [near] + alone.dropFirst(faster.count).map { [$0.node] })
       .filter { !$0.isEmpty }
-    // A node that is filled to the last page stalls the kernel: some of it stays free.
     roomBytes = Dictionary(
       uniqueKeysWithValues: topology.nodes.map { node in
-        let reserved = node.id == home ? reservedBytes : 0
-        return (node.id, max(0, node.availableBytes - node.memoryBytes / 32 - reserved))
+        (node.id, node.roomBytes(reservedBytes: node.id == home ? reservedBytes : 0))
       })
   }
 

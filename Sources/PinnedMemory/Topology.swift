@@ -22,6 +22,13 @@ package struct Topology: Sendable, Equatable {
       (self.memoryBytes, self.freeBytes) = (memoryBytes, freeBytes)
       self.availableBytes = availableBytes ?? freeBytes
     }
+
+    /// What pools may take of it. A node that is filled to the last page stalls the kernel: some of
+    /// it stays free.
+    /// - Parameter reservedBytes: for what else the process will allocate there.
+    package func roomBytes(reservedBytes: Int) -> Int {
+      max(0, availableBytes - memoryBytes / 32 - reservedBytes)
+    }
   }
 
   /// Nodes with memory that this process may use, in ascending order of id; at least one.

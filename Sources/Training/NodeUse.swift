@@ -49,18 +49,23 @@ struct NodeUse: Sendable {
   ) -> FrameSharing {
     let hasTiers = policy != .off && !topology.memoryOnlyNodes.isEmpty && topology.nodes.count > 1
     let pools = plan.frames.byteCount(record)
+    let reserved = plan.fixed.reduce(0) { $0 + $1.bytes }
     return FrameSharing(
-      policy, topology, bandwidth: hasTiers ? bandwidth(atMost: pools, workers) : [:],
-      reservedBytes: plan.fixed.reduce(0) { $0 + $1.bytes }, home: home)
+      policy, topology,
+      bandwidth: hasTiers ? bandwidth(atMost: pools, beside: reserved, workers) : [:],
+      reservedBytes: reserved, home: home)
   }
 
   /// Copied bytes per second on each node, by the workers nearest to it; the nodes take turns, so
-  /// that whatever else the machine does hits all of them alike. A node without room for the test is
+  /// that whatever else the machine does hits all of them alike. A node without room for pools is
   /// not in it.
-  private func bandwidth(atMost bytes: Int, _ workers: Workers) -> [Int: Double] {
+  private func bandwidth(
+    atMost bytes: Int, beside reserved: Int, _ workers: Workers
+  ) -> [Int: Double] {
     let probes = topology.nodes.compactMap { node in
-      NodeProbe(
-        node, bytes: min(bytes / topology.nodes.count, node.availableBytes / 4),
+      let room = node.roomBytes(reservedBytes: node.id == home ? reserved : 0)
+      return NodeProbe(
+        node, bytes: min(bytes / topology.nodes.count, room / 2),
         workers.on(topology.cpuNode(nearest: node.id)?.id))
     }
     let start = ContinuousClock.now
