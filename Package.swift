@@ -126,12 +126,22 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/Decay", cSettings: posix, swiftSettings: floats),
 
+    // What transformers computes of small checkpoints: for tests and tools.
+    .target(
+      name: "Goldens", dependencies: ["Base", "Interchange", "Models", "Optimizers", "Training"],
+      path: "bench/Goldens", cSettings: posix, swiftSettings: floats),
+    .executableTarget(
+      name: "CheckGolden",
+      dependencies: [
+        "Goldens", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/CheckGolden", cSettings: posix, swiftSettings: floats),
+
     // What fuzzers do with an input: for tests and tools.
     module(
       "Fuzzing", ["DirectIO", "Storage", "Interchange", "Corpus", "Training", "CSQLite"]),
 
     .target(
-      name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus", "Models", "Interchange"],
+      name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"],
       path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
@@ -159,12 +169,15 @@ let package = Package(
     tests("PlanningTests", ["Base", "DirectIO", "PinnedMemory", "Planning", "Simulation"]),
     tests(
       "ModelsTests",
-      ["Base", "Kernels", "Layers", "Optimizers", "Models", "Interchange", "TestSupport"]),
+      [
+        "Base", "Goldens", "Kernels", "Layers", "Optimizers", "Models", "Interchange",
+        "TestSupport",
+      ]),
     tests(
       "TrainingTests",
       [
-        "Base", "Corpus", "DirectIO", "Interchange", "Kernels", "Models", "Optimizers", "Storage",
-        "Training", "TestSupport",
+        "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Models", "Optimizers",
+        "Storage", "Training", "TestSupport",
       ]),
     tests(
       "SystemTests",

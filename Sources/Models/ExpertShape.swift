@@ -44,12 +44,17 @@ package struct ExpertShape: Sendable, Equatable {
   /// `blockBytes`; nil when even one hidden unit is too large.
   package func sliced(bytesPerParameter: Int, blockBytes: Int) -> ExpertShape? {
     for slices in 1...hidden where hidden % slices == 0 {
-      let shape = ExpertShape(
-        count: count, width: width, hidden: hidden, activation: activation, isGated: isGated,
-        hasBiases: hasBiases, slices: slices, bound: bound)
+      let shape = cut(into: slices)
       if shape.parametersPerBlock * bytesPerParameter <= blockBytes { return shape }
     }
     return nil
+  }
+
+  /// The same experts in `slices` slices, a divisor of the hidden dimension.
+  package func cut(into slices: Int) -> ExpertShape {
+    ExpertShape(
+      count: count, width: width, hidden: hidden, activation: activation, isGated: isGated,
+      hasBiases: hasBiases, slices: slices, bound: bound)
   }
 
   // MARK: The tensors of a block
@@ -66,6 +71,20 @@ package struct ExpertShape: Sendable, Equatable {
   package func secondBias(of block: FloatBuffer) -> Matrix? {
     hasBiases
       ? block.matrix(rows: 1, columns: width, offset: matrixParameters + sliceHidden) : nil
+  }
+
+  /// What a block has of each tensor of its expert.
+  package func parts(
+    of block: FloatBuffer, _ names: ExpertNames
+  ) -> [(name: String, part: Matrix)] {
+    let parts = [
+      (names.first, matrix(0, of: block)), (names.second, matrix(1, of: block)),
+      (names.third, isGated ? matrix(2, of: block) : nil),
+      (names.firstBias, firstBias(of: block)), (names.secondBias, secondBias(of: block)),
+    ]
+    return parts.compactMap { name, part in
+      if let name, let part { (name, part) } else { nil }
+    }
   }
 
   /// The layer that the weights of a block are.

@@ -18,7 +18,7 @@ package struct LayerRouting: Sendable {
   /// The touched experts in ascending order, each with its slices.
   package let blocks: [Block]
   /// The gradient of each entry's combine weight, filled by the backward sweep.
-  package var dProbability: [Float]
+  package internal(set) var dProbability: [Float]
 
   package init(_ gates: [Routing], experts: ExpertShape) {
     let rows = ExpertRows(gates, experts: experts.count)
@@ -32,8 +32,20 @@ package struct LayerRouting: Sendable {
     dProbability = Array(repeating: 0, count: rows.count)
   }
 
+  /// Those that no row was given to.
+  package func untouchedBlocks(_ experts: ExpertShape) -> [Block] {
+    let touched = Set(rows.touchedExperts)
+    return (0..<experts.count).filter { !touched.contains($0) }.flatMap { expert in
+      (0..<experts.slices).map { Block(expert: expert, slice: $0, rows: 0) }
+    }
+  }
+
   package var touchedExperts: Int { rows.touchedExperts.count }
   package var routedChoices: Int { gates.reduce(0) { $0 + $1.choice.count { $0 >= 0 } } }
+
+  mutating func clearGradients() {
+    for entry in dProbability.indices { dProbability[entry] = 0 }
+  }
 
   /// The gradients of one micro-batch's combine weights, by choice; 0 where that was dropped.
   func dProbability(microBatch: Int) -> [Float] {

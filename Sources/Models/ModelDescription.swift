@@ -218,6 +218,10 @@ package struct ExpertNames: Sendable {
     (self.first, self.second, self.third) = (first, second, third)
     (self.firstBias, self.secondBias) = (firstBias, secondBias)
   }
+
+  package var all: [String] {
+    [first, second, third, firstBias, secondBias].compactMap { $0 }
+  }
 }
 
 /// How tokens enter.

@@ -52,14 +52,19 @@ extension Transformer {
 
   /// The layer's normalised input once more; its gradient starts at zero.
   package func routeRecompute(_ layer: LayerDescription) {
+    routings[mixture(layer).number].clearGradients()
     norm(
       layer.feedForwardNorm, boundary(layer.side, last(layer) - 1),
       into: rows(activations.normed, layer.side))
     rows(activations.dNormed, layer.side).fill(0)
   }
 
-  /// The gradient of the block's weights, over all its rows, and its share of the input's gradient.
+  /// The gradient of the block's weights, over all its rows, and its share of the input's gradient;
+  /// zero without rows.
   package func expertBackward(_ layer: LayerDescription, _ block: LayerRouting.Block) {
+    guard block.rows > 0 else {
+      return expertGradients.matrix(rows: 1, columns: expertGradients.count).fill(0)
+    }
     let number = mixture(layer).number
     let (indices, combine) = routed(number, block.expert)
     let scratch = activations.expert

@@ -6,18 +6,23 @@ private let elementsPerTask = 8192
 extension AdamWStep {
   /// Updates weights held as two halves (see `splitMaster`), and their moments, in one pass. All
   /// planes have as many elements as `gradient`. The same bits as the form for whole floats.
+  /// - Parameter elements: those to update; nil: all.
   package func update(
     hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>, m: inout MutableSpan<Float>,
-    v: inout MutableSpan<Float>, gradient: Span<Float>, on workers: Workers
+    v: inout MutableSpan<Float>, gradient: Span<Float>, elements: Range<Int>? = nil,
+    on workers: Workers
   ) {
     let count = gradient.count
+    let elements = elements ?? 0..<count
     precondition(hi.count == count, "one hi half per gradient")
     precondition(lo.count == count, "one lo half per gradient")
     precondition(m.count == count, "one first moment per gradient")
     precondition(v.count == count, "one second moment per gradient")
     let (hi, lo, m, v) = (Fence(&hi), Fence(&lo), Fence(&m), Fence(&v))
     let gradient = Fence(gradient)
-    workers.forEachChunk(of: count, size: elementsPerTask) { range in
+    workers.forEachChunk(of: elements.count, size: elementsPerTask) { chunk in
+      let first = elements.lowerBound
+      let range = first + chunk.lowerBound..<first + chunk.upperBound
       var hi = hi.mutable(range)
       var lo = lo.mutable(range)
       var m = m.mutable(range)

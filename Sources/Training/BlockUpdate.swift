@@ -7,55 +7,66 @@ import Storage
 /// AdamW for one step: for an expert while its page is resident, for the dense part at the end.
 struct BlockUpdate {
   let optimizer: AdamW
-  let maxGradNorm: Float?
-  let decaysVectors: Bool
+  let options: StepOptions
   let rate: Double
   let step: Int
+  /// What every gradient is multiplied by when all of them together are clipped.
+  var scale: Float = 1
 
   init(_ optimizer: AdamW, _ options: StepOptions, rate: Double, step: Int) {
     self.optimizer = optimizer
-    maxGradNorm = options.maxGradNorm
-    decaysVectors = options.decaysVectors
+    self.options = options
     self.rate = rate
     self.step = step
   }
 
-  /// Updates all planes of `page` from `gradient`, by the workers of the node that holds most of
-  /// them. An expert counts its own updates for the bias
-  /// correction: a step without tokens is no update for it.
-  func expert(
-    _ page: inout Page, gradient: FloatBuffer, on workers: Workers, _ meter: inout StepMeter
-  ) throws {
+  /// Updates all planes of `page` from the gradient that `model` holds, by the workers of the node
+  /// that holds most of them. An expert counts its own updates for the bias correction: a step
+  /// without tokens is no update for it, unless such experts decay too.
+  func expert(_ page: inout Page, _ model: Transformer, _ meter: inout StepMeter) throws {
     try meter.update { meter in
+      let gradient = model.expertGradients
       let factor = try clip(gradient.matrix(rows: 1, columns: gradient.count), &meter)
-      let step = optimizer.step(page.updates + 1, learningRate: rate, gradientScale: factor)
-      let workers = workers.on(page.node(of: .m))
-      var spans = page.spans
-      step.update(
-        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
-        on: workers)
+      let workers = model.workers.on(page.node(of: .m))
+      let (index, matrices) = (page.updates + 1, model.description.experts.matrixParameters)
+      for range in [0..<matrices, matrices..<gradient.count] where !range.isEmpty {
+        let step = adamW(decays: range.lowerBound == 0)
+          .step(index, learningRate: rate, gradientScale: factor)
+        var spans = page.spans
+        step.update(
+          hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
+          elements: range, on: workers)
+      }
     }
+  }
+
+  /// The optimizer of matrices, or of gains and biases.
+  private func adamW(decays: Bool) -> AdamW {
+    var optimizer = optimizer
+    if !decays && !options.decaysVectors { optimizer.weightDecay = 0 }
+    return optimizer
   }
 
   /// Updates the dense tensors, each clipped by itself, and clears their gradients.
   func dense(_ dense: DenseParameters, on workers: Workers, _ meter: inout StepMeter) throws {
     for slot in dense.layout.slots {
       let factor = try clip(dense.gradient(slot), &meter)
-      var optimizer = optimizer
-      if !slot.decays && !decaysVectors { optimizer.weightDecay = 0 }
-      let step = optimizer.step(step, learningRate: rate, gradientScale: factor)
+      let step = adamW(decays: slot.decays)
+        .step(step, learningRate: rate, gradientScale: factor)
       dense.update(slot, with: step, on: workers)
     }
     dense.clearGradients()
   }
 
-  /// The factor that brings `gradient` down to the norm allowed.
+  /// The factor that `gradient` is scaled by.
   /// - Throws: `TrainingError.notFinite` for a gradient with a NaN or infinity in it.
   private func clip(_ gradient: Matrix, _ meter: inout StepMeter) throws -> Float {
     let squares = sumOfSquares(gradient)
     guard squares.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient") }
     meter.gradientSquares += squares
-    guard let maxGradNorm, squares > Double(maxGradNorm) * Double(maxGradNorm) else { return 1 }
-    return Float(Double(maxGradNorm) / squares.squareRoot())
+    guard case .block(let norm) = options.clip, squares > Double(norm) * Double(norm) else {
+      return scale
+    }
+    return Float(Double(norm) / squares.squareRoot())
   }
 }

@@ -21,8 +21,10 @@ package struct CheckpointSession: ~Copyable {
     package var frames = Frames.all
     package var optimizer = AdamW()
     package var learningRate = 1e-3
-    /// Whether weight decay applies to gains and biases of the dense part, too.
+    /// Whether weight decay applies to gains and biases, too.
     package var decaysVectors = false
+    package var clip = StepOptions.Clip.none
+    package var untouched = StepOptions.Untouched.skip
     package var threads = 1
 
     package init() {}
@@ -62,8 +64,8 @@ package struct CheckpointSession: ~Copyable {
       schedule: LearningRateSchedule(
         .constant, peak: options.learningRate, warmupSteps: 0, totalSteps: 1, minimumRatio: 0),
       options: StepOptions(
-        microBatches: limits.microBatches, precision: .fp32,
-        decaysVectors: options.decaysVectors),
+        microBatches: limits.microBatches, precision: .fp32, clip: options.clip,
+        untouched: options.untouched, decaysVectors: options.decaysVectors),
       unsaved: UnsavedDense(blocks))
     try Self.fill(&step, description, from: checkpoint)
     self.step = step
@@ -101,12 +103,39 @@ package struct CheckpointSession: ~Copyable {
   package mutating func forward(
     _ batch: PackedBatch, mode: Transformer.Mode
   ) throws -> (logits: Matrix, loss: Double) {
+    try step.forward(batch, step: done, mode: mode)
     let model = step.model
-    model.embed(batch, step: done, mode: mode)
-    for layer in model.layers(.encoder) { try step.forward(layer) }
-    model.encoderToDecoder()
-    for layer in model.layers(.decoder) { try step.forward(layer) }
     let sum = model.smoothedLosses().reduce(0.0) { $0 + Double($1) }
     return (model.logits(), sum / Double(batch.labelCount) + model.routerLoss)
+  }
+
+  /// The norm of the gradient of each tensor of the checkpoint, of a training batch; 0 for experts
+  /// without tokens. Changes no weight.
+  package mutating func gradientNorms(_ batch: PackedBatch) throws -> [String: Double] {
+    try step.forward(batch, step: done, mode: .training)
+    let (description, dense) = (step.model.description, step.model.dense)
+    let tensors = ModelTensors(description)
+    let names = tensors.expertNames
+    var squares: [String: Double] = [:]
+    try step.gradients(step: done + 1) { block, gradient in
+      guard let expert = names[.expert(layer: block.layer, block.index)] else {
+        preconditionFailure("every expert has names")
+      }
+      for (name, part) in description.experts.parts(of: gradient, expert) {
+        squares[name, default: 0] += sumOfSquares(part)
+      }
+    }
+    for part in tensors.parts {
+      switch part {
+      case .dense(let tensor):
+        squares[tensor.name] = sumOfSquares(
+          dense.gradients.matrix(
+            rows: tensor.rows, columns: tensor.columns, offset: tensor.range.lowerBound))
+      case .expert(let expert):
+        for name in expert.names.all { squares[name, default: 0] += 0 }
+      }
+    }
+    dense.clearGradients()
+    return squares.mapValues { $0.squareRoot() }
   }
 }

@@ -90,10 +90,7 @@ extension TrainingStep {
   /// The loss of each target row of `batch`, at the capacity of evaluation. The gate's choices are
   /// keyed as for step 0, so that every evaluation drops by the same draws.
   private mutating func losses(_ batch: PackedBatch) throws -> [Float] {
-    model.embed(batch, step: 0, mode: .evaluation)
-    for layer in model.layers(.encoder) { try forward(layer) }
-    model.encoderToDecoder()
-    for layer in model.layers(.decoder) { try forward(layer) }
+    try forward(batch, step: 0, mode: .evaluation)
     return model.losses()
   }
 }

@@ -1,3 +1,4 @@
+import Base
 import Interchange
 import Models
 import Storage
@@ -92,6 +93,14 @@ struct ModelTensors: Sendable {
       }
     }
     self.parts = parts
+  }
+
+  /// What each expert's tensors are called, by its first block.
+  var expertNames: [BlockID: ExpertNames] {
+    parts.reduce(into: [:]) { names, part in
+      guard case .expert(let expert) = part else { return }
+      names[.expert(layer: expert.layer, expert.expert)] = expert.names
+    }
   }
 
   /// The tensors of one state, with its suffix.

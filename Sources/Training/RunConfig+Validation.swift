@@ -72,7 +72,9 @@ extension RunConfig {
     try choose(
       training.lr_scheduler_type, "training.lr_scheduler_type",
       ["constant", "linear", "cosine", "inverse_sqrt"])
-    try choose(training.clip, "training.clip", ["block", "none"])
+    try choose(training.clip, "training.clip", ["block", "global", "none"])
+    try choose(
+      training.untouched, "training.untouched", StepOptions.Untouched.allCases.map(\.rawValue))
     try inside(training.max_steps, 1...Int(UInt32.max), "training.max_steps")
     try inside(
       training.gradient_accumulation_steps, 1...1 << 14, "training.gradient_accumulation_steps")

@@ -70,8 +70,12 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var weight_decay = 0.01
     package var label_smoothing_factor = 0.0
     package var max_grad_norm = 1.0
-    /// `block`: each block's gradient is clipped to `max_grad_norm` by itself; `none`: not at all.
+    /// `block`: each block's gradient is clipped to `max_grad_norm` by itself; `global`: all together,
+    /// at the price of a second backward sweep; `none`: not at all.
     package var clip = "block"
+    /// What happens to an expert without tokens: `skip` leaves it alone and on the disk, `decay`
+    /// updates it with a gradient of zero.
+    package var untouched = "skip"
   }
 
   package struct MemorySection: Codable, Equatable, Sendable {

@@ -1,4 +1,5 @@
 import Base
+package import Interchange
 import Kernels
 import Layers
 import Models
@@ -13,29 +14,64 @@ package struct StepOptions: Sendable {
     case bf16
     case fp32
   }
+  /// How gradients are kept from being too long.
+  package enum Clip: Sendable, Equatable {
+    case none
+    /// Each tensor of the dense part and each expert's slice by itself.
+    case block(Float)
+    /// All together, exactly: the backward sweep is made twice.
+    case global(Float)
+  }
+  /// What happens to an expert without tokens in a step.
+  package enum Untouched: String, Sendable, CaseIterable {
+    /// Nothing, as in torch where a parameter has no gradient. It is not read.
+    case skip
+    /// An update with a gradient of zero: its weights decay, its moments fade, and it is paged.
+    case decay
+  }
   package let seed: UInt64
   package let microBatches: Int
   package let precision: Precision
-  /// Each block's gradient is scaled down to this norm; nil: never.
-  package let maxGradNorm: Float?
-  /// Whether weight decay applies to gains and biases of the dense part, too.
+  package let clip: Clip
+  package let untouched: Untouched
+  /// Whether weight decay applies to gains and biases, too.
   let decaysVectors: Bool
 
-  init(seed: UInt64 = 1, microBatches: Int, precision: Precision, decaysVectors: Bool) {
+  init(
+    seed: UInt64 = 1, microBatches: Int, precision: Precision, clip: Clip, untouched: Untouched,
+    decaysVectors: Bool
+  ) {
     (self.seed, self.microBatches, self.precision) = (seed, microBatches, precision)
-    (maxGradNorm, self.decaysVectors) = (nil, decaysVectors)
+    (self.clip, self.untouched, self.decaysVectors) = (clip, untouched, decaysVectors)
   }
 
   package init(_ config: RunConfig) {
     seed = UInt64(config.seed)
     microBatches = config.training.gradient_accumulation_steps
     precision = config.model.weights == "bf16" ? .bf16 : .fp32
-    maxGradNorm = config.training.clip == "block" ? Float(config.training.max_grad_norm) : nil
+    let norm = Float(config.training.max_grad_norm)
+    switch config.training.clip {
+    case "block": clip = .block(norm)
+    case "global": clip = .global(norm)
+    default: clip = .none
+    }
+    untouched = Untouched(rawValue: config.training.untouched) ?? .skip
     decaysVectors = false
   }
 
   /// The planes a forward visit needs.
   var forwardPlanes: PlaneSet { precision == .bf16 ? [.hi] : [.hi, .lo] }
+}
+
+extension ModelConfiguration {
+  /// What transformers does with an expert without tokens: OLMoE and NLLB-MoE call every expert, so
+  /// that it has a gradient of zero; in the other families it has none.
+  package var untouched: StepOptions.Untouched {
+    switch type {
+    case .olmoe, .nllbMoE, .nllbMoEOld: .decay
+    case .switchTransformers, .mixtral, .qwen3MoE: .skip
+    }
+  }
 }
 
 extension ModelDescription {
@@ -76,11 +112,6 @@ extension Transformer {
     routings[mixture].blocks.map {
       Visit(.expert(layer: mixture, $0.expert, slice: $0.slice), planes)
     }
-  }
-
-  /// Those of all layers, in the order of the forward sweep.
-  func visits(_ planes: PlaneSet) -> [Visit] {
-    routings.indices.flatMap { visits(of: $0, planes) }
   }
 }
 

@@ -37,22 +37,15 @@ struct TrainingStep: ~Copyable {
   ///   reaches a weight. The last committed generation is whole after either.
   mutating func run(step: Int, _ batch: PackedBatch) throws -> StepMetrics {
     var meter = StepMeter(pager.counters)
-    let update = BlockUpdate(optimizer, options, rate: schedule.rate(step), step: step)
-    model.embed(batch, step: step, mode: .training)
-
-    for layer in model.layers(.encoder) { try forward(layer) }
-    model.encoderToDecoder()
-    for layer in model.layers(.decoder) { try forward(layer) }
+    var update = BlockUpdate(optimizer, options, rate: schedule.rate(step), step: step)
+    try forward(batch, step: step, mode: .training)
     meter.mark(\.forward)
 
-    pager.plan(model.visits(.all).reversed())
-    let loss = model.lossForwardBackward()
-    guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
-
-    for layer in model.layers(.decoder).reversed() { try backward(layer, update, &meter) }
-    model.decoderToEncoder()
-    for layer in model.layers(.encoder).reversed() { try backward(layer, update, &meter) }
-    model.embedBackward(.encoder)
+    // The norm of all gradients is known when the last one is: it costs a sweep of its own.
+    if case .global(let norm) = options.clip {
+      update.scale = try gradientScale(norm: norm, step: step)
+    }
+    let loss = try backward(.update(update), step: step, &meter)
     meter.mark(\.backward)
 
     precondition(unsaved.isEmpty, "what is frozen is saved before it changes")
@@ -61,8 +54,31 @@ struct TrainingStep: ~Copyable {
     return meter.report(step: step, loss: loss, model, pager.counters, rate: update.rate)
   }
 
+  /// The forward sweep.
+  mutating func forward(_ batch: PackedBatch, step: Int, mode: Transformer.Mode) throws {
+    model.embed(batch, step: step, mode: mode)
+    for layer in model.layers(.encoder) { try forward(layer) }
+    model.encoderToDecoder()
+    for layer in model.layers(.decoder) { try forward(layer) }
+  }
+
+  /// The loss, and the backward sweep from it.
+  mutating func backward(
+    _ use: GradientUse, step: Int, _ meter: inout StepMeter
+  ) throws -> CrossEntropy.Total {
+    pager.plan(model.backwardVisits(use, options))
+    let loss = model.lossForwardBackward()
+    guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
+
+    for layer in model.layers(.decoder).reversed() { try backward(layer, use, &meter) }
+    model.decoderToEncoder()
+    for layer in model.layers(.encoder).reversed() { try backward(layer, use, &meter) }
+    model.embedBackward(.encoder)
+    return loss
+  }
+
   /// One layer forward: the dense part for all micro-batches, then its experts one after another.
-  mutating func forward(_ layer: LayerDescription) throws {
+  private mutating func forward(_ layer: LayerDescription) throws {
     model.attendForward(layer)
     try pager.forwardExperts(of: layer, model, options)
     try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
@@ -71,18 +87,24 @@ struct TrainingStep: ~Copyable {
   /// One layer backward. Experts come in reverse, so that the first ones are still resident from
   /// the forward sweep; each is updated while its page is here.
   private mutating func backward(
-    _ layer: LayerDescription, _ update: borrowing BlockUpdate, _ meter: inout StepMeter
+    _ layer: LayerDescription, _ use: GradientUse, _ meter: inout StepMeter
   ) throws {
     if let mixture = layer.mixture {
       model.routeRecompute(layer)
-      for block in model.routings[mixture].blocks.reversed() {
+      for block in model.backwardBlocks(of: mixture, use, options) {
         var page = try pager.next()
         page.initialiseIfVirgin(model.description.experts, seed: options.seed)
         page.widen(
           into: model.expertWeights, precision: options.precision, on: model.workers)
         model.expertBackward(layer, block)
-        try update.expert(&page, gradient: model.expertGradients, on: model.workers, &meter)
-        pager.writeBack(page, step: update.step, tokens: block.rows)
+        switch use {
+        case .update(let update):
+          try update.expert(&page, model, &meter)
+          pager.writeBack(page, step: update.step, tokens: block.rows)
+        case .observe(let observe):
+          try observe(page.block, model.expertGradients)
+          pager.keep(page)
+        }
       }
       model.routeBackward(layer)
     }

@@ -1,8 +1,8 @@
 import Base
+import Goldens
 import Kernels
 import Models
 import Optimizers
-import TestSupport
 import Testing
 
 /// Three steps of AdamW by the four conventions people train with: an expert without tokens is

@@ -1,10 +1,10 @@
 import Base
 import Foundation
+import Goldens
 import Interchange
 import Kernels
 import Layers
 import Models
-import TestSupport
 import Testing
 
 /// What transformers 4.57 computes, with the same weights: logits, losses and the norm of every

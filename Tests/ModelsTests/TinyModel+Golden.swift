@@ -1,9 +1,9 @@
 import Base
+import Goldens
 import Interchange
 import Kernels
 import Layers
 import Models
-import TestSupport
 
 /// The weights of a checkpoint in a small model.
 extension TinyModel {

@@ -1,52 +1,64 @@
 import Foundation
-import Interchange
-import Kernels
-import Models
-import Optimizers
+import Goldens
 import TestSupport
 import Testing
 import Training
 
-/// Published models out of a store, with all blocks in memory and with the fewest: what transformers
-/// computes, and the same bits.
+/// Published models out of a store, with all blocks in memory and with the fewest frames: what
+/// transformers computes, by every convention of AdamW, and the same bits.
 @Suite struct PagedGoldenTests {
-  static let names = ["switch-tiny", "switch-tiny-gelu", "mixtral-tiny", "qwen3-moe-tiny"]
+  static let whole = [
+    "switch-tiny", "switch-tiny-gelu", "nllb-moe-tiny", "mixtral-tiny", "olmoe-tiny",
+    "qwen3-moe-tiny",
+  ]
+  /// The same weights in other containers, and where their goldens are.
+  static let containers = [
+    ("mixtral-tiny-sharded", "mixtral-tiny"), ("switch-tiny-bin", "switch-tiny"),
+    ("mixtral-tiny-bf16", "mixtral-tiny-bf16"), ("nllb-moe-tiny-bf16", "nllb-moe-tiny-bf16"),
+    ("nllb-moe-tiny-eom", "nllb-moe-tiny-eom"),
+  ]
 
-  /// One step after another, by AdamW as torch has it; an expert without tokens is skipped.
-  @Test(arguments: names) func resumedStepsHaveTheLossesOfTransformers(_ name: String) throws {
-    var bits: [[UInt64]] = []
-    for frames in [CheckpointSession.Frames.all, .fewest] {
-      let golden = try Golden(name)
-      let batch = try golden.batch(.padded, golden.configuration())
-      var session = try Self.session(golden, batch, frames)
-      let evaluated = try session.forward(batch, mode: .evaluation)
-      let logits = try #require(golden.logits(.padded, "eval"))
-      let worst = zip(evaluated.logits.values, logits).map { abs($0 - $1) }.max() ?? 1
-      #expect(worst < 2e-5, "\(name): \(worst)")
-      var losses = try (0..<3).map { _ in try session.runStep(batch) }
-      losses.append(try session.forward(batch, mode: .training).loss)
-      let wanted = try #require(golden.adamLosses(.padded, "skip_missing"))
-      for (ours, theirs) in zip(losses, wanted) {
-        #expect(abs(ours - theirs) < 5e-5, "\(name): \(losses), \(wanted)")
-      }
-      bits.append(losses.map(\.bitPattern))
+  @Test(arguments: whole) func allQuantitiesAreThoseOfTransformers(_ name: String) throws {
+    let report = try Comparison(Golden(name)).run()
+    #expect(report.failures == [], "\(name)")
+    #expect(report.same_bits, "\(name)")
+    for found in [report.resident, report.paged].flatMap(\.values) {
+      #expect(found.eval_logits != nil && found.train_logits != nil, "\(name)")
+      #expect(found.gradient_norms != nil && found.adamw_losses?.count == 4, "\(name)")
     }
-    #expect(bits[0] == bits[1], "\(name)")
+    #expect(Set(report.paged.keys) == ["full", "padded"])
   }
 
-  private static func session(
-    _ golden: Golden, _ batch: PackedBatch, _ frames: CheckpointSession.Frames
-  ) throws -> CheckpointSession {
-    let path = golden.folder + "/config.json"
-    let description = try ModelDescription(golden.configuration(), path: path)
-    var options = CheckpointSession.Options()
-    options.optimizer = AdamW(beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1)
-    options.learningRate = 3e-3
-    options.decaysVectors = true
-    options.frames = frames
+  @Test(arguments: containers) func everyContainerHasTheWeights(
+    _ name: String, _ values: String
+  ) throws {
+    let golden = try Golden(folder: Golden.folder(name), values: Golden.folder(values))
+    let report = try Comparison(golden).run()
+    #expect(report.passed, "\(name): \(report.failures)")
+    #expect(report.paged["padded"]?.eval_logits != nil, "\(name)")
+  }
+
+  /// Cut experts have other sums, within the same tolerances.
+  @Test(arguments: [2, 4]) func slicedExpertsAreTheSame(_ slices: Int) throws {
+    let report = try Comparison(Golden("nllb-moe-tiny"), slices: slices).run()
+    #expect(report.passed, "\(report.failures)")
+  }
+
+  /// The highest bit of one fraction.
+  @Test func aDamagedWeightIsNoticed() throws {
     let directory = try TemporaryDirectory()
-    return try CheckpointSession(
-      CheckpointFolder(golden.folder), description, limits: golden.limits(batch),
-      store: directory.path + "/store", options)
+    let source = Golden.folder("mixtral-tiny")
+    for name in ["config.json", "model.safetensors", "golden.json", "golden.safetensors"] {
+      try FileManager.default.copyItem(
+        atPath: "\(source)/\(name)", toPath: "\(directory.path)/\(name)")
+    }
+    let path = "\(directory.path)/model.safetensors"
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    bytes[bytes.count - 2] ^= 0x40
+    try bytes.write(to: URL(fileURLWithPath: path))
+    let report = try Comparison(Golden(folder: directory.path)).run()
+    #expect(!report.passed)
+    #expect(report.failures.contains { $0.hasPrefix("paged, full: eval logits") })
+    #expect(report.same_bits)
   }
 }

@@ -31,7 +31,7 @@ private let minimal = "data: {corpus: data/x}\n"
   ("model: {num_attention_heads: 7}", "model.num_attention_heads", "divisor of 256"),
   ("training: 3", "training", "give its keys"),
   ("memory: {budget: lots}", "memory.budget", "512MiB"),
-  ("training: {clip: global}", "training.clip", "block"),
+  ("training: {clip: blok}", "training.clip", "block"),
   ("model: {sparse_step: 9}", "model.sparse_step", "at most 4"),
   ("storage: {queue_depth: 5000}", "storage.queue_depth", "at most 4096"),
   ("training: {min_lr_ratio: 2}", "training.min_lr_ratio", "up to 1"),

@@ -2,33 +2,85 @@ import Foundation
 package import Interchange
 package import Models
 
-/// A checkpoint with what transformers computes of it: inputs, logits, losses, gradient norms.
+/// A checkpoint with what transformers computes of it: inputs, logits, losses, gradient norms and
+/// the losses of a few steps of AdamW, full and padded.
+///
+///     config.json, weights                     as published models have them
+///     golden.json                              losses and norms
+///     golden.safetensors                       inputs and logits
+///
+/// Of weights rounded to bfloat16 there is `golden.bf16.json` with the loss of a padded batch alone.
 package struct Golden {
+  /// Of the weights.
   package let folder: String
   private let tensors: [String: [Float]]
   private let integers: [String: [Int32]]
   private let shapes: [String: [Int]]
-  private let json: [String: Any]
+  private let cases: [String: [String: Any]]
 
-  package init(_ name: String) throws {
-    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .deletingLastPathComponent()
-    folder = tests.appendingPathComponent("Goldens/tiny/\(name)").path
-    let bytes = try Data(contentsOf: URL(fileURLWithPath: folder + "/golden.safetensors"))
+  /// - Parameters:
+  ///   - folder: of the weights.
+  ///   - values: of the goldens, when they are not in `folder`: the same weights may be in several
+  ///     containers.
+  /// - Throws: `GoldenError`.
+  package init(folder: String, values: String? = nil) throws {
+    self.folder = folder
+    let place = values ?? folder
+    (tensors, integers, shapes) = try Self.arrays("\(place)/golden.safetensors")
+    let rounded = "\(place)/golden.bf16.json"
+    if FileManager.default.fileExists(atPath: rounded) {
+      cases = ["padded": ["eval": try Self.object(rounded)]]
+    } else {
+      let path = "\(place)/golden.json"
+      guard let cases = try Self.object(path)["cases"] as? [String: [String: Any]] else {
+        throw GoldenError(path: path, cause: "has no `cases`")
+      }
+      self.cases = cases
+    }
+  }
+
+  /// The golden `name` among those of the tests.
+  package init(_ name: String) throws { try self.init(folder: Self.folder(name)) }
+
+  package static func folder(_ name: String) -> String {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent()
+    return root.appendingPathComponent("Tests/Goldens/tiny/\(name)").path
+  }
+
+  private static func object(_ path: String) throws -> [String: Any] {
+    guard let text = FileManager.default.contents(atPath: path) else {
+      throw GoldenError(path: path, cause: "cannot be read")
+    }
+    guard let object = try? JSONSerialization.jsonObject(with: text) as? [String: Any] else {
+      throw GoldenError(path: path, cause: "is not a JSON object")
+    }
+    return object
+  }
+
+  private typealias Arrays = ([String: [Float]], [String: [Int32]], [String: [Int]])
+
+  private static func arrays(_ path: String) throws -> Arrays {
+    guard let bytes = FileManager.default.contents(atPath: path), bytes.count > 8 else {
+      throw GoldenError(path: path, cause: "cannot be read")
+    }
     let length = bytes.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
-    let header = try JSONSerialization.jsonObject(with: bytes[8..<8 + length])
+    guard length < bytes.count - 8,
+      let header = try? JSONSerialization.jsonObject(with: bytes[8..<8 + length])
+    else { throw GoldenError(path: path, cause: "has no header") }
     var (tensors, integers, shapes) = ([String: [Float]](), [String: [Int32]](), [String: [Int]]())
     for (name, value) in header as? [String: [String: Any]] ?? [:] {
       guard let range = value["data_offsets"] as? [Int], let type = value["dtype"] as? String
       else { continue }
-      let words = Self.words(bytes[8 + length + range[0]..<8 + length + range[1]])
+      guard range.count == 2, range[0] <= range[1], 8 + length + range[1] <= bytes.count else {
+        throw GoldenError(path: path, cause: "ends before `\(name)` does")
+      }
+      let words = words(bytes[8 + length + range[0]..<8 + length + range[1]])
       if type == "F32" { tensors[name] = words.map { Float(bitPattern: $0) } }
       if type == "I32" { integers[name] = words.map { Int32(bitPattern: $0) } }
       shapes[name] = value["shape"] as? [Int]
     }
-    (self.tensors, self.integers, self.shapes) = (tensors, integers, shapes)
-    let text = try Data(contentsOf: URL(fileURLWithPath: folder + "/golden.json"))
-    json = try JSONSerialization.jsonObject(with: text) as? [String: Any] ?? [:]
+    return (tensors, integers, shapes)
   }
 
   private static func words(_ bytes: Data) -> [UInt32] {
@@ -44,10 +96,20 @@ package struct Golden {
     tensors["\(kind).\(mode).logits"]
   }
 
+  /// Those whose inputs are there.
+  package var kinds: [Case] { Case.allCases.filter { integers["\($0).input_ids"] != nil } }
+
   private func values(_ kind: Case, _ mode: String) -> [String: Any] {
-    let cases = json["cases"] as? [String: [String: Any]] ?? [:]
-    return cases[kind.rawValue]?[mode] as? [String: Any] ?? [:]
+    cases[kind.rawValue]?[mode] as? [String: Any] ?? [:]
   }
+
+  /// Whether the gates' losses are a part of the loss: transformers names them then.
+  package var hasRouterLosses: Bool {
+    kinds.contains { kind in
+      values(kind, "eval").keys.contains { $0.hasSuffix("aux_loss") }
+    }
+  }
+
   package func loss(_ kind: Case, _ mode: String) -> Double? {
     values(kind, mode)["loss"] as? Double
   }
@@ -57,6 +119,9 @@ package struct Golden {
     let norms = values(kind, "train")["grad_norms"] as? [String: Any] ?? [:]
     return norms.mapValues { $0 as? Double }
   }
+
+  /// The names of the conventions that there are losses of.
+  package func adamConventions(_ kind: Case) -> [String] { values(kind, "adamw").keys.sorted() }
 
   /// Losses before steps 1, 2 and 3 of AdamW, and after the last.
   package func adamLosses(_ kind: Case, _ convention: String) -> [Double]? {
@@ -80,7 +145,7 @@ package struct Golden {
   package func batch(_ kind: Case, _ configuration: ModelConfiguration) throws -> PackedBatch {
     func rows(_ name: String) throws -> [[Int32]] {
       guard let all = integers["\(kind).\(name)"], let shape = shapes["\(kind).\(name)"] else {
-        throw CocoaError(.fileReadCorruptFile)
+        throw GoldenError(path: folder, cause: "has no golden `\(kind).\(name)`")
       }
       return (0..<shape[0]).map { Array(all[$0 * shape[1]..<($0 + 1) * shape[1]]) }
     }
@@ -114,4 +179,14 @@ package struct Golden {
       return next..<next + row.count
     }
   }
+}
+
+/// Goldens that do not read.
+package struct GoldenError: Error, CustomStringConvertible {
+  package let path: String
+  package let cause: String
+
+  package init(path: String, cause: String) { (self.path, self.cause) = (path, cause) }
+
+  package var description: String { "\(path) \(cause)" }
 }
