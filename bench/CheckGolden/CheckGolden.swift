@@ -1,8 +1,6 @@
 import ArgumentParser
 import Foundation
 import Goldens
-import Interchange
-import Models
 
 /// How far what Pagoda computes of a checkpoint is from what transformers computes of it.
 @main

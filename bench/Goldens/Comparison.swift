@@ -1,7 +1,6 @@
 import Base
 import Foundation
 import Interchange
-import Kernels
 import Models
 import Optimizers
 import Training
