@@ -128,7 +128,8 @@ let package = Package(
 
     // What transformers computes of small checkpoints: for tests and tools.
     .target(
-      name: "Goldens", dependencies: ["Base", "Interchange", "Models", "Optimizers", "Training"],
+      name: "Goldens",
+      dependencies: ["Base", "Interchange", "Kernels", "Models", "Optimizers", "Training"],
       path: "bench/Goldens", cSettings: posix, swiftSettings: floats),
     .executableTarget(
       name: "CheckGolden",

@@ -18,6 +18,13 @@ package func joinMaster(hi: UInt16, lo: UInt16) -> Float {
   return Float(bitPattern: UInt32(hi) &<< 16 &+ low)
 }
 
+/// The nearest bfloat16 of a finite weight, to even at a tie, as files of models are rounded.
+@inlinable
+package func roundedToBfloat16(_ weight: Float) -> UInt16 {
+  let bits = weight.bitPattern
+  return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits &>> 16 & 1)) &>> 16)
+}
+
 /// A bfloat16 as the float it is.
 @inlinable
 package func widen(_ hi: UInt16) -> Float { Float(bitPattern: UInt32(hi) &<< 16) }

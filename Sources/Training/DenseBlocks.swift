@@ -48,6 +48,10 @@ struct DenseBlocks: Sendable {
   private func fill(_ page: inout Page, from dense: DenseParameters, _ range: Range<Int>) {
     var spans = page.spans
     splitMaster(dense.flat(\.weights, range), hi: &spans.hi, lo: &spans.lo)
+    guard dense.isTraining else {
+      spans.m.update(repeating: 0)
+      return spans.v.update(repeating: 0)
+    }
     dense.flat(\.firstMoments, range).copy(into: &spans.m)
     dense.flat(\.secondMoments, range).copy(into: &spans.v)
   }

@@ -6,6 +6,10 @@ package enum ExchangeError: Error, Equatable, Sendable, CustomStringConvertible 
   case otherConfiguration(path: String, found: String, wanted: String)
   /// A tensor that is missing, unknown, or not as the configuration says.
   case wrongTensor(path: String, name: String, cause: String)
+  /// A `config.json` that says otherwise than the tensors beside it.
+  case wrongGeometry(path: String, differences: [String])
+  /// An export that was to be imported with another configuration than its own.
+  case configuredExport(path: String)
   case occupiedRun(path: String)
   case occupiedStore(path: String)
   case cannotWrite(path: String, cause: String)
@@ -14,7 +18,8 @@ package enum ExchangeError: Error, Equatable, Sendable, CustomStringConvertible 
   package var description: String {
     switch self {
     case .notAnExport(let path, let cause):
-      "\(path): \(cause); name a directory that `pagoda export` wrote"
+      "\(path): \(cause); name a directory that `pagoda export` wrote, or "
+        + "the folder of a model from Hugging Face's hub"
     case .otherFormat(let path, let found, let supported):
       "\(path): format \(found), this pagoda reads \(supported); use the pagoda that wrote it"
     case .otherCorpus(let path, let found, let wanted):
@@ -24,7 +29,13 @@ package enum ExchangeError: Error, Equatable, Sendable, CustomStringConvertible 
       "\(path) describes the run \(found), the moments beside it are of \(wanted): restore it, or "
         + "export without --optimizer to start anew with other settings"
     case .wrongTensor(let path, let name, let cause):
-      "\(path): tensor `\(name)` \(cause); export again, or restore config.yaml"
+      "\(path): tensor `\(name)` \(cause); fetch or export the model again, or restore its "
+        + "configuration"
+    case .wrongGeometry(let path, let differences):
+      "\(path) does not describe the tensors beside it: \(differences.joined(separator: "; ")); "
+        + "correct it, or fetch the model again"
+    case .configuredExport(let path):
+      "\(path) has a configuration of its own, config.yaml: leave out --config and the overrides"
     case .occupiedRun(let path):
       "\(path) exists; import makes a new run: name another directory, or remove this one"
     case .occupiedStore(let path):

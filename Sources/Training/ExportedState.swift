@@ -1,6 +1,7 @@
 import Base
 import Corpus
 import Foundation
+import Interchange
 import Models
 import Storage
 
@@ -21,12 +22,10 @@ struct ExportedState: Codable {
   /// tokens.
   let blocks: [[Int]]
 
-  init(_ store: Store, _ generation: Generation, _ corpus: CorpusManifest, hasOptimizer: Bool)
-    throws
-  {
+  init(_ store: Store, _ generation: Generation, corpus: String, hasOptimizer: Bool) throws {
     formatVersion = Self.currentVersion
     identity = store.description.identity
-    corpusChecksum = corpus.checksum
+    corpusChecksum = corpus
     step = generation.step
     self.hasOptimizer = hasOptimizer
     progress = try RunProgress(payload: generation.payload)
@@ -101,7 +100,7 @@ struct ExportedConfig: Encodable {
   let model_type = "pagoda-zcode"
   let architectures = ["PagodaZcodeForConditionalGeneration"]
   let is_encoder_decoder = true
-  let dtype = "float32"
+  let dtype: String
   let d_model: Int
   let encoder_layers: Int
   let decoder_layers: Int
@@ -136,8 +135,9 @@ struct ExportedConfig: Encodable {
   /// The token that asks for a translation into each language.
   let lang_code_to_id: [String: Int]
 
-  init(_ config: RunConfig, _ corpus: CorpusManifest) {
+  init(_ config: RunConfig, _ corpus: CorpusManifest, _ type: ElementType) {
     let model = config.model
+    dtype = type.torchName
     d_model = model.d_model
     (encoder_layers, decoder_layers) = (model.encoder_layers, model.decoder_layers)
     (encoder_attention_heads, decoder_attention_heads) = (

@@ -34,6 +34,22 @@ struct ImportDraft {
     }
   }
 
+  /// Copies the small files of the model in `folder`.
+  func copyModel(_ folder: String) throws {
+    let manager = FileManager.default
+    do {
+      try? manager.removeItem(atPath: run.model)
+      try manager.createDirectory(atPath: run.model, withIntermediateDirectories: false)
+      for name in PublishedModel.smallFiles where manager.fileExists(atPath: "\(folder)/\(name)") {
+        // What a link leads to, and not the link.
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)"))
+        try bytes.write(to: URL(fileURLWithPath: "\(run.model)/\(name)"))
+      }
+    } catch {
+      throw ExchangeError.cannotWrite(path: run.model, cause: error.localizedDescription)
+    }
+  }
+
   /// From now on the directory is a run.
   func finish() throws {
     guard unsafe rename(path, run.config) == 0 else {
@@ -47,6 +63,7 @@ struct ImportDraft {
     if !storePaths.isEmpty {
       do { try Store.erase(storePaths) } catch { return }
     }
+    try? FileManager.default.removeItem(atPath: run.model)
     try? FileManager.default.removeItem(atPath: path)
     run.removeIfEmpty()
   }

@@ -1,18 +1,21 @@
 import Base
 import Corpus
 import Foundation
-import Interchange
+package import Interchange
 import Kernels
 import Models
 import Paging
 import Storage
 
-/// Writes the last committed generation of a run as sharded safetensors: fp32 weights, with
-/// `hasOptimizer` the moments too, and what training needs to go on. Experts come from the store one
-/// after another under a memory ceiling of their own.
+/// Writes the last committed generation of a run as sharded safetensors: the weights, with
+/// `hasOptimizer` the moments too, and what training needs to go on. A published model is written as
+/// it was published. Experts come from the store one after another under a memory ceiling of their
+/// own.
 package struct ModelExport: ~Copyable {
   package struct Options: Sendable {
     package var hasOptimizer = false
+    /// Of the weights, `f32` or `bf16`; the moments are always `f32`.
+    package var type = ElementType.f32
     /// Most bytes of tensors in a file.
     package var shardBytes = 5_000_000_000
     package var memory = 512 << 20
@@ -27,6 +30,7 @@ package struct ModelExport: ~Copyable {
     package let step: Int
     package let parameters: Int
     package let hasOptimizer: Bool
+    package let dtype: String
     package let files: Int
     package let bytes: Int
     package let seconds: Double
@@ -36,7 +40,8 @@ package struct ModelExport: ~Copyable {
 
   private let config: RunConfig
   private let options: Options
-  private let corpus: CorpusManifest
+  /// What is written beside the tensors.
+  private let companions: ExportCompanions
   private let geometry: RunGeometry
   private let tensors: ModelTensors
   private let store: Store
@@ -45,7 +50,8 @@ package struct ModelExport: ~Copyable {
   /// One block as floats.
   private let block: FloatBuffer
   /// Rows of a tensor that is kept transposed, as many as the memory is good for.
-  private let panel: Matrix
+  private let panel: FloatBuffer
+  private let panelRows: Int
   private var pager: Pager
 
   private var shape: ExpertShape { geometry.experts }
@@ -56,11 +62,15 @@ package struct ModelExport: ~Copyable {
   /// - Throws: `TrainingError.nothingToResume` when the run has committed nothing yet;
   ///   `MemoryRefusal` naming the allocation that does not fit.
   package init(_ run: RunDirectory, _ config: RunConfig, _ options: Options) throws {
-    let corpus = try ParallelCorpus.readManifest(config.data.corpus)
-    let geometry = try RunGeometry(config, vocabulary: corpus.vocabularySize)
+    precondition(
+      options.type == .f32 || options.type == .bf16 && !options.hasOptimizer,
+      "training goes on from float32")
+    let companions = try ExportCompanions(config)
+    let geometry = try RunGeometry(config, vocabulary: companions.vocabulary)
     let tensors = ModelTensors(geometry.description)
-    let panelRows = Self.panelRows(geometry.experts, options)
-    let plan = try Self.plan(config, geometry, tensors, options, panelRows: panelRows)
+    let panelColumns = Self.panelColumns(geometry.description)
+    let panelRows = Self.panelRows(geometry.experts, panelColumns, options)
+    let plan = try Self.plan(config, geometry, tensors, options, panel: panelRows * panelColumns)
     let ledger = MemoryLedger(ceiling: options.memory)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
     let store = try config.storedRun(in: run)
@@ -75,7 +85,7 @@ package struct ModelExport: ~Copyable {
 
     self.config = config
     self.options = options
-    self.corpus = corpus
+    self.companions = companions
     self.geometry = geometry
     self.tensors = tensors
     self.store = store
@@ -83,12 +93,21 @@ package struct ModelExport: ~Copyable {
     self.dense = dense
     self.pager = pager
     block = FloatBuffer(count: geometry.experts.parametersPerBlock)
-    panel = Matrix(rows: panelRows, columns: geometry.experts.hidden)
+    panel = FloatBuffer(count: panelRows * panelColumns)
+    self.panelRows = panelRows
+  }
+
+  /// Hidden units of the widest feed-forward, of experts or of a dense layer.
+  private static func panelColumns(_ description: ModelDescription) -> Int {
+    description.layers.reduce(description.experts.hidden) { widest, layer in
+      guard case .dense(let ffn) = layer.feedForward else { return widest }
+      return max(widest, ffn.second.rows)
+    }
   }
 
   /// All of a tensor of [width, hidden] when it fits an eighth of the memory.
-  private static func panelRows(_ shape: ExpertShape, _ options: Options) -> Int {
-    let rows = options.memory / 8 / (shape.hidden * MemoryLayout<Float>.stride)
+  private static func panelRows(_ shape: ExpertShape, _ columns: Int, _ options: Options) -> Int {
+    let rows = options.memory / 8 / (columns * MemoryLayout<Float>.stride)
     return max(1, min(shape.width, rows, options.panelRowsMax))
   }
 
@@ -99,7 +118,7 @@ package struct ModelExport: ~Copyable {
 
   private static func plan(
     _ config: RunConfig, _ geometry: RunGeometry, _ tensors: ModelTensors, _ options: Options,
-    panelRows: Int
+    panel: Int
   ) throws -> MemoryPlan {
     let (shape, float) = (geometry.experts, MemoryLayout<Float>.stride)
     let count = 2 * tensors.parts.count * (options.hasOptimizer ? 3 : 1)
@@ -119,7 +138,7 @@ package struct ModelExport: ~Copyable {
             count: geometry.dense.paddedCount, training: options.hasOptimizer)),
         .init(
           name: "one block and rows of an expert",
-          bytes: (shape.parametersPerBlock + panelRows * shape.hidden) * float),
+          bytes: (shape.parametersPerBlock + panel) * float),
       ],
       geometry: geometry.record, blocks: geometry.blocks, resident: false)
   }
@@ -141,17 +160,17 @@ extension ModelExport {
     let stems = Set(states.map(\.stem)).sorted()
     let layouts = stems.map { stem in
       SafetensorsShards(
-        states.filter { $0.stem == stem }.flatMap { tensors.tensors($0) }, stem: stem,
+        states.filter { $0.stem == stem }.flatMap { tensors.tensors($0, options.type) }, stem: stem,
         shardBytes: options.shardBytes)
     }
-    let small = try smallFiles()
+    let small = try companions.files(store, generation, options)
     let total = layouts.reduce(small.reduce(0) { $0 + $1.bytes.count }) { $0 + $1.byteCount }
     let staged = try StagedDirectory(path, neededBytes: total)
     for file in small { try writeSynced(file.bytes, to: "\(staged.path)/\(file.name)") }
     var target = TensorTarget(
       writers: try zip(stems, layouts).reduce(into: [:]) {
         $0[$1.0] = try SafetensorsWriter($1.1, in: staged.path)
-      })
+      }, type: options.type)
     for part in tensors.parts {
       if isStopping() { throw ExchangeError.stopped }
       switch part {
@@ -166,20 +185,9 @@ extension ModelExport {
     return Report(
       directory: path, step: generation.step,
       parameters: geometry.description.expertBlocks * shape.parametersPerBlock + dense.layout.count,
-      hasOptimizer: options.hasOptimizer, files: files, bytes: total,
+      hasOptimizer: options.hasOptimizer, dtype: options.type.torchName, files: files, bytes: total,
       seconds: (ContinuousClock.now - start).seconds,
       peakRssBytes: ProcessMemory.peakResidentBytes, memoryBudgetBytes: options.memory)
-  }
-
-  private func smallFiles() throws -> [(name: String, bytes: [UInt8])] {
-    let state = try ExportedState(
-      store, generation, corpus, hasOptimizer: options.hasOptimizer)
-    return [
-      (ExportedConfig.name, try ExportedConfig(config, corpus).encoded()),
-      ("config.yaml", Array(config.yaml().utf8)),
-      (ExportedState.name, try state.encoded()),
-      ("tokenizer.model", try ParallelCorpus.tokenizerModel(config.data.corpus)),
-    ]
   }
 
   private func write(_ tensor: DenseTensor, to target: inout TensorTarget) throws {
@@ -189,10 +197,11 @@ extension ModelExport {
         let source = vector.matrix(
           rows: tensor.rows, columns: tensor.columns, offset: tensor.range.lowerBound)
         for rows in panels {
-          transpose(source.columns(rows), into: panel.rows(0..<rows.count))
+          let turned = panel.matrix(rows: rows.count, columns: tensor.rows)
+          transpose(source.columns(rows), into: turned)
           try target.write(
-            panel.buffer, 0..<rows.count * panel.columns, to: tensor.name, state,
-            at: rows.lowerBound * panel.columns)
+            panel, 0..<rows.count * tensor.rows, to: tensor.name, state,
+            at: rows.lowerBound * tensor.rows)
         }
       } else {
         try target.write(vector, tensor.range, to: tensor.name, state, at: 0)
@@ -211,17 +220,17 @@ extension ModelExport {
     pager.plan(visits)
     for state in states {
       for rows in panels {
+        let turned = panel.matrix(rows: rows.count, columns: shape.hidden)
         for slice in slices.indices {
           try readNext(state)
           if rows.lowerBound == 0 { try writeRows(of: expert.names, slice, state, to: &target) }
           let second = shape.matrix(1, of: block)
           let columns = slice * shape.sliceHidden..<(slice + 1) * shape.sliceHidden
-          transpose(
-            second.columns(rows), into: panel.rows(0..<rows.count).columns(columns))
+          transpose(second.columns(rows), into: turned.columns(columns))
         }
         try target.write(
-          panel.buffer, 0..<rows.count * panel.columns, to: expert.names.second, state,
-          at: rows.lowerBound * panel.columns)
+          panel, 0..<rows.count * shape.hidden, to: expert.names.second, state,
+          at: rows.lowerBound * shape.hidden)
       }
     }
   }
@@ -260,8 +269,8 @@ extension ModelExport {
 
   /// The rows of a tensor of [width, hidden], in pieces that fit the panel.
   private var panels: [Range<Int>] {
-    stride(from: 0, to: shape.width, by: panel.rows).map {
-      $0..<min($0 + panel.rows, shape.width)
+    stride(from: 0, to: shape.width, by: panelRows).map {
+      $0..<min($0 + panelRows, shape.width)
     }
   }
 }
@@ -269,20 +278,38 @@ extension ModelExport {
 /// The files that are being written, by stem.
 private struct TensorTarget {
   let writers: [String: SafetensorsWriter]
+  /// Of elements in the files.
+  let type: ElementType
   private(set) var written = 0
 
-  init(writers: [String: SafetensorsWriter]) { self.writers = writers }
+  init(writers: [String: SafetensorsWriter], type: ElementType) {
+    (self.writers, self.type) = (writers, type)
+  }
 
-  /// Some floats of `buffer` as those of the tensor `name` from its float number `offset` on.
+  /// Floats that are rounded at a time.
+  private static let roundedAtOnce = 1 << 16
+
+  /// Some floats of `buffer` as those of the tensor `name` from its element number `offset` on.
   mutating func write(
     _ buffer: FloatBuffer, _ range: Range<Int>, to name: String, _ state: ParameterState,
     at offset: Int
   ) throws(InterchangeError) {
     guard let writer = writers[state.stem] else { preconditionFailure("a writer for each stem") }
-    let floats = buffer.span.extracting(range)
-    try unsafe writer.write(
-      floats.bytes, to: name + state.suffix, at: offset * MemoryLayout<Float>.stride)
-    written += range.count * MemoryLayout<Float>.stride
+    let name = name + state.suffix
+    guard type == .bf16 else {
+      let floats = buffer.span.extracting(range)
+      try unsafe writer.write(floats.bytes, to: name, at: offset * type.byteCount)
+      written += range.count * type.byteCount
+      return
+    }
+    for first in stride(from: range.lowerBound, to: range.upperBound, by: Self.roundedAtOnce) {
+      let piece = first..<min(first + Self.roundedAtOnce, range.upperBound)
+      let floats = buffer.span
+      let rounded = piece.map { roundedToBfloat16(floats[$0]).littleEndian }
+      let place = offset + first - range.lowerBound
+      try unsafe writer.write(rounded.span.bytes, to: name, at: place * type.byteCount)
+      written += piece.count * type.byteCount
+    }
   }
 }
 

@@ -7,12 +7,14 @@ import Models
 import Paging
 package import Storage
 
-/// Makes a run out of what `pagoda export` wrote: a run directory whose store has one generation.
-/// With the moments it is at the exported step, and training goes on with the same bits; without
-/// them it is at step 0 with the weights alone.
+/// Makes a run out of a model's folder: a run directory whose store has one generation.
+///
+/// Of what `pagoda export --optimizer` wrote, the run is at the exported step and training goes on with
+/// the same bits. Of weights alone, be they an export's or those of a published model, it is at step 0.
 package struct ModelImport {
   package struct Report: Codable, Sendable {
     package let run: String
+    package let family: String
     package let step: Int
     package let hasOptimizer: Bool
     package let parameters: Int
@@ -24,57 +26,118 @@ package struct ModelImport {
     package let memoryBudgetBytes: Int
   }
 
+  /// What else than the folder decides.
+  package struct Options: Sendable {
+    /// Where the corpus is on this machine; as exported, or to be told later, when nil.
+    package var corpus: String?
+    /// Directories of the new store; `store` in the run directory when empty.
+    package var storePaths: [String] = []
+    /// The ceiling of this process and of the new run.
+    package var memory: Int?
+    /// The configuration of the new run of a published model.
+    package var config: RunConfig?
+    /// Whether files of weights may be symbolic links.
+    package var followsLinks = false
+    package var profiles = DriveProfiles.ofUser
+
+    package init() {}
+  }
+
+  private enum Origin {
+    case export(ExportedState)
+    /// A published model, with the moments of an export if it was trained here.
+    case published(PublishedModel, ExportedState?)
+
+    var state: ExportedState? {
+      switch self {
+      case .export(let state): state
+      case .published(_, let state): state
+      }
+    }
+  }
+
   package let source: String
   package let run: RunDirectory
-  /// Of the new run.
+  /// Of the new run; a published model is still where it comes from.
   package let config: RunConfig
-  private let state: ExportedState
+  private let origin: Origin
   private let geometry: RunGeometry
   private let tensors: ModelTensors
   private let identity: String
-  private let profiles: DriveProfiles
+  private let options: Options
 
-  private var states: [ParameterState] {
-    state.hasOptimizer ? ParameterState.allCases : [.weights]
-  }
+  private var hasOptimizer: Bool { origin.state?.hasOptimizer ?? false }
+  private var states: [ParameterState] { hasOptimizer ? ParameterState.allCases : [.weights] }
   private var storePaths: [String] { Trainer.storePaths(config, run) }
 
-  /// Reads what the export says of itself; writes nothing.
-  /// - Parameters:
-  ///   - corpus: where the corpus is on this machine; as exported when nil.
-  ///   - storePaths: directories of the new store; `store` in the run directory when empty.
-  ///   - memory: the ceiling of this process and of the new run; as exported when nil.
-  /// - Throws: `ExchangeError`; `ConfigError`, `CorpusError`.
-  package init(
-    _ source: String, into run: RunDirectory, corpus: String? = nil, storePaths: [String] = [],
-    memory: Int? = nil, profiles: DriveProfiles = .ofUser
-  ) throws {
-    let state = try ExportedState.read(source)
-    var config = try RunConfig.load(path: "\(source)/config.yaml")
-    if let corpus { config.data.corpus = corpus }
-    if let memory { config.memory.budget = "\(memory)" }
+  /// Reads what the folder says of itself; writes nothing.
+  /// - Throws: `ExchangeError`, `InterchangeError`; `ConfigError`, `CorpusError`.
+  package init(_ source: String, into run: RunDirectory, _ options: Options = Options()) throws {
+    let isExport = FileManager.default.fileExists(atPath: "\(source)/\(ExportedState.name)")
+    let state = isExport ? try ExportedState.read(source) : nil
+    var config =
+      isExport
+      ? try RunConfig.load(path: "\(source)/config.yaml")
+      : options.config ?? RunConfig.forFineTuning()
+    let isPublished = !isExport || PublishedFamily(rawValue: config.model.family) != nil
+    if isExport && options.config != nil {
+      throw ExchangeError.configuredExport(path: source)
+    }
+    if let corpus = options.corpus { config.data.corpus = corpus }
+    if let memory = options.memory { config.memory.budget = "\(memory)" }
     // Never where the exported run has its store.
-    config.storage.paths = storePaths
+    config.storage.paths = options.storePaths
+    let vocabulary: Int
+    if isPublished {
+      let model = try Self.published(source, &config)
+      origin = .published(model, state)
+      vocabulary = model.configuration.vocabularySize
+      identity = try RunGeometry.identity(config, corpus: "")
+    } else if let state {
+      origin = .export(state)
+      let manifest = try Self.corpus(config, of: state)
+      vocabulary = manifest.vocabularySize
+      identity = try RunGeometry.identity(config, corpus: manifest.checksum)
+    } else {
+      preconditionFailure("either an export or a published model")
+    }
+    if let state, state.hasOptimizer, identity != state.identity {
+      throw ExchangeError.otherConfiguration(
+        path: "\(source)/config.yaml", found: identity, wanted: state.identity)
+    }
+    geometry = try RunGeometry(config, vocabulary: vocabulary)
+    tensors = ModelTensors(geometry.description)
+    (self.source, self.run, self.config, self.options) = (source, run, config, options)
+  }
+
+  /// The model in `source`, which `config` is told of.
+  private static func published(
+    _ source: String, _ config: inout RunConfig
+  ) throws -> PublishedModel {
+    guard FileManager.default.fileExists(atPath: "\(source)/\(PublishedModel.configName)") else {
+      throw ExchangeError.notAnExport(
+        path: "\(source)/\(PublishedModel.configName)", cause: "there is no such file")
+    }
+    let model = try PublishedModel(folder: source)
+    // A configuration that says nothing of the family has the standard one.
+    if config.model.family == RunConfig().model.family {
+      config.model.family = model.family.rawValue
+    }
+    config.model.path = source
+    _ = try config.publishedModel()
+    return model
+  }
+
+  /// The corpus an export was trained on.
+  private static func corpus(
+    _ config: RunConfig, of state: ExportedState
+  ) throws -> CorpusManifest {
     let manifest = try ParallelCorpus.readManifest(config.data.corpus)
     guard manifest.checksum == state.corpusChecksum else {
       throw ExchangeError.otherCorpus(
         path: config.data.corpus, found: manifest.checksum, wanted: state.corpusChecksum)
     }
-    let identity = RunGeometry.identity(config, corpus: manifest)
-    guard !state.hasOptimizer || identity == state.identity else {
-      throw ExchangeError.otherConfiguration(
-        path: "\(source)/config.yaml", found: identity, wanted: state.identity)
-    }
-    let geometry = try RunGeometry(config, vocabulary: manifest.vocabularySize)
-
-    self.source = source
-    self.run = run
-    self.config = config
-    self.state = state
-    self.geometry = geometry
-    self.identity = identity
-    self.profiles = profiles
-    tensors = ModelTensors(geometry.description)
+    return manifest
   }
 
   /// Makes the run, or leaves nothing. A killed import leaves a run directory that only another
@@ -87,19 +150,25 @@ package struct ModelImport {
     isStopping: () -> Bool = { false }, observe: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> Report {
     let start = ContinuousClock.now
-    let folders = try openFolders()
+    let source = try tensorSource()
     let histories =
-      state.hasOptimizer
-      ? try state.histories(geometry.description, path: "\(source)/\(ExportedState.name)") : [:]
-    _ = try TrainingSession.plan(config)
+      try origin.state.map {
+        $0.hasOptimizer
+          ? try $0.histories(geometry.description, path: "\(self.source)/\(ExportedState.name)")
+          : [:]
+      } ?? [:]
+    _ = try StoreFilling.plan(config, geometry, hasMoments: hasOptimizer)
+    if case .export = origin { _ = try TrainingSession.plan(config) }
     let draft = ImportDraft(run)
-    try draft.begin(config, storePaths: storePaths)
+    try draft.begin(config.unresolved(in: run, from: self.source), storePaths: storePaths)
     do {
-      let written = try fill(folders, histories, isStopping: isStopping, observe: observe)
+      if case .published = origin { try draft.copyModel(self.source) }
+      let written = try fill(source, histories, isStopping: isStopping, observe: observe)
       try draft.finish()
       return Report(
-        run: run.path, step: state.hasOptimizer ? state.step : 0,
-        hasOptimizer: state.hasOptimizer,
+        run: run.path, family: config.model.family,
+        step: hasOptimizer ? origin.state?.step ?? 0 : 0,
+        hasOptimizer: hasOptimizer,
         parameters: geometry.description.expertBlocks * geometry.experts.parametersPerBlock
           + geometry.description.layout.count, writtenBlocks: written,
         blocks: geometry.description.expertBlocks, seconds: (ContinuousClock.now - start).seconds,
@@ -112,33 +181,44 @@ package struct ModelImport {
   }
 
   /// All files, whose tensors are those of the model: none less, none more.
-  private func openFolders() throws -> [String: CheckpointFolder] {
+  private func tensorSource() throws -> TensorSource {
     var folders: [String: CheckpointFolder] = [:]
+    var renamed: [String: String] = [:]
     for stem in Set(states.map(\.stem)) {
-      let folder = try CheckpointFolder(source, stem: stem)
-      var unknown = folder.names
-      for state in states where state.stem == stem {
-        for wanted in tensors.tensors(state) {
-          guard let found = folder.tensor(wanted.name) else {
-            throw ExchangeError.wrongTensor(path: source, name: wanted.name, cause: "is missing")
-          }
-          guard (found.type, found.shape) == (wanted.type, wanted.shape) else {
-            throw ExchangeError.wrongTensor(
-              path: folder.path(of: wanted.name) ?? source, name: wanted.name,
-              cause: "is \(found.type.rawValue) \(found.shape), not \(wanted.type.rawValue) "
-                + "\(wanted.shape) as config.yaml says")
-          }
-          unknown.remove(wanted.name)
-        }
+      if stem == ParameterState.weights.stem, case .published(let model, _) = origin {
+        let found = try CheckpointTensors(model, tensors, followsLinks: options.followsLinks)
+        (folders[stem], renamed) = (found.folder, found.renamed)
+      } else {
+        folders[stem] = try exportedFolder(stem)
       }
-      if let name = unknown.min() {
-        throw ExchangeError.wrongTensor(
-          path: folder.path(of: name) ?? source, name: name,
-          cause: "is none of the model in config.yaml")
-      }
-      folders[stem] = folder
     }
-    return folders
+    return TensorSource(folders, renamed: renamed, geometry.experts)
+  }
+
+  /// Files that an export wrote, whose tensors are float32.
+  private func exportedFolder(_ stem: String) throws -> CheckpointFolder {
+    let folder = try CheckpointFolder(source, stem: stem)
+    var unknown = folder.names
+    for state in states where state.stem == stem {
+      for wanted in tensors.tensors(state) {
+        guard let found = folder.tensor(wanted.name) else {
+          throw ExchangeError.wrongTensor(path: source, name: wanted.name, cause: "is missing")
+        }
+        guard (found.type, found.shape) == (wanted.type, wanted.shape) else {
+          throw ExchangeError.wrongTensor(
+            path: folder.path(of: wanted.name) ?? source, name: wanted.name,
+            cause: "is \(found.type.rawValue) \(found.shape), not \(wanted.type.rawValue) "
+              + "\(wanted.shape) as config.yaml says")
+        }
+        unknown.remove(wanted.name)
+      }
+    }
+    if let name = unknown.min() {
+      throw ExchangeError.wrongTensor(
+        path: folder.path(of: name) ?? source, name: name,
+        cause: "is none of the model in config.yaml")
+    }
+    return folder
   }
 }
 
@@ -148,22 +228,22 @@ extension ModelImport {
   /// Opens the new store, fills it and commits; closed again when this returns.
   /// - Returns: blocks of experts written.
   private func fill(
-    _ folders: [String: CheckpointFolder], _ histories: [BlockID: BlockHistory],
+    _ source: borrowing TensorSource, _ histories: [BlockID: BlockHistory],
     isStopping: () -> Bool, observe: (Int, Int) -> Void
   ) throws -> Int {
-    var session = try TrainingSession(config, storePaths: storePaths, profiles: profiles)
-    guard !session.hasResumed else { throw ExchangeError.occupiedStore(path: storePaths[0]) }
-    let source = TensorSource(folders, geometry.experts)
+    var filling = try StoreFilling(
+      config, geometry, identity: identity, storePaths: storePaths, hasMoments: hasOptimizer,
+      profiles: options.profiles)
     var (done, written) = (0, 0)
     for part in tensors.parts {
       if isStopping() { throw ExchangeError.stopped }
       switch part {
       case .dense(let tensor):
-        for state in states { try source.read(tensor, state, into: session.step.model.dense) }
+        for state in states { try source.read(tensor, state, into: filling.dense) }
       case .expert(let expert):
         for slice in 0..<geometry.experts.slices {
           let block = BlockID.expert(layer: expert.layer, expert.expert, slice: slice)
-          if try write(block, of: expert, histories[block], from: source, &session) {
+          if try write(block, of: expert, histories[block], from: source, &filling) {
             written += 1
           }
           done += 1
@@ -171,8 +251,11 @@ extension ModelImport {
       }
       observe(done, geometry.description.expertBlocks)
     }
-    if state.hasOptimizer { session.adopt(try RunProgress(payload: state.progress.payload())) }
-    try session.commit()
+    var progress = RunProgress()
+    if let state = origin.state, state.hasOptimizer {
+      progress = try RunProgress(payload: state.progress.payload())
+    }
+    try filling.commit(progress)
     return written
   }
 
@@ -180,18 +263,17 @@ extension ModelImport {
   /// - Returns: whether it was written.
   private func write(
     _ block: BlockID, of expert: ExpertTensors, _ history: BlockHistory?,
-    from source: borrowing TensorSource, _ session: inout TrainingSession
+    from source: borrowing TensorSource, _ filling: inout StoreFilling
   ) throws -> Bool {
-    let model = session.step.model
-    let (floats, scratch) = (model.expertWeights, model.expertGradients)
-    if history == nil, try isVirgin(block, of: expert, source, floats, scratch) { return false }
-    var page = try session.step.pager.blank(block)
-    for state in states {
-      try source.read(expert, slice: block.slice, state, into: floats)
-      page.set(state, to: floats)
+    // What was published is nowhere what a seed gives.
+    if case .export = origin, history == nil,
+      try isVirgin(block, of: expert, source, filling.block, filling.scratch)
+    {
+      return false
     }
-    if !state.hasOptimizer { page.clearMoments() }
-    session.step.pager.writeBack(page, history: history ?? BlockHistory())
+    try filling.write(block, states, history: history ?? BlockHistory()) { state, floats in
+      try source.read(expert, slice: block.slice, state, into: floats)
+    }
     return true
   }
 
@@ -213,24 +295,5 @@ extension ModelImport {
 
   private func isSame(_ a: Span<Float>, _ b: Span<Float>) -> Bool {
     a.indices.allSatisfy { a[$0].bitPattern == b[$0].bitPattern }
-  }
-}
-
-extension Page {
-  /// Overwrites the planes of one state with `floats`.
-  mutating func set(_ state: ParameterState, to floats: FloatBuffer) {
-    let source = floats.matrix(rows: 1, columns: floats.count)
-    var spans = spans
-    switch state {
-    case .weights: splitMaster(source, hi: &spans.hi, lo: &spans.lo)
-    case .firstMoment: source.copy(into: &spans.m)
-    case .secondMoment: source.copy(into: &spans.v)
-    }
-  }
-
-  mutating func clearMoments() {
-    var spans = spans
-    spans.m.update(repeating: 0)
-    spans.v.update(repeating: 0)
   }
 }

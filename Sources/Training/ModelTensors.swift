@@ -104,20 +104,13 @@ struct ModelTensors: Sendable {
   }
 
   /// The tensors of one state, with its suffix.
-  func tensors(_ state: ParameterState) -> [SafetensorsTensor] {
-    parts.flatMap { part -> [SafetensorsTensor] in
+  func tensors(_ state: ParameterState, _ type: ElementType = .f32) -> [SafetensorsTensor] {
+    parts.flatMap { part -> [(name: String, shape: [Int])] in
       switch part {
-      case .dense(let tensor): [Self.tensor(tensor.name, state, tensor.shape)]
-      case .expert(let expert):
-        experts.shapes(expert.names).map { Self.tensor($0.name, state, $0.shape) }
+      case .dense(let tensor): [(tensor.name, tensor.shape)]
+      case .expert(let expert): experts.shapes(expert.names)
       }
-    }
-  }
-
-  private static func tensor(
-    _ name: String, _ state: ParameterState, _ shape: [Int]
-  ) -> SafetensorsTensor {
-    SafetensorsTensor(name: name + state.suffix, type: .f32, shape: shape)
+    }.map { SafetensorsTensor(name: $0.name + state.suffix, type: type, shape: $0.shape) }
   }
 }
 

@@ -22,9 +22,43 @@ extension RunConfig {
   }
 
   private func validateModel() throws(ConfigError) {
-    try choose(model.family, "model.family", ["zcode"])
-    try choose(model.token_selection, "model.token_selection", ["random", "first"])
+    try choose(model.family, "model.family", ["zcode"] + PublishedFamily.allCases.map(\.rawValue))
     try choose(model.weights, "model.weights", ["bf16", "fp32"])
+    try choose(model.aux, "model.aux", ["automatic", "hf", "per_layer"])
+    if model.router_z_loss_coef != "automatic" {
+      try inside(
+        Double(model.router_z_loss_coef) ?? -1, 0..<1e6, "model.router_z_loss_coef")
+    }
+    if PublishedFamily(rawValue: model.family) == nil {
+      try validateZcode()
+    } else {
+      try requireZcodeUntouched()
+    }
+  }
+
+  /// The shape of a published model is in its `config.json` and nowhere else.
+  private func requireZcodeUntouched() throws(ConfigError) {
+    let standard = ModelSection()
+    var mine = model
+    (mine.family, mine.path) = (standard.family, standard.path)
+    (mine.aux, mine.router_z_loss_coef) = (standard.aux, standard.router_z_loss_coef)
+    mine.weights = standard.weights
+    guard mine == standard else {
+      throw ConfigError(
+        key: "model", problem: "has keys of zcode beside family \(model.family)",
+        remedy: "leave them out: the shape of a published model is in its config.json")
+    }
+  }
+
+  private func validateZcode() throws(ConfigError) {
+    for (key, value) in [
+      ("path", model.path), ("aux", model.aux), ("router_z_loss_coef", model.router_z_loss_coef),
+    ] where value != "automatic" && !value.isEmpty {
+      throw ConfigError(
+        key: "model.\(key)", problem: "is for published families, not for zcode",
+        remedy: "leave it out, or choose another model.family")
+    }
+    try choose(model.token_selection, "model.token_selection", ["random", "first"])
     try inside(model.d_model, 8...1 << 16, "model.d_model")
     try inside(model.encoder_layers, 1...1 << 12, "model.encoder_layers")
     try inside(model.decoder_layers, 1...1 << 12, "model.decoder_layers")
@@ -61,11 +95,18 @@ extension RunConfig {
     try inside(training.micro_batch_tokens, 4...1 << 24, "training.micro_batch_tokens")
     try inside(
       data.max_sequence_tokens, 4...training.micro_batch_tokens, "data.max_sequence_tokens")
-    guard !data.corpus.isEmpty else {
-      throw ConfigError(
-        key: "data.corpus", problem: "no corpus is named",
-        remedy: "give the directory that `pagoda corpus prepare` wrote")
-    }
+    // An imported model has not been told yet what to train on.
+    if PublishedFamily(rawValue: model.family) == nil { try requireCorpus() }
+  }
+
+  /// - Throws: `ConfigError` when there is nothing to train on.
+  package func requireCorpus() throws(ConfigError) {
+    guard data.corpus.isEmpty else { return }
+    throw ConfigError(
+      key: "data.corpus", problem: "no corpus is named",
+      remedy: PublishedFamily(rawValue: model.family) == nil
+        ? "give the directory that `pagoda corpus prepare` wrote"
+        : "give a file of pairs, text or chats, as data.corpus=FILE")
   }
 
   private func validateTraining() throws(ConfigError) {
@@ -74,7 +115,8 @@ extension RunConfig {
       ["constant", "linear", "cosine", "inverse_sqrt"])
     try choose(training.clip, "training.clip", ["block", "global", "none"])
     try choose(
-      training.untouched, "training.untouched", StepOptions.Untouched.allCases.map(\.rawValue))
+      training.untouched, "training.untouched",
+      ["automatic"] + StepOptions.Untouched.allCases.map(\.rawValue))
     try inside(training.max_steps, 1...Int(UInt32.max), "training.max_steps")
     try inside(
       training.gradient_accumulation_steps, 1...1 << 14, "training.gradient_accumulation_steps")

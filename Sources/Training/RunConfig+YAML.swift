@@ -20,6 +20,23 @@ extension RunConfig {
     return try parse(text, name: path, overrides: overrides)
   }
 
+  /// The configuration of a run to be made of a published model: the file at `path`, or without one
+  /// the settings for fine-tuning, with `overrides`. Its family may be left to the model.
+  package static func forImport(
+    path: String?, overrides: [String]
+  ) throws(ConfigError) -> RunConfig {
+    if let path { return try load(path: path, overrides: overrides) }
+    var standard = forFineTuning()
+    // Any will do: the import takes that of the model.
+    standard.model.family = PublishedFamily.switchTransformers.rawValue
+    var config = try parse(
+      standard.yaml(), name: "the settings for fine-tuning", overrides: overrides)
+    if !overrides.contains(where: { $0.hasPrefix("model.family=") }) {
+      config.model.family = RunConfig().model.family
+    }
+    return config
+  }
+
   /// The same from text; `name` stands in error messages.
   package static func parse(
     _ text: String, name: String, overrides: [String] = []
@@ -46,7 +63,12 @@ extension RunConfig {
   /// The resolved configuration as YAML, for the run directory.
   package func yaml() -> String {
     do {
-      return try YAMLEncoder().encode(self)
+      let text = try YAMLEncoder().encode(self)
+      guard PublishedFamily(rawValue: model.family) != nil, var node = try Yams.compose(yaml: text)
+      else { return text }
+      // The shape of a published model is in its config.json.
+      for key in ModelSection.zcodeKeys { node["model"]?.mapping?[Node(key)] = nil }
+      return try Yams.serialize(node: node)
     } catch {
       preconditionFailure("a configuration of numbers and strings always encodes: \(error)")
     }

@@ -21,7 +21,12 @@ package struct RunConfig: Codable, Equatable, Sendable {
   package init() {}
 
   package struct ModelSection: Codable, Equatable, Sendable {
+    /// `zcode`, whose shape is what the keys from `d_model` to `router_aux_loss_coef` say; or a
+    /// published family, whose shape is in the `config.json` of `path`.
     package var family = "zcode"
+    /// The folder with `config.json` and the tokenizer of a published family; empty: `model` in the
+    /// run directory, where `pagoda import` puts them.
+    package var path = ""
     package var d_model = 256
     package var encoder_layers = 4
     package var decoder_layers = 4
@@ -36,9 +41,22 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var token_selection = "random"
     package var router_jitter_noise = 0.0
     package var router_aux_loss_coef = 0.01
+    /// What a balance loss of a published family is of: `hf`, as transformers pools layers;
+    /// `per_layer`, each layer by itself; `automatic`: the former.
+    package var aux = "automatic"
+    /// What the square of a published family's router's log sum exp is multiplied by; `automatic`: as
+    /// `config.json` says.
+    package var router_z_loss_coef = "automatic"
     /// What the experts compute with: `bf16` reads the upper half of the fp32 master, `fp32` all of
     /// it.
     package var weights = "bf16"
+
+    /// The keys that mean nothing of a published family.
+    static let zcodeKeys = [
+      "d_model", "encoder_layers", "decoder_layers", "num_attention_heads", "ffn_dim",
+      "num_experts", "sparse_step", "capacity_factor", "eval_capacity_factor", "min_capacity",
+      "token_selection", "router_jitter_noise", "router_aux_loss_coef",
+    ]
   }
 
   package struct DataSection: Codable, Equatable, Sendable {
@@ -74,8 +92,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// at the price of a second backward sweep; `none`: not at all.
     package var clip = "block"
     /// What happens to an expert without tokens: `skip` leaves it alone and on the disk, `decay`
-    /// updates it with a gradient of zero.
-    package var untouched = "skip"
+    /// updates it with a gradient of zero; `automatic`: as transformers does for the family (`decay`
+    /// for OLMoE and NLLB-MoE, `skip` for the others).
+    package var untouched = "automatic"
   }
 
   package struct MemorySection: Codable, Equatable, Sendable {

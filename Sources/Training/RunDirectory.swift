@@ -12,12 +12,14 @@ package struct RunDirectory: Sendable {
   package var evaluations: String { path + "/evaluations.jsonl" }
   package var summary: String { path + "/summary.json" }
   package var store: String { path + "/store" }
+  /// The small files of a published model.
+  package var model: String { path + "/model" }
 
   /// The resolved configuration of the run that lives here; nil when none does.
   /// - Throws: `ConfigError` when there is one that cannot be read.
   package func savedConfig() throws(ConfigError) -> RunConfig? {
     guard FileManager.default.fileExists(atPath: config) else { return nil }
-    return try RunConfig.load(path: config)
+    return try RunConfig.load(path: config).resolved(in: self)
   }
 
   /// Refuses a directory that a run of `wanted` must not use; changes nothing.
@@ -62,6 +64,8 @@ package struct RunDirectory: Sendable {
 
   /// Writes the resolved configuration: from now on the directory is this run's.
   package func claim(for config: RunConfig) throws {
+    // The directory may be moved.
+    let config = config.unresolved(in: self)
     do {
       try config.yaml().write(toFile: self.config, atomically: true, encoding: .utf8)
     } catch {
@@ -93,10 +97,12 @@ package struct RunDirectory: Sendable {
 }
 
 extension RunConfig {
-  /// The parts that decide what is computed, as one text; `corpus` stands for the data by content.
+  /// The parts that decide what is computed, as one text; `corpus` stands for the data by content. A
+  /// published model is known by its content too, which is not here.
   package func identity(corpus: String) -> String {
     var computed = RunConfig()
     (computed.seed, computed.model, computed.training) = (seed, model, training)
+    computed.model.path = ""
     computed.data = data
     computed.data.corpus = corpus
     computed.storage.block_bytes = storage.block_bytes
@@ -104,8 +110,16 @@ extension RunConfig {
   }
 
   /// The keys that decide what is computed and differ, each as `key: found, not wanted`. The corpus
-  /// counts by its content, which the store knows, not by its path.
+  /// counts by its content, which the store knows, not by its path. With an imported model that was
+  /// never trained nothing has been computed: only what fixes its store counts.
   func differences(from found: RunConfig) -> [String] {
+    var found = found
+    if found.data.corpus.isEmpty {
+      let family = found.model.family
+      (found.seed, found.data, found.training) = (seed, data, training)
+      found.model = model
+      found.model.family = family
+    }
     let (mine, theirs) = (identity(corpus: ""), found.identity(corpus: ""))
     return zip(mine.split(separator: "\n"), theirs.split(separator: "\n"))
       .filter { $0 != $1 }

@@ -60,9 +60,16 @@ struct RunGeometry: Sendable {
         blocks: blocks, keep: config.checkpoint.keep, isReadOnly: isReadOnly))
   }
 
-  /// Names the run in its store: a digest of everything that decides what is computed.
-  static func identity(_ config: RunConfig, corpus: CorpusManifest) -> String {
-    let digest = StableHash.of(config.identity(corpus: corpus.checksum))
+  /// Names the run in its store: a digest of everything that decides what is computed. The store of
+  /// a published model is named by the model alone: what it is trained on is decided later.
+  /// - Parameter corpus: the checksum of the corpus.
+  static func identity(_ config: RunConfig, corpus: String) throws -> String {
+    if let model = try config.publishedModel() {
+      let bytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
+      let digest = StableHash.combine(model.digest, UInt64(bytes))
+      return "\(model.family.rawValue)-" + String(digest, radix: 16)
+    }
+    let digest = StableHash.of(config.identity(corpus: corpus))
     return "\(config.model.family)-" + String(digest, radix: 16)
   }
 }

@@ -1,5 +1,4 @@
 import Base
-package import Interchange
 import Kernels
 import Layers
 import Models
@@ -55,7 +54,7 @@ package struct StepOptions: Sendable {
     case "global": clip = .global(norm)
     default: clip = .none
     }
-    untouched = Untouched(rawValue: config.training.untouched) ?? .skip
+    untouched = config.untouched
     decaysVectors = false
   }
 
@@ -63,27 +62,20 @@ package struct StepOptions: Sendable {
   var forwardPlanes: PlaneSet { precision == .bf16 ? [.hi] : [.hi, .lo] }
 }
 
-extension ModelConfiguration {
-  /// What transformers does with an expert without tokens: OLMoE and NLLB-MoE call every expert, so
-  /// that it has a gradient of zero; in the other families it has none.
-  package var untouched: StepOptions.Untouched {
-    switch type {
-    case .olmoe, .nllbMoE, .nllbMoEOld: .decay
-    case .switchTransformers, .mixtral, .qwen3MoE: .skip
-    }
-  }
-}
-
 extension ModelDescription {
-  /// - Throws: `TrainingError.expertTooLarge` when no slice of an expert fits a block.
+  /// - Parameter vocabulary: of zcode; a published model has its own.
+  /// - Throws: `TrainingError.expertTooLarge` when no slice of an expert fits a block;
+  ///   `InterchangeError`.
   init(_ config: RunConfig, vocabulary: Int) throws {
+    if let published = try config.publishedModel() {
+      self = try published.description(config)
+      return
+    }
     let model = config.model
     let blockBytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
-    let whole = ExpertShape(count: model.num_experts, width: model.d_model, hidden: model.ffn_dim)
-    guard
-      let experts = whole.sliced(
-        bytesPerParameter: 12, blockBytes: blockBytes)
-    else { throw TrainingError.expertTooLarge(bytes: blockBytes) }
+    let experts = try ExpertShape(
+      count: model.num_experts, width: model.d_model, hidden: model.ffn_dim
+    ).fitting(blockBytes: blockBytes)
     self = Zcode(
       width: model.d_model, heads: model.num_attention_heads, hidden: model.ffn_dim,
       encoderLayers: model.encoder_layers, decoderLayers: model.decoder_layers,

@@ -1,5 +1,6 @@
 import Corpus
 import DirectIO
+import Models
 package import Storage
 
 /// The run in `run`, opened for looking: its configuration and its store, read-only.
@@ -21,7 +22,9 @@ extension RunConfig {
     let drives = try DriveSettings(self, paths: paths, profiles: .ofUser)
     let (disk, _) = openDisk(drives.disk)
     let store = try Store.openReadOnly(paths: paths, disk: disk)
-    let wanted = RunGeometry.identity(self, corpus: try ParallelCorpus.readManifest(data.corpus))
+    let isPublished = PublishedFamily(rawValue: model.family) != nil
+    let corpus = isPublished ? "" : try ParallelCorpus.readManifest(data.corpus).checksum
+    let wanted = try RunGeometry.identity(self, corpus: corpus)
     guard store.description.identity == wanted else {
       throw StorageError.belongsToAnother(
         path: paths[0], found: store.description.identity, wanted: wanted)
@@ -29,8 +32,14 @@ extension RunConfig {
     return store
   }
 
-  /// Layers with experts, encoder and decoder.
-  package var mixtureLayers: Int {
-    model.encoder_layers / model.sparse_step + model.decoder_layers / model.sparse_step
+  /// Layers with experts, encoder and decoder, and experts in each.
+  package func mixtures() throws -> (layers: Int, experts: Int) {
+    guard let published = try publishedModel() else {
+      let layers =
+        model.encoder_layers / model.sparse_step + model.decoder_layers / model.sparse_step
+      return (layers, model.num_experts)
+    }
+    let description = try published.description(self)
+    return (description.mixtures, description.experts.count)
   }
 }

@@ -5,12 +5,17 @@ import Models
 /// Reads tensors of an export into the layout of the model, a few rows at a time.
 struct TensorSource: ~Copyable {
   private let folders: [String: CheckpointFolder]
+  /// The files' name of each tensor that has another there.
+  private let renamed: [String: String]
   private let shape: ExpertShape
   /// Rows of a tensor that is to be transposed, together: a cache line of what it becomes.
   private static let rowsAtOnce = 16
 
-  init(_ folders: [String: CheckpointFolder], _ shape: ExpertShape) {
+  init(
+    _ folders: [String: CheckpointFolder], renamed: [String: String] = [:], _ shape: ExpertShape
+  ) {
     self.folders = folders
+    self.renamed = renamed
     self.shape = shape
   }
 
@@ -77,6 +82,7 @@ struct TensorSource: ~Copyable {
     into target: Matrix
   ) throws {
     guard let folder = folders[state.stem] else { preconditionFailure("a folder for each stem") }
+    let name = renamed[name] ?? name
     var floats = [Float](repeating: 0, count: columns.count)
     for row in rows {
       var span = floats.mutableSpan

@@ -66,7 +66,7 @@ package struct TrainingSession: ~Copyable {
     let store = try Store.open(
       StoreConfiguration(
         paths: storePaths, bandwidths: drives.bandwidths,
-        identity: RunGeometry.identity(config, corpus: manifest),
+        identity: RunGeometry.identity(config, corpus: manifest.checksum),
         geometry: geometry.record, blocks: geometry.blocks, keep: config.checkpoint.keep),
       disk: disk, create: beginning == .either)
     if beginning == .resume && store.generation == nil {
@@ -195,9 +195,6 @@ extension TrainingSession {
     get { step.pager.whileReaderWaits }
     set { step.pager.whileReaderWaits = newValue }
   }
-
-  /// Takes what was filled into the model and the open generation as the state of `progress`.
-  mutating func adopt(_ progress: RunProgress) { self.progress = progress }
 
   /// The held-out loss of the state in memory.
   package mutating func evaluate() throws -> EvaluationReport {

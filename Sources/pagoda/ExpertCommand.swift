@@ -25,8 +25,8 @@ struct ExpertCommand: ParsableCommand {
     func run() throws {
       try reportingFailures {
         let (config, store) = try openStore(RunDirectory(runDirectory), paths: store)
-        let usage = ExpertUsage(
-          store, layers: config.mixtureLayers, experts: config.model.num_experts)
+        let mixtures = try config.mixtures()
+        let usage = ExpertUsage(store, layers: mixtures.layers, experts: mixtures.experts)
         if json { return try Output.json(usage) }
         let rows = usage.layers.map {
           [

@@ -1,16 +1,19 @@
 import ArgumentParser
 import Base
+import Interchange
 import Training
 
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a trained run as safetensors.",
     discussion: """
-      The last committed generation goes to DIR as fp32 weights in shards with an index, under the
-      names that Hugging Face's NLLB-MoE has, with config.json, tokenizer.model, and what `pagoda
-      import` needs. Experts are read one after another, inside the memory given.
+      The last committed generation goes to DIR as weights in shards with an index, with config.json
+      and the tokenizer. A published model has the names it came with, and transformers loads it; a
+      zcode model has those of NLLB-MoE, and what `pagoda import` needs. Experts are read one after
+      another, inside the memory given.
 
         pagoda export runs/mine exported/mine
+        pagoda export runs/mine exported/mine --dtype bfloat16
         pagoda export runs/mine exported/mine --optimizer --shard-size 2GB --memory 1GiB
       """)
 
@@ -22,6 +25,11 @@ struct Export: ParsableCommand {
 
   @Flag(help: "Write the optimizer's moments too, so that an import trains on with the same bits.")
   var optimizer = false
+
+  @Option(help: "Of the weights, float32 or bfloat16.")
+  var dtype = DType.float32
+
+  enum DType: String, ExpressibleByArgument, CaseIterable { case float32, bfloat16 }
 
   @Option(help: "Most bytes of tensors in a file, such as 5GB.")
   var shardSize = ByteCount(ModelExport.Options().shardBytes)
@@ -37,6 +45,9 @@ struct Export: ParsableCommand {
 
   func validate() throws {
     if shardSize.bytes < 1 { throw ValidationError("--shard-size must be at least 1 byte") }
+    if optimizer && dtype != .float32 {
+      throw ValidationError("--optimizer trains on with the same bits: it needs --dtype float32")
+    }
   }
 
   func run() throws {
@@ -48,6 +59,7 @@ struct Export: ParsableCommand {
       if !store.isEmpty { config.storage.paths = store }
       var options = ModelExport.Options()
       options.hasOptimizer = optimizer
+      options.type = dtype == .bfloat16 ? .bf16 : .f32
       options.shardBytes = shardSize.bytes
       options.memory = memory.bytes
       let stop = StopSignals.install()

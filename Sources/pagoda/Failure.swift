@@ -74,7 +74,9 @@ private func exitStatus(of error: CorpusError) -> Int32 {
 private func exitStatus(of error: ExchangeError) -> Int32 {
   switch error {
   case .notAnExport: ExitStatus.missingInput
-  case .otherFormat, .otherCorpus, .otherConfiguration, .wrongTensor: ExitStatus.badData
+  case .configuredExport: ExitStatus.usage
+  case .otherFormat, .otherCorpus, .otherConfiguration, .wrongTensor, .wrongGeometry:
+    ExitStatus.badData
   case .occupiedRun, .occupiedStore: ExitStatus.cannotCreate
   case .cannotWrite: ExitStatus.inputOutput
   case .stopped: ExitStatus.runAgain

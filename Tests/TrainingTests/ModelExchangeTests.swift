@@ -30,7 +30,7 @@ extension TinyRun {
   /// A run of its own made of the export at `path`.
   func imported(_ path: String) throws -> (run: TinyRun, report: ModelImport.Report) {
     var copy = try TinyRun()
-    let model = try ModelImport(path, into: copy.run, profiles: copy.profiles)
+    let model = try ModelImport(path, into: copy.run, .with(profiles: copy.profiles))
     let report = try model.make()
     copy.config = model.config
     copy.config.storage.paths = [copy.run.store]
@@ -264,7 +264,7 @@ private func contents(_ path: String) throws -> [String: Data] {
     try data.write(to: URL(fileURLWithPath: file.path))
     let target = RunDirectory(run.directory.path + "/copy")
     let error = #expect(throws: ExchangeError.self) {
-      _ = try ModelImport(path, into: target, profiles: run.profiles).make()
+      _ = try ModelImport(path, into: target, .with(profiles: run.profiles)).make()
     }
     #expect(error?.description.contains("`\(name)` has a number in row 31") == true)
     #expect(!FileManager.default.fileExists(atPath: target.path))
@@ -275,7 +275,7 @@ private func contents(_ path: String) throws -> [String: Data] {
     let target = RunDirectory(run.directory.path + "/copy")
     var asked = 0
     #expect(throws: ExchangeError.stopped) {
-      _ = try ModelImport(path, into: target, profiles: run.profiles).make(
+      _ = try ModelImport(path, into: target, .with(profiles: run.profiles)).make(
         isStopping: {
           asked += 1
           return asked == 20
@@ -299,13 +299,13 @@ private func contents(_ path: String) throws -> [String: Data] {
     }
     let target = RunDirectory(run.directory.path + "/copy")
     #expect(throws: ExchangeError.occupiedStore(path: run.run.store)) {
-      _ = try ModelImport(path, into: target, storePaths: [run.run.store]).make()
+      _ = try ModelImport(path, into: target, .with(storePaths: [run.run.store])).make()
     }
     #expect(try run.checksums() == before)
     #expect(!FileManager.default.fileExists(atPath: target.path))
 
     // As a kill between commit and name leaves it.
-    let model = try ModelImport(path, into: target, profiles: run.profiles)
+    let model = try ModelImport(path, into: target, .with(profiles: run.profiles))
     _ = try model.make()
     try FileManager.default.moveItem(atPath: target.config, toPath: target.config + ".unfinished")
     #expect(throws: TrainingError.self) { try target.check(for: model.config) }
@@ -314,5 +314,15 @@ private func contents(_ path: String) throws -> [String: Data] {
       try FileManager.default.contentsOfDirectory(atPath: target.path).sorted() == [
         "config.yaml", "store",
       ])
+  }
+}
+
+extension ModelImport.Options {
+  static func with(
+    storePaths: [String] = [], profiles: DriveProfiles = .ofUser
+  ) -> ModelImport.Options {
+    var options = ModelImport.Options()
+    (options.storePaths, options.profiles) = (storePaths, profiles)
+    return options
   }
 }

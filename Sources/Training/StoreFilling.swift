@@ -1,0 +1,120 @@
+import Base
+import DirectIO
+import Kernels
+import Models
+import Paging
+import Storage
+
+/// A new store while it is filled with the weights of a model, and with their moments where there are
+/// any: no corpus, no activations, one block in memory beside the frames.
+struct StoreFilling: ~Copyable {
+  let dense: DenseParameters
+  /// One block as floats, and as many more.
+  let block: FloatBuffer
+  let scratch: FloatBuffer
+  private let geometry: RunGeometry
+  private let store: Store
+  private var pager: Pager
+
+  /// - Parameter hasMoments: whether the dense part has them, too.
+  /// - Throws: `MemoryRefusal` naming the allocation that does not fit; `StorageError`;
+  ///   `ExchangeError.occupiedStore`.
+  init(
+    _ config: RunConfig, _ geometry: RunGeometry, identity: String, storePaths: [String],
+    hasMoments: Bool, profiles: DriveProfiles
+  ) throws {
+    let plan = try Self.plan(config, geometry, hasMoments: hasMoments)
+    let ledger = MemoryLedger(ceiling: plan.ceiling)
+    for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
+    let drives = try DriveSettings(config, paths: storePaths, profiles: profiles)
+    let store = try Store.open(
+      StoreConfiguration(
+        paths: storePaths, bandwidths: drives.bandwidths, identity: identity,
+        geometry: geometry.record, blocks: geometry.blocks, keep: config.checkpoint.keep),
+      disk: openDisk(drives.disk).disk, create: true)
+    guard store.generation == nil else { throw ExchangeError.occupiedStore(path: storePaths[0]) }
+    let pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    let dense = DenseParameters(
+      geometry.description.layout, count: geometry.dense.paddedCount, training: hasMoments)
+    self.geometry = geometry
+    self.store = store
+    self.pager = pager
+    self.dense = dense
+    block = FloatBuffer(count: geometry.experts.parametersPerBlock)
+    scratch = FloatBuffer(count: geometry.experts.parametersPerBlock)
+  }
+
+  /// Heap that the names, places and shapes of an expert's tensors take, twice: of the model and of
+  /// the files.
+  private static let tableBytesPerExpert = 3072
+
+  /// What filling needs.
+  static func plan(
+    _ config: RunConfig, _ geometry: RunGeometry, hasMoments: Bool
+  ) throws -> MemoryPlan {
+    let float = MemoryLayout<Float>.stride
+    let experts = geometry.description.mixtures * geometry.experts.count
+    return try MemoryPlan(
+      ceiling: try config.bytes(config.memory.budget, key: "memory.budget"),
+      fixed: [
+        .init(name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: 1)),
+        geometry.storeTables(config, isReadOnly: false),
+        .init(
+          name: "tables of tensors",
+          bytes: (experts + geometry.description.layout.slots.count) * tableBytesPerExpert),
+        .init(
+          name: "dense parameters",
+          bytes: DenseParameters.byteCount(
+            count: geometry.dense.paddedCount, training: hasMoments)),
+        .init(name: "two blocks", bytes: 2 * geometry.experts.parametersPerBlock * float),
+      ],
+      geometry: geometry.record, blocks: geometry.blocks, resident: false)
+  }
+
+  /// Writes the block `id`; `fill` fills each state of it into `block`. States that are not filled
+  /// are zero.
+  mutating func write(
+    _ id: BlockID, _ states: [ParameterState], history: BlockHistory,
+    _ fill: (ParameterState, FloatBuffer) throws -> Void
+  ) throws {
+    var page = try pager.blank(id)
+    page.clearMoments()
+    for state in states {
+      try fill(state, block)
+      page.set(state, to: block)
+    }
+    pager.writeBack(page, history: history)
+  }
+
+  /// Makes what was written the first generation of the store, at `progress`.
+  mutating func commit(_ progress: RunProgress) throws {
+    var progress = progress
+    progress.account(
+      pager.counters, unwritten: geometry.dense.count * geometry.record.recordBytes)
+    var unsaved = UnsavedDense(geometry.dense)
+    try pager.freeze(
+      step: progress.step, payload: try progress.payload(), late: geometry.dense.blocks)
+    unsaved.freeze(step: progress.step)
+    try unsaved.saveRest(dense, &pager)
+    try pager.finishCommit()
+  }
+}
+
+extension Page {
+  /// Overwrites the planes of one state with `floats`.
+  mutating func set(_ state: ParameterState, to floats: FloatBuffer) {
+    let source = floats.matrix(rows: 1, columns: floats.count)
+    var spans = spans
+    switch state {
+    case .weights: splitMaster(source, hi: &spans.hi, lo: &spans.lo)
+    case .firstMoment: source.copy(into: &spans.m)
+    case .secondMoment: source.copy(into: &spans.v)
+    }
+  }
+
+  mutating func clearMoments() {
+    var spans = spans
+    spans.m.update(repeating: 0)
+    spans.v.update(repeating: 0)
+  }
+}
