@@ -7,6 +7,7 @@ package enum RandomPurpose: UInt32, Sendable {
   case gateJitter = 3
   case taskSampling = 4
   case denoising = 5
+  case epochOrder = 6
   case test = 99
 }
 

@@ -1,8 +1,15 @@
 import Base
 
+/// Where a run takes its micro-batches from. A micro-batch is a pure function of the two numbers:
+/// the data cursor of a run is its step, and any thread may make any micro-batch.
+package protocol MicroBatchSource: Sendable {
+  /// Micro-batch `index` of `step`, both from 0.
+  func microBatch(step: Int, index: Int) -> MicroBatch
+}
+
 /// Draws training micro-batches. A micro-batch is a pure function of (seed, step, index): the data
 /// cursor of a run is its step, and any thread may make any micro-batch.
-package struct BatchSampler: Sendable {
+package struct BatchSampler: MicroBatchSource {
   package struct Limits: Equatable, Sendable {
     /// Tokens of a micro-batch on the source side, and likewise on the target side.
     package let microBatchTokens: Int

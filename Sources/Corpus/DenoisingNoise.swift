@@ -55,9 +55,9 @@ package struct DenoisingNoise: Codable, Equatable, Sendable {
     let wanted = Int(Double(covered) / spanTokensMean + draws.unit())
     let spans = min(max(wanted, 1), covered, kept + 1)
 
-    let spanLengths = composition(of: covered, parts: spans, &draws)
+    let spanLengths = Self.composition(of: covered, parts: spans, &draws)
     // Between two spans stands at least one token; before the first and after the last may be none.
-    var gapLengths = composition(of: kept + 2, parts: spans + 1, &draws)
+    var gapLengths = Self.composition(of: kept + 2, parts: spans + 1, &draws)
     gapLengths[0] -= 1
     gapLengths[spans] -= 1
 
@@ -71,7 +71,7 @@ package struct DenoisingNoise: Codable, Equatable, Sendable {
 
   /// `total` as a sum of `parts` positive numbers, every way equally likely: cuts are taken from
   /// the places between units by selection sampling (Knuth, TAOCP 3.4.2, algorithm S).
-  private func composition(of total: Int, parts: Int, _ draws: inout Draws) -> [Int] {
+  static func composition(of total: Int, parts: Int, _ draws: inout Draws) -> [Int] {
     precondition(1 <= parts && parts <= total, "every part gets a unit")
     var lengths: [Int] = []
     var length = 0

@@ -1,10 +1,12 @@
 /// Sequences laid end to end, without padding: row i of the source is
 /// `sourceTokens[sourceSegments[i]]`, and of the target `targetInput[targetSegments[i]]` with the
-/// labels `targetOutput[targetSegments[i]]`.
+/// labels `targetOutput[targetSegments[i]]`. Of a parallel corpus:
 ///
 ///     source         <2de> [<denoise>] x1 x2 ... </s>
 ///     target input   <s> y1 y2 ...
 ///     target output  y1 y2 ... </s>
+///
+/// `SequenceLayout` has the others. For a decoder alone the source is empty: no tokens, no segments.
 package struct MicroBatch: Equatable, Sendable {
   package internal(set) var sourceTokens: [Int32] = []
   package internal(set) var sourceSegments: [Range<Int>] = []
@@ -14,29 +16,50 @@ package struct MicroBatch: Equatable, Sendable {
   /// One for each sequence.
   package internal(set) var tasks: [TrainingTask] = []
 
-  package var sequenceCount: Int { tasks.count }
+  /// The label of a target row that is not learned from.
+  package static let ignoredLabel: Int32 = -100
+
+  package var sequenceCount: Int { targetSegments.count }
   package var sourceTokenCount: Int { sourceTokens.count }
   package var targetTokenCount: Int { targetOutput.count }
+  /// Target rows that are learned from.
+  package var labelCount: Int { targetOutput.count { $0 != Self.ignoredLabel } }
 
   init() {}
 
   /// Whether a sequence of this size still fits under `tokensMax` tokens on either side.
   func hasRoom(for example: Example, tokensMax: Int) -> Bool {
-    sourceTokens.count + example.source.count <= tokensMax
-      && targetOutput.count + example.target.count + 1 <= tokensMax
+    hasRoom(source: example.source.count, target: example.target.count + 1, tokensMax: tokensMax)
+  }
+
+  /// Whether a sequence of so many tokens on either side still fits under `tokensMax`.
+  func hasRoom(source: Int, target: Int, tokensMax: Int) -> Bool {
+    sourceTokens.count + source <= tokensMax && targetOutput.count + target <= tokensMax
   }
 
   mutating func append(_ example: Example) {
-    let sourceStart = sourceTokens.count
-    sourceTokens += example.source
-    sourceSegments.append(sourceStart..<sourceTokens.count)
-    let targetStart = targetOutput.count
-    targetInput.append(SpecialTokens.start)
-    targetInput += example.target
-    targetOutput += example.target
-    targetOutput.append(SpecialTokens.end)
-    targetSegments.append(targetStart..<targetOutput.count)
-    tasks.append(example.task)
+    append(source: example.source)
+    append(
+      input: [SpecialTokens.start] + example.target,
+      output: example.target + [SpecialTokens.end], task: example.task)
+  }
+
+  /// The source of the sequence whose target comes next; none for a decoder alone.
+  mutating func append(source: some Collection<Int32>) {
+    let start = sourceTokens.count
+    sourceTokens += source
+    sourceSegments.append(start..<sourceTokens.count)
+  }
+
+  mutating func append(
+    input: some Collection<Int32>, output: some Collection<Int32>, task: TrainingTask
+  ) {
+    precondition(input.count == output.count, "a label for each row")
+    let start = targetOutput.count
+    targetInput += input
+    targetOutput += output
+    targetSegments.append(start..<targetOutput.count)
+    tasks.append(task)
   }
 }
 
@@ -56,10 +79,10 @@ struct Example {
     let text = shard.tokens(segment, task.source)
     var source = [special.into(task.target)]
     switch task.kind {
-    case .translate: source += text.map { Int32($0) }
     case .denoise:
       source.append(special.denoise)
       source += noise.damaged(text, mask: special.mask, &draws)
+    case .translate, .pair, .text, .chat: source += text.map { Int32($0) }
     }
     self.task = task
     self.source = source + [SpecialTokens.end]

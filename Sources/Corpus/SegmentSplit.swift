@@ -39,9 +39,15 @@ struct SegmentSplit {
   }
 
   static func isHeldOut(_ english: String, share: Double) -> Bool {
+    isHeldOut(hash: hash(english), share: share)
+  }
+
+  /// The hash that decides the side of a text.
+  static func hash(_ text: String) -> UInt64 { StableHash.of(TextCleaning.folded(text)) }
+
+  static func isHeldOut(hash: UInt64, share: Double) -> Bool {
     let resolution: UInt64 = 1_000_000
-    let bucket = StableHash.of(TextCleaning.folded(english)) % resolution
-    return bucket < UInt64((share * Double(resolution)).rounded())
+    return hash % resolution < UInt64((share * Double(resolution)).rounded())
   }
 
   /// Two English texts can have one translation: scores on such a pair would flatter the model.

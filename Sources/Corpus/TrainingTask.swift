@@ -3,6 +3,12 @@ package struct TrainingTask: Hashable, Sendable {
   package enum Kind: UInt8, Sendable {
     case translate = 0
     case denoise = 1
+    /// A source and its target, in languages that nobody named.
+    case pair = 2
+    /// Text to go on with.
+    case text = 3
+    /// The answers of a conversation.
+    case chat = 4
   }
 
   package let kind: Kind
@@ -17,7 +23,8 @@ package struct TrainingTask: Hashable, Sendable {
     TrainingTask(kind: .denoise, source: language, target: language)
   }
 
-  private init(kind: Kind, source: LanguageIndex, target: LanguageIndex) {
+  /// Without languages, both are the first.
+  init(kind: Kind, source: LanguageIndex, target: LanguageIndex) {
     (self.kind, self.source, self.target) = (kind, source, target)
   }
 }
@@ -28,6 +35,7 @@ extension ParallelCorpus {
     switch task.kind {
     case .translate: "translate \(tag(task.source))-\(tag(task.target))"
     case .denoise: "denoise \(tag(task.target))"
+    case .pair, .text, .chat: preconditionFailure("a parallel corpus has no such tasks")
     }
   }
 }

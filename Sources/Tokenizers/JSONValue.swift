@@ -1,6 +1,6 @@
 /// A JSON document. Foundation's reader puts the members of an object into a dictionary of strings,
 /// which loses entries of a vocabulary that are canonically equivalent; here they stay a list.
-enum JSONValue: Sendable {
+package enum JSONValue: Sendable {
   case null
   case bool(Bool)
   /// A number without fraction and exponent that fits.
@@ -11,7 +11,7 @@ enum JSONValue: Sendable {
   case object([(key: String, value: JSONValue)])
 
   /// What it is, for errors.
-  var kind: String {
+  package var kind: String {
     switch self {
     case .null: "null"
     case .bool: "a truth value"
@@ -25,10 +25,10 @@ enum JSONValue: Sendable {
 }
 
 /// Reads JSON as RFC 8259 has it. No input traps: nesting is bounded, and all else is an error.
-struct JSONReader {
-  struct Defect: Error {
-    let offset: Int
-    let cause: String
+package struct JSONReader {
+  package struct Defect: Error {
+    package let offset: Int
+    package let cause: String
   }
 
   private let bytes: [UInt8]
@@ -36,7 +36,8 @@ struct JSONReader {
 
   static let depthMax = 64
 
-  static func read(_ bytes: [UInt8]) throws(Defect) -> JSONValue {
+  /// The one value that `bytes` are.
+  package static func read(_ bytes: [UInt8]) throws(Defect) -> JSONValue {
     var reader = JSONReader(bytes: bytes)
     let value = try reader.value(depth: 0)
     reader.skipSpace()
