@@ -74,7 +74,7 @@ let package = Package(
     // Text and formats.
     module("Interchange"),
     module("Tokenizers", ["CSentencePiece"]),
-    module("Corpus", ["Base", "CLibXML2", "CSentencePiece"]),
+    module("Corpus", ["Base", "Tokenizers", "CLibXML2", "CSentencePiece"]),
 
     // Where the sides meet.
     module(
@@ -159,7 +159,9 @@ let package = Package(
     tests(
       "TokenizersTests", ["Base", "TestSupport", "Tokenizers"], exclude: ["make_goldens.py"],
       resources: [.copy("Resources")]),
-    tests("CorpusTests", ["Base", "Corpus", "TestSupport"], resources: [.copy("Resources")]),
+    tests(
+      "CorpusTests", ["Base", "Corpus", "TestSupport", "Tokenizers"],
+      exclude: ["make_goldens.py"], resources: [.copy("Resources")]),
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "CSQLite"]),
     tests(
       "SimulatedRunsTests", ["Corpus", "DirectIO", "PinnedMemory", "SimulatedRuns", "TestSupport"]),

@@ -1,3 +1,5 @@
+import Base
+
 /// What can go wrong between the packages of text and a batch of tokens.
 package enum CorpusError: Error, Sendable, Equatable, CustomStringConvertible {
   /// An option that no corpus can be made with.
@@ -13,6 +15,12 @@ package enum CorpusError: Error, Sendable, Equatable, CustomStringConvertible {
   /// A prepared file that does not hold what `corpus.json` says.
   case damaged(path: String, offset: Int, cause: String)
   case tokenizer(cause: String, remedy: String)
+  /// A line of a text file that is not what its format says.
+  case badLine(path: String, line: Int, cause: String, remedy: String)
+  /// A text file without anything to learn from.
+  case noExamples(path: String, cause: String)
+  /// A text file whose tokens do not fit in the memory that was set aside for them.
+  case tooLarge(path: String, line: Int, bytes: Int, limit: Int)
 
   package var description: String {
     switch self {
@@ -35,6 +43,13 @@ package enum CorpusError: Error, Sendable, Equatable, CustomStringConvertible {
       "\(path) at offset \(offset): \(cause); run pagoda corpus prepare again"
     case .tokenizer(let cause, let remedy):
       "tokenizer: \(cause); \(remedy)"
+    case .badLine(let path, let line, let cause, let remedy):
+      "\(path) line \(line): \(cause); \(remedy)"
+    case .noExamples(let path, let cause):
+      "\(path): \(cause)"
+    case .tooLarge(let path, let line, let bytes, let limit):
+      "\(path) line \(line): its tokens take \(ByteCount(bytes)) so far, above the "
+        + "\(ByteCount(limit)) set aside for them; give it more memory, or split the file"
     }
   }
 }

@@ -66,7 +66,9 @@ private func exitStatus(of error: CorpusError) -> Int32 {
   case .option: ExitStatus.usage
   case .missingInput, .nothingFound: ExitStatus.missingInput
   case .unreadable: ExitStatus.missingInput
-  case .languageWithoutData, .notACorpus, .damaged, .tokenizer: ExitStatus.badData
+  case .languageWithoutData, .notACorpus, .damaged, .tokenizer, .badLine, .noExamples:
+    ExitStatus.badData
+  case .tooLarge: ExitStatus.refusedBySystem
   case .unwritable: ExitStatus.cannotCreate
   }
 }
