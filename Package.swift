@@ -81,7 +81,7 @@ let package = Package(
       "Training",
       [
         "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
-        "Models", "Interchange", "Corpus", .product(name: "Yams", package: "Yams"),
+        "Models", "Interchange", "Corpus", "Tokenizers", .product(name: "Yams", package: "Yams"),
       ], floats),
     module(
       "Planning",
@@ -94,7 +94,7 @@ let package = Package(
       name: "pagoda",
       dependencies: [
         "Base", "PinnedMemory", "DirectIO", "Storage", "Kernels", "Interchange", "Corpus",
-        "Training", "Planning", "Surgery",
+        "Tokenizers", "Training", "Planning", "Surgery",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], cSettings: posix, swiftSettings: floats),
 
@@ -180,7 +180,7 @@ let package = Package(
       "TrainingTests",
       [
         "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Models", "Optimizers",
-        "Storage", "Training", "TestSupport",
+        "Paging", "Storage", "Training", "TestSupport",
       ]),
     tests(
       "SystemTests",

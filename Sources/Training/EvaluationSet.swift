@@ -41,6 +41,32 @@ struct EvaluationSet: Sendable {
     (unigramLossByTask, self.names) = (losses, names)
   }
 
+  /// Held-out examples of a file; none when nothing is held out. The unigram losses are the
+  /// entropies of the held-out labels themselves.
+  init(_ corpus: TextCorpus, _ config: RunConfig) {
+    let each = max(
+      config.data.max_sequence_tokens, config.evaluation.max_tokens / max(1, corpus.tasks.count))
+    batches = corpus.evaluationBatches(
+      microBatchTokens: config.training.micro_batch_tokens, tokensPerTaskMax: each)
+    var labels: [TrainingTask: [Int32]] = [:]
+    for batch in batches {
+      for (task, rows) in zip(batch.tasks, batch.targetSegments) {
+        labels[task, default: []] += batch.targetOutput[rows].filter {
+          $0 != MicroBatch.ignoredLabel
+        }
+      }
+    }
+    unigramEntropy = Corpus.unigramEntropy(of: labels.values.joined())
+    var (losses, names) = ([String: Double](), [TrainingTask: String]())
+    for (task, labels) in labels {
+      names[task] = corpus.name(of: task)
+      losses[corpus.name(of: task)] = Corpus.unigramEntropy(of: labels)
+    }
+    (unigramLossByTask, self.names) = (losses, names)
+  }
+
+  var isEmpty: Bool { batches.isEmpty }
+
   /// Sums the losses of the rows of `microBatches` by task.
   func add(
     _ losses: ArraySlice<Float>, of microBatch: MicroBatch, to sums: inout [String: TaskLoss]
@@ -51,7 +77,9 @@ struct EvaluationSet: Sendable {
       let sum = losses[start + rows.lowerBound..<start + rows.upperBound]
         .reduce(0.0) { $0 + Double($1) }
       sums[name, default: TaskLoss()].nats += sum
-      sums[name, default: TaskLoss()].tokens += rows.count
+      sums[name, default: TaskLoss()].tokens += microBatch.targetOutput[rows].count {
+        $0 != MicroBatch.ignoredLabel
+      }
     }
   }
 

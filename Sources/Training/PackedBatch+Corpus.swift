@@ -2,11 +2,7 @@ package import Corpus
 package import Models
 
 extension PackedBatch {
-  /// The global batch of `step`: its micro-batches back to back.
-  package init(_ sampler: BatchSampler, step: Int, microBatches: Int) {
-    self.init((0..<microBatches).map { sampler.microBatch(step: step, index: $0) })
-  }
-
+  /// A global batch: its micro-batches back to back.
   package init(_ microBatches: [MicroBatch]) {
     self.init()
     for microBatch in microBatches {

@@ -60,6 +60,14 @@ package struct PublishedModel: Sendable {
 
   package var family: PublishedFamily { PublishedFamily(configuration.type) }
 
+  /// Whether there are weights in the folder.
+  var hasWeights: Bool {
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return entries.contains {
+      $0.hasPrefix("model") && $0.hasSuffix(".safetensors") || $0.hasPrefix("pytorch_model")
+    }
+  }
+
   /// The model, its experts cut into slices of at most `blockBytes`, with what `config` says of its
   /// routers' losses.
   /// - Throws: `InterchangeError.unsupported`; `TrainingError.expertTooLarge`.

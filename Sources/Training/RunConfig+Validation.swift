@@ -1,4 +1,5 @@
 import Base
+import Corpus
 import DirectIO
 import PinnedMemory
 
@@ -91,6 +92,12 @@ extension RunConfig {
     try inside(data.denoise, 0..<1.0.nextUp, "data.denoise")
     try inside(data.mask_rate, 0..<1, "data.mask_rate")
     try inside(data.deletion_rate, 0..<1, "data.deletion_rate")
+    try choose(
+      data.format, "data.format", ["automatic"] + TextFormat.allCases.map(\.rawValue))
+    try choose(
+      data.chat_template, "data.chat_template",
+      ["automatic"] + ChatTemplate.allCases.map(\.rawValue))
+    try inside(data.held_out, 0..<1, "data.held_out")
     // A sequence must fit a micro-batch.
     try inside(training.micro_batch_tokens, 4...1 << 24, "training.micro_batch_tokens")
     try inside(

@@ -64,10 +64,16 @@ extension RunConfig {
   package func yaml() -> String {
     do {
       let text = try YAMLEncoder().encode(self)
-      guard PublishedFamily(rawValue: model.family) != nil, var node = try Yams.compose(yaml: text)
-      else { return text }
-      // The shape of a published model is in its config.json.
-      for key in ModelSection.zcodeKeys { node["model"]?.mapping?[Node(key)] = nil }
+      guard var node = try Yams.compose(yaml: text) else { return text }
+      // Keys that mean nothing of this family would only mislead.
+      let isPublished = PublishedFamily(rawValue: model.family) != nil
+      let foreign =
+        isPublished
+        ? ["model": ModelSection.zcodeKeys, "data": DataSection.preparedKeys]
+        : ["model": ModelSection.publishedKeys, "data": DataSection.fileKeys]
+      for (section, keys) in foreign {
+        for key in keys { node[section]?.mapping?[Node(key)] = nil }
+      }
       return try Yams.serialize(node: node)
     } catch {
       preconditionFailure("a configuration of numbers and strings always encodes: \(error)")
@@ -76,7 +82,9 @@ extension RunConfig {
 
   private func node() throws(ConfigError) -> Node {
     do {
-      guard let node = try Yams.compose(yaml: yaml()) else { preconditionFailure("defaults exist") }
+      guard let node = try Yams.compose(yaml: YAMLEncoder().encode(self)) else {
+        preconditionFailure("defaults exist")
+      }
       return node
     } catch {
       preconditionFailure("the defaults parse: \(error)")

@@ -51,7 +51,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// it.
     package var weights = "bf16"
 
-    /// The keys that mean nothing of a published family.
+    /// The keys that mean nothing of zcode.
+    static let publishedKeys = ["path", "aux", "router_z_loss_coef"]
+    /// Those that mean nothing of a published family.
     static let zcodeKeys = [
       "d_model", "encoder_layers", "decoder_layers", "num_attention_heads", "ffn_dim",
       "num_experts", "sparse_step", "capacity_factor", "eval_capacity_factor", "min_capacity",
@@ -60,7 +62,22 @@ package struct RunConfig: Codable, Equatable, Sendable {
   }
 
   package struct DataSection: Codable, Equatable, Sendable {
+    /// The directory that `pagoda corpus prepare` wrote; of a published model a file of pairs (JSONL
+    /// or TSV), of text (a document a line) or of conversations (JSONL).
     package var corpus = ""
+    /// Of a file: `pairs-jsonl`, `pairs-tsv`, `text` (a document a line), `text-jsonl` or `chat-jsonl`;
+    /// `automatic`: as its name and its first lines say.
+    package var format = "automatic"
+    /// Languages of pairs that do not say their own, such as de or deu_Latn.
+    package var source_language = ""
+    package var target_language = ""
+    /// What is put before every source of a pair, such as "translate English to German: ".
+    package var prefix = ""
+    /// How conversations are written: `chatml`, `mistral` or `tulu`; `automatic`: by the tokens of
+    /// the vocabulary.
+    package var chat_template = "automatic"
+    /// Share of a file's examples that are held out for evaluation; 0: none, and no evaluation.
+    package var held_out = 0.01
     /// `english`: to and from English; `all`: any pair of languages.
     package var pairs = "english"
     package var temperature = 5.0
@@ -69,6 +86,13 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var mask_rate = 0.3
     package var deletion_rate = 0.05
     package var max_sequence_tokens = 96
+
+    /// The keys that are of prepared corpora alone.
+    static let preparedKeys = ["pairs", "temperature", "denoise", "mask_rate", "deletion_rate"]
+    /// Those that are of files alone.
+    static let fileKeys = [
+      "format", "source_language", "target_language", "prefix", "chat_template", "held_out",
+    ]
   }
 
   package struct TrainingSection: Codable, Equatable, Sendable {

@@ -16,7 +16,8 @@ struct RunGeometry: Sendable {
   var experts: ExpertShape { description.experts }
   var blocks: Int { description.expertBlocks + dense.count }
 
-  init(_ config: RunConfig, vocabulary: Int) throws {
+  /// - Parameter vocabulary: of the corpus; a published model has its own.
+  init(_ config: RunConfig, vocabulary: Int?) throws {
     description = try ModelDescription(config, vocabulary: vocabulary)
     let experts = description.experts
     let rows = config.training.micro_batch_tokens
@@ -30,19 +31,13 @@ struct RunGeometry: Sendable {
     threads = config.compute.threads > 0 ? config.compute.threads : ProcessMemory.cores
   }
 
-  /// What training needs beside page frames, by name.
-  func fixedMemory(
-    _ config: RunConfig, _ corpus: CorpusManifest
-  ) throws(CorpusError) -> [MemoryLedger.Grant] {
-    let corpusBytes = try ParallelCorpus.memory(of: config.data.corpus).peakBytes
-    return [
+  /// What training needs beside page frames, by name; `data`: what the data needs.
+  func fixedMemory(_ config: RunConfig, _ data: [MemoryLedger.Grant]) -> [MemoryLedger.Grant] {
+    [
       .init(
         name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: threads)),
       storeTables(config, isReadOnly: false),
-      .init(name: "corpus", bytes: corpusBytes),
-      .init(
-        name: "lists of what can be drawn",
-        bytes: TaskMix(config).listBytesMax(segments: corpus.languages.map(\.trainingSegments))),
+    ] + data + [
       .init(
         name: "dense parameters, gradients and moments",
         bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),

@@ -1,5 +1,7 @@
+import Corpus
 import Foundation
 import Paging
+import Storage
 
 /// What a generation remembers beside the records: where the run is, and what it has cost so far.
 /// The data cursor is the step: batches are a pure function of seed and step.
@@ -13,15 +15,33 @@ package struct RunProgress: Codable, Equatable, Sendable {
   package private(set) var visits = 0
   package private(set) var hits = 0
 
+  /// What a published model is trained on and how, as a digest: its store is named by the model
+  /// alone. nil before the first step, and where the store's name says it.
+  private var settings: String?
+
   /// What `account` adds the counters of this process to.
   private var bytesReadBefore = 0
   private var bytesWrittenBefore = 0
 
   private enum CodingKeys: CodingKey {
-    case step, tokens, seconds, stallSeconds, bytesRead, bytesWritten, visits, hits
+    case step, tokens, seconds, stallSeconds, bytesRead, bytesWritten, visits, hits, settings
   }
 
   package init() {}
+
+  /// Takes over the settings of a run before its first step.
+  /// - Throws: `StorageError.belongsToAnother` when it was trained with others.
+  mutating func belong(
+    to config: RunConfig, _ data: DataFacts, path: String
+  ) throws {
+    guard PublishedFamily(rawValue: config.model.family) != nil else { return }
+    let wanted = String(StableHash.of(config.identity(corpus: data.checksum)), radix: 16)
+    if step > 0, let settings, settings != wanted {
+      throw StorageError.belongsToAnother(
+        path: path, found: "settings \(settings)", wanted: "settings \(wanted)")
+    }
+    settings = wanted
+  }
 
   mutating func add(_ metrics: StepMetrics) {
     step = metrics.step

@@ -66,11 +66,12 @@ extension ModelDescription {
   /// - Parameter vocabulary: of zcode; a published model has its own.
   /// - Throws: `TrainingError.expertTooLarge` when no slice of an expert fits a block;
   ///   `InterchangeError`.
-  init(_ config: RunConfig, vocabulary: Int) throws {
+  init(_ config: RunConfig, vocabulary: Int?) throws {
     if let published = try config.publishedModel() {
       self = try published.description(config)
       return
     }
+    guard let vocabulary else { preconditionFailure("a corpus has a vocabulary") }
     let model = config.model
     let blockBytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
     let experts = try ExpertShape(

@@ -1,5 +1,4 @@
 package import Base
-import Corpus
 package import DirectIO
 import Foundation
 package import PinnedMemory
@@ -70,7 +69,7 @@ package struct Trainer {
   ) {
     self.profiles = profiles
     self.measureDrive = measureDrive
-    self.config = config
+    self.config = config.resolved(in: run)
     self.run = run
     self.lastStep = lastStep ?? config.training.max_steps
     self.start = start
@@ -124,7 +123,7 @@ package struct Trainer {
       observe(.step(metrics, lastStep: lastStep))
       commits.take(from: &session, observe)
       let isLast = session.nextStep > lastStep
-      if isLast || config.evaluation.isDue(session.progress.step) {
+      if session.canEvaluate && (isLast || config.evaluation.isDue(session.progress.step)) {
         let report = try session.evaluate()
         try log.append(report)
         observe(.evaluated(report, unigramEntropy: session.unigramEntropy))
@@ -198,7 +197,8 @@ package struct Trainer {
       try Translator.requireMemory(config, memory: memory)
     }
     if start == .fresh {
-      _ = try ParallelCorpus.open(config.data.corpus)
+      try refuseToLoseImport()
+      _ = try TrainingData(config)
       try run.erase()
     }
     let isNew = !FileManager.default.fileExists(atPath: run.path)
@@ -212,6 +212,7 @@ package struct Trainer {
       let session = try TrainingSession(
         config, storePaths: Self.storePaths(config, run),
         beginning: start == .resume ? .resume : hasBegun ? .existing : .either, profiles: profiles)
+      try requireImport(session)
       if start == .fresh && session.hasResumed {
         throw TrainingError.storeNotFresh(path: Self.storePaths(config, run)[0])
       }
@@ -220,6 +221,20 @@ package struct Trainer {
       if isNew { run.removeIfEmpty() }
       throw error
     }
+  }
+
+  /// The weights of an imported model are in its store alone.
+  private func refuseToLoseImport() throws {
+    let saved = try? run.savedConfig()
+    if saved?.model.path == run.model { throw TrainingError.importedNotFresh(path: run.path) }
+  }
+
+  /// A published model that has weights is imported; from the seed nobody wants it.
+  private func requireImport(_ session: borrowing TrainingSession) throws {
+    guard let model = try config.publishedModel(), !session.hasResumed, model.hasWeights else {
+      return
+    }
+    throw TrainingError.notImported(path: run.path, model: model.folder)
   }
 
   /// Learns of drives that are new here. Without effect where that fails: then they are driven as

@@ -7,6 +7,10 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
   case stopped
   case storesMoved(path: String, found: [String], wanted: [String])
   case storeNotFresh(path: String)
+  /// `--fresh` where the weights of an import would be lost.
+  case importedNotFresh(path: String)
+  /// Training of a model whose weights nobody has read.
+  case notImported(path: String, model: String)
   case noRun(path: String)
   case nothingToResume(path: String)
   case unreadableInput(path: String)
@@ -34,6 +38,12 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
     case .storeNotFresh(let path):
       "\(path) holds the store of a run in another directory; --fresh deletes only what the run in "
         + "--run made: name another --store, or remove that run first"
+    case .importedNotFresh(let path):
+      "\(path) was imported, and --fresh would delete the only weights it has; remove it and run "
+        + "`pagoda import` again"
+    case .notImported(let path, let model):
+      "\(path) is new, and the weights in \(model) would not be used; make the run with `pagoda "
+        + "import \(model) \(path)`, or give a folder without weights to start from the seed"
     case .noRun(let path):
       "\(path) holds no run (no config.yaml); name the --run directory of a training"
     case .nothingToResume(let path):

@@ -1,5 +1,4 @@
 package import Base
-package import Corpus
 package import DirectIO
 import Kernels
 import Layers
@@ -17,14 +16,12 @@ package struct TrainingSession: ~Copyable {
   package let config: RunConfig
   package let plan: MemoryPlan
   package let ledger: MemoryLedger
-  package let corpus: ParallelCorpus
   package let store: Store
   /// Things to tell the user once: threads instead of io_uring, buffered files, unlocked memory.
   package let notes: [String]
   package let hasResumed: Bool
   let geometry: RunGeometry
-  let evaluation: EvaluationSet
-  private let sampler: BatchSampler
+  private let data: TrainingData
   /// Of the newest state in memory.
   package private(set) var progress: RunProgress
   var step: TrainingStep
@@ -42,22 +39,18 @@ package struct TrainingSession: ~Copyable {
   }
 
   /// - Parameter disk: what the store is on; opened as the configuration says when nil.
-  /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `StorageError`, `TrainingError`.
+  /// - Throws: `ConfigError`, `CorpusError`, `InterchangeError`, `TokenizerError`, `MemoryRefusal`,
+  ///   `StorageError`, `TrainingError`.
   package init(
     _ config: RunConfig, storePaths: [String], beginning: Beginning = .either,
     profiles: DriveProfiles = .ofUser, disk givenDisk: (any Disk)? = nil
   ) throws {
-    let manifest = try ParallelCorpus.readManifest(config.data.corpus)
-    let (geometry, plan) = try Self.plan(config)
+    let facts = try DataFacts(config)
+    let (geometry, plan) = try Self.plan(config, facts)
     let ledger = MemoryLedger(ceiling: plan.ceiling)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
-    let corpus = try ParallelCorpus.open(config.data.corpus)
-    let limits = BatchSampler.Limits(config)
-    let sampler = try BatchSampler(
-      corpus: corpus, mix: TaskMix(config), seed: UInt64(config.seed), limits: limits)
-    let evaluation = try EvaluationSet(
-      corpus, limits, maxTokens: config.evaluation.max_tokens, config)
+    let data = try TrainingData(config)
     let drives = try DriveSettings(config, paths: storePaths, profiles: profiles)
     // Threads start where their maker may run: pinned first, the disk's stay beside its memory.
     let nodes = NodeUse(config)
@@ -66,7 +59,7 @@ package struct TrainingSession: ~Copyable {
     let store = try Store.open(
       StoreConfiguration(
         paths: storePaths, bandwidths: drives.bandwidths,
-        identity: RunGeometry.identity(config, corpus: manifest.checksum),
+        identity: RunGeometry.identity(config, corpus: facts.checksum),
         geometry: geometry.record, blocks: geometry.blocks, keep: config.checkpoint.keep),
       disk: disk, create: beginning == .either)
     if beginning == .resume && store.generation == nil {
@@ -78,20 +71,19 @@ package struct TrainingSession: ~Copyable {
       sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
     let dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: true)
-    let progress = try Self.restore(store, dense, geometry, &pager, seed: UInt64(config.seed))
+    var progress = try Self.restore(store, dense, geometry, &pager, seed: UInt64(config.seed))
+    try progress.belong(to: config, facts, path: storePaths[0])
 
     self.config = config
     self.plan = plan
     self.ledger = ledger
-    self.corpus = corpus
     self.store = store
     self.geometry = geometry
     self.progress = progress
     self.pin = pin
     hasResumed = store.generation != nil
-    notes = [note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes
-    self.evaluation = evaluation
-    self.sampler = sampler
+    notes = [note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes + data.notes
+    self.data = data
     step = TrainingStep(
       pager: pager,
       model: Transformer(
@@ -104,11 +96,16 @@ package struct TrainingSession: ~Copyable {
   /// The sizes of a run and how its memory is shared out; opens nothing.
   /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `TrainingError`.
   static func plan(_ config: RunConfig) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
-    let manifest = try ParallelCorpus.readManifest(config.data.corpus)
-    let geometry = try RunGeometry(config, vocabulary: manifest.vocabularySize)
+    try plan(config, try DataFacts(config))
+  }
+
+  private static func plan(
+    _ config: RunConfig, _ facts: DataFacts
+  ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
+    let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
     let memory = try MemoryPlan(
       ceiling: try config.bytes(config.memory.budget, key: "memory.budget"),
-      fixed: try geometry.fixedMemory(config, manifest), geometry: geometry.record,
+      fixed: geometry.fixedMemory(config, facts.memory), geometry: geometry.record,
       blocks: geometry.blocks, resident: config.memory.resident)
     return (geometry, memory)
   }
@@ -141,7 +138,7 @@ extension TrainingSession {
 
   /// Runs the next step. A frozen generation becomes durable beside it.
   package mutating func runStep() throws -> StepMetrics {
-    let batch = PackedBatch(sampler, step: nextStep, microBatches: step.options.microBatches)
+    let batch = data.batch(step: nextStep, microBatches: step.options.microBatches)
     var metrics = try step.run(step: nextStep, batch)
     metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
     metrics.memory_budget_bytes = plan.ceiling
@@ -196,17 +193,20 @@ extension TrainingSession {
     set { step.pager.whileReaderWaits = newValue }
   }
 
+  /// Whether anything is held out.
+  package var canEvaluate: Bool { !data.evaluation.isEmpty }
+
   /// The held-out loss of the state in memory.
   package mutating func evaluate() throws -> EvaluationReport {
-    let report = try step.evaluate(evaluation, step: progress.step)
+    let report = try step.evaluate(data.evaluation, step: progress.step)
     progress.account(step.pager.counters)
     return report
   }
 
   /// Where the pages of the pools are now, by region.
   package var poolPlaces: [RegionPlace] { step.pager.places }
-  package var unigramEntropy: Double { evaluation.unigramEntropy }
-  package var unigramLossByTask: [String: Double] { evaluation.unigramLossByTask }
+  package var unigramEntropy: Double { data.evaluation.unigramEntropy }
+  package var unigramLossByTask: [String: Double] { data.evaluation.unigramLossByTask }
   package var expertStateBytes: Int {
     geometry.description.expertBlocks * geometry.record.recordBytes
   }

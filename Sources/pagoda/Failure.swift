@@ -7,6 +7,7 @@ import Interchange
 import PinnedMemory
 import Planning
 import Storage
+import Tokenizers
 import Training
 
 /// The exit codes of sysexits.h that Pagoda uses.
@@ -51,6 +52,7 @@ private func exitStatus(of error: any Error) -> Int32 {
   case is MemoryRefusal, is MemoryError: ExitStatus.refusedBySystem
   case let error as StorageError: error.exitCode
   case let error as CorpusError: exitStatus(of: error)
+  case let error as TokenizerError: exitStatus(of: error)
   case let error as TrainingError: exitStatus(of: error)
   case let error as ExchangeError: exitStatus(of: error)
   case let error as InterchangeError: error.exitCode
@@ -70,6 +72,13 @@ private func exitStatus(of error: CorpusError) -> Int32 {
     ExitStatus.badData
   case .tooLarge: ExitStatus.refusedBySystem
   case .unwritable: ExitStatus.cannotCreate
+  }
+}
+
+private func exitStatus(of error: TokenizerError) -> Int32 {
+  switch error {
+  case .unreadable, .missing: ExitStatus.missingInput
+  case .malformed, .unsupported, .unencodable: ExitStatus.badData
   }
 }
 
@@ -105,7 +114,8 @@ private func exitStatus(of error: MemoryProbeError) -> Int32 {
 private func exitStatus(of error: TrainingError) -> Int32 {
   switch error {
   case .stopped: ExitStatus.runAgain
-  case .runBelongsToAnother, .notARun, .storesMoved, .storeNotFresh, .expertTooLarge:
+  case .runBelongsToAnother, .notARun, .storesMoved, .storeNotFresh, .expertTooLarge,
+    .importedNotFresh, .notImported:
     ExitStatus.badConfiguration
   case .nothingToResume, .noRun, .unreadableInput: ExitStatus.missingInput
   case .cannotCreate: ExitStatus.cannotCreate

@@ -1,0 +1,118 @@
+import Foundation
+import Goldens
+import Paging
+import Storage
+import TestSupport
+import Testing
+import Training
+
+/// Published families in whole runs: from a file of text, stopped and gone on with, under budgets
+/// that page, exported and imported again, to the same bits.
+@Suite struct PublishedTrainingTests {
+  @Test(arguments: TinyPublished.families)
+  func aRunLearnsAndResumesToTheSameBits(_ golden: String, _ family: PublishedFamily) throws {
+    let tiny = try TinyPublished(golden, family)
+    let whole = try tiny.train()
+    #expect(whole.map(\.step) == [1, 2, 3, 4, 5, 6])
+    let (first, last) = (try #require(whole.first), try #require(whole.last))
+    #expect(last.loss < first.loss, "\(whole.map(\.loss))")
+
+    let other = RunDirectory(tiny.directory.path + "/stopped")
+    var steps = try tiny.train(to: 2, in: other)
+    steps += try tiny.train(in: other)
+    #expect(steps.map(\.computed) == whole.map(\.computed))
+  }
+
+  @Test(arguments: TinyPublished.families)
+  func theBudgetChangesNoBit(_ golden: String, _ family: PublishedFamily) throws {
+    var tiny = try TinyPublished(golden, family)
+    tiny.config.memory.resident = true
+    let resident = try tiny.train(to: 3)
+    tiny.config.memory.resident = false
+    tiny.config.memory.budget = "\(try leastBudget(tiny))"
+    let paged = try tiny.train(to: 3, in: RunDirectory(tiny.directory.path + "/paged"))
+    #expect(paged.map(\.computed) == resident.map(\.computed))
+    #expect(paged.allSatisfy { $0.read_bytes > 0 })
+  }
+
+  @Test func anExportWithMomentsGoesOnToTheSameBits() throws {
+    let tiny = try TinyPublished("qwen3-moe-tiny", .qwen3MoE)
+    let whole = try tiny.train(in: RunDirectory(tiny.directory.path + "/whole"))
+    try tiny.train(to: 3)
+    var options = ModelExport.Options()
+    options.hasOptimizer = true
+    var export = try ModelExport(tiny.run, try #require(try tiny.run.savedConfig()), options)
+    let target = tiny.directory.path + "/exported"
+    _ = try export.write(to: target)
+
+    let copy = RunDirectory(tiny.directory.path + "/copy")
+    let model = try ModelImport(target, into: copy, .with(profiles: tiny.profiles))
+    #expect(try model.make().step == 3)
+    var moved = tiny
+    moved.config.model.path = ""
+    let steps = try moved.train(in: copy)
+    #expect(steps.map(\.computed) == whole.suffix(3).map(\.computed))
+  }
+
+  @Test func anImportedModelIsToldItsSettingsAtItsFirstStep() throws {
+    var tiny = try TinyPublished("switch-tiny", .switchTransformers)
+    try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/first"))
+    let target = tiny.directory.path + "/exported"
+    let first = RunDirectory(tiny.directory.path + "/first")
+    var export = try ModelExport(
+      first, try #require(try first.savedConfig()), ModelExport.Options())
+    _ = try export.write(to: target)
+    _ = try ModelImport(target, into: tiny.run, .with(profiles: tiny.profiles)).make()
+
+    tiny.config.model.path = ""
+    #expect(try tiny.train(to: 1).count == 1)
+    tiny.config.training.learning_rate = 1e-3
+    #expect(throws: TrainingError.self) { try tiny.train(to: 2) }
+    tiny.config.training.learning_rate = 3e-3
+    let file = tiny.config.data.corpus
+    let text = try String(contentsOfFile: file, encoding: .utf8)
+    try text.replacing("one and two", with: "two and two")
+      .write(toFile: file, atomically: true, encoding: .utf8)
+    #expect(throws: StorageError.self) { try tiny.train(to: 2) }
+    try text.write(toFile: file, atomically: true, encoding: .utf8)
+    #expect(try tiny.train(to: 2).map(\.step) == [2])
+  }
+
+  @Test func weightsThatNobodyReadsAreRefused() throws {
+    let tiny = try TinyPublished("switch-tiny", .switchTransformers)
+    try FileManager.default.copyItem(
+      atPath: Golden.folder("switch-tiny") + "/model.safetensors",
+      toPath: tiny.config.model.path + "/model.safetensors")
+    let error = #expect(throws: TrainingError.self) { try tiny.train(to: 1) }
+    #expect(error?.description.contains("pagoda import") == true)
+  }
+
+  @Test func auxAndZLossAreOptions() throws {
+    var tiny = try TinyPublished("mixtral-tiny", .mixtral)
+    let pooled = try tiny.train(to: 1)
+    tiny.config.model.aux = "per_layer"
+    let each = try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/each"))
+    #expect(pooled[0].aux_loss != each[0].aux_loss)
+    tiny.config.model.aux = "automatic"
+    tiny.config.model.router_z_loss_coef = "0.1"
+    let squared = try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/z"))
+    #expect(squared[0].loss == pooled[0].loss)
+    #expect(squared[0].grad_norm != pooled[0].grad_norm)
+  }
+
+  /// What the refusals say is missing is added until none comes.
+  private func leastBudget(_ tiny: TinyPublished) throws -> Int {
+    var config = tiny.config
+    config.memory.budget = "1MiB"
+    while true {
+      let scratch = try TemporaryDirectory()
+      do {
+        _ = try TrainingSession(config, storePaths: [scratch.path + "/store"])
+        return try config.bytes(config.memory.budget, key: "memory.budget")
+      } catch let refusal as MemoryRefusal {
+        let budget = try config.bytes(config.memory.budget, key: "memory.budget")
+        config.memory.budget = "\(budget + refusal.missing)"
+      }
+    }
+  }
+}
