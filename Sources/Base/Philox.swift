@@ -8,6 +8,7 @@ package enum RandomPurpose: UInt32, Sendable {
   case taskSampling = 4
   case denoising = 5
   case epochOrder = 6
+  case decoding = 7
   case test = 99
 }
 
