@@ -181,6 +181,8 @@ let package = Package(
       [
         "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Models", "Optimizers",
         "Paging", "Storage", "Training", "TestSupport",
+        "Base", "Corpus", "DirectIO", "Interchange", "Kernels", "Layers", "Models", "Optimizers",
+        "Storage", "Training", "TestSupport",
       ]),
     tests(
       "SystemTests",

@@ -1,5 +1,6 @@
 import Glibc
 package import Kernels
+import Synchronization
 
 /// The language-model head, and its loss: logits = outputScale x Emb^T, cross entropy in nats with
 /// label smoothing. Emb is the embedding if the head is tied to it, or a matrix of its own. Logits
@@ -90,15 +91,21 @@ package struct CrossEntropy: Sendable {
     return total
   }
 
-  /// The likeliest token of each row; the lowest among equals.
-  package func argMax(_ x: Matrix, embedding: Matrix, on workers: Workers) -> [Int32] {
+  /// What `transform` makes of the logits of each row of x, [1, V]. It may overwrite them; rows come
+  /// in any order, on any worker.
+  package func map<Result: Sendable>(
+    _ x: Matrix, embedding: Matrix, on workers: Workers,
+    _ transform: @Sendable (_ row: Int, _ logits: Matrix) -> Result
+  ) -> [Result] {
     check(x, embedding)
-    var best: [Int32] = []
-    best.reserveCapacity(x.rows)
+    let results = Mutex([Result?](repeating: nil, count: x.rows))
     forEachTile(x, embedding, on: workers) { rows, logits in
-      for i in 0..<rows.count { best.append(Int32(indexOfLargest(logits.row(i)))) }
+      workers.forEach(rows.count) { index in
+        let result = transform(rows.lowerBound + index, logits.rows(index..<index + 1))
+        results.withLock { $0[rows.lowerBound + index] = result }
+      }
     }
-    return best
+    return results.withLock { $0.compactMap { $0 } }
   }
 
   private func check(_ x: Matrix, _ embedding: Matrix) {

@@ -45,18 +45,19 @@ package struct Embedding: Sendable {
     self.positions = positions
   }
 
-  /// tokens_N -> x_ND. `sequences` are the runs of rows that are one sequence each; `start` is the
-  /// position of their first token, above 0 when decoding step by step. Rows of no sequence are
+  /// tokens_N -> x_ND. `sequences` are the runs of rows that are one sequence each; `starts` the
+  /// positions of their first tokens, above 0 when decoding step by step. Rows of no sequence are
   /// left alone.
   package func forward(
-    _ tokens: [Int32], table: Matrix, sequences: [Range<Int>], start: Int = 0, into x: Matrix,
-    on workers: Workers
+    _ tokens: [Int32], table: Matrix, sequences: [Range<Int>], starts: [Int]? = nil,
+    into x: Matrix, on workers: Workers
   ) {
+    precondition(starts.map { $0.count == sequences.count } ?? true, "a start per sequence")
     precondition(x.rows == tokens.count, "a row per token")
     precondition(x.columns == width, "the width given at init")
     precondition(table.columns == x.columns, "table is [V, D]")
     workers.forEach(sequences.count) { sequence in
-      let rows = sequences[sequence]
+      let (rows, start) = (sequences[sequence], starts?[sequence] ?? 0)
       if let positions {
         precondition(start >= 0 && start + rows.count <= positions.rows, "within positionsMax")
       }

@@ -36,28 +36,31 @@ package struct RotaryEmbedding: Sendable {
   }
 
   /// Turns every head of the queries or keys x [T, heads * H] in place. `sequences` are the runs of
-  /// rows that are one sequence each; `start` is the position of their first token, above 0 when
+  /// rows that are one sequence each; `starts` the positions of their first tokens, above 0 when
   /// decoding step by step. Rows of no sequence are left alone.
   package func forward(
-    _ x: Matrix, sequences: [Range<Int>], start: Int = 0, on workers: Workers
+    _ x: Matrix, sequences: [Range<Int>], starts: [Int]? = nil, on workers: Workers
   ) {
-    rotate(x, sequences, start, direction: 1, on: workers)
+    rotate(x, sequences, starts, direction: 1, on: workers)
   }
 
   /// The gradient of the turned matrix becomes that of the given one, in place: the turn back.
   package func backward(
-    _ dx: Matrix, sequences: [Range<Int>], start: Int = 0, on workers: Workers
+    _ dx: Matrix, sequences: [Range<Int>], starts: [Int]? = nil, on workers: Workers
   ) {
-    rotate(dx, sequences, start, direction: -1, on: workers)
+    rotate(dx, sequences, starts, direction: -1, on: workers)
   }
 
   private func rotate(
-    _ x: Matrix, _ sequences: [Range<Int>], _ start: Int, direction: Float, on workers: Workers
+    _ x: Matrix, _ sequences: [Range<Int>], _ starts: [Int]?, direction: Float,
+    on workers: Workers
   ) {
     precondition(x.columns % headWidth == 0, "x is [T, heads * H]")
-    precondition(start >= 0, "positions count from 0")
+    precondition(starts.map { $0.count == sequences.count } ?? true, "a start per sequence")
     var positions = [Int](repeating: -1, count: x.rows)
-    for rows in sequences {
+    for (index, rows) in sequences.enumerated() {
+      let start = starts?[index] ?? 0
+      precondition(start >= 0, "positions count from 0")
       precondition(start + rows.count <= waves.rows, "within positionsMax")
       for row in rows { positions[row] = start + row - rows.lowerBound }
     }

@@ -54,8 +54,7 @@ struct Gates: Sendable {
     case .topK(let rule):
       return top.forward(
         x, weight: weight, bias: bias, key: place.key, isTraining: isTraining,
-        capacity: place.mode == .generation ? .unlimited : rule.capacity(place.mode),
-        sequences: place.sequences,
+        capacity: rule.capacity(place.mode, place.side), sequences: place.sequences,
         isRouted: rule.skipsPadding && place.side == .encoder ? place.isToken : nil,
         probabilities: probabilities, on: workers)
     }

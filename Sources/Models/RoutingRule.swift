@@ -78,7 +78,14 @@ package struct TopKRule: Sendable {
 
   package init() {}
 
-  func capacity(_ mode: Transformer.Mode) -> TopKGate.Capacity {
-    mode == .training ? trainingCapacity : evaluationCapacity
+  /// In generation the encoder reads whole sources, as in evaluation, and drops what is dropped
+  /// there. The decoder is given a token at a time, which finds room everywhere; several together,
+  /// as a prompt, must not fare otherwise.
+  func capacity(_ mode: Transformer.Mode, _ side: Side) -> TopKGate.Capacity {
+    switch (mode, side) {
+    case (.training, _): trainingCapacity
+    case (.evaluation, _), (.generation, .encoder): evaluationCapacity
+    case (.generation, .decoder): .unlimited
+    }
   }
 }

@@ -28,7 +28,7 @@ extension Transformer {
         normed.rows(rows), weight: weights(mixture.gate.weight),
         bias: mixture.gate.bias.map(weights), place, probabilities: probabilities.rows(rows),
         on: workers)
-      routerLosses.add(routing, mixture.number, place)
+      if mode != .generation { routerLosses.add(routing, mixture.number, place) }
       return routing
     }
     self.routings[mixture.number] = LayerRouting(routings, experts: description.experts)

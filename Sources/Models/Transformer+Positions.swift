@@ -66,15 +66,16 @@ extension Transformer {
   }
 
   /// Norms and rotates queries and keys in place.
-  /// - Parameter start: the position of the first row of each sequence.
+  /// - Parameter starts: the position of the first row of each sequence; 0 if not given.
   func position(
-    _ parts: Parts, _ slots: AttentionDescription, _ sequences: [Range<Int>], start: Int = 0
+    _ parts: Parts, _ slots: AttentionDescription, _ sequences: [Range<Int>],
+    starts: [Int]? = nil
   ) {
     if let queryNorm = slots.queryNorm { norm(queryNorm, parts.q, into: parts.q) }
     if let keyNorm = slots.keyNorm { norm(keyNorm, parts.k, into: parts.k) }
     guard let rotary = rotary(slots) else { return }
     for part in [parts.q, parts.k] {
-      rotary.forward(part, sequences: sequences, start: start, on: workers)
+      rotary.forward(part, sequences: sequences, starts: starts, on: workers)
     }
   }
 

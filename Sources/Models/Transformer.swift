@@ -13,7 +13,7 @@ package final class Transformer {
     case training
     /// The capacity of evaluation, no jitter.
     case evaluation
-    /// No capacity: no token is dropped.
+    /// The decoder drops no token; what the encoder drops is the rule's.
     case generation
   }
 
@@ -172,7 +172,7 @@ package final class Transformer {
     return logits
   }
 
-  /// Replaces the target side by one micro-batch: the next position of sentences being generated.
+  /// Replaces the target side by one micro-batch: the next tokens of sequences being generated.
   func setTarget(_ tokens: [Int32], sequences: [Range<Int>]) {
     var side = PackedSide()
     side.append(tokens: tokens, sequences: sequences)

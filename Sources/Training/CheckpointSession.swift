@@ -30,7 +30,7 @@ package struct CheckpointSession: ~Copyable {
     package init() {}
   }
 
-  private var step: TrainingStep
+  var step: TrainingStep
   private var done = 0
 
   /// Makes a store in `path` and fills it with the weights of the checkpoint; all moments are zero.

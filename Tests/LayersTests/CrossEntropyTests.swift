@@ -83,14 +83,18 @@ import Testing
     expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
   }
 
-  @Test func argMaxIsThatOfTheLogits() {
-    let logits = Reference.matmul(x, table, transposeB: true)
-    var expected: [Int32] = []
-    for i in 0..<5 {
-      let row = Array(logits[11 * i..<11 * (i + 1)])
-      expected.append(Int32(row.indices.max { row[$0] < row[$1] } ?? 0))
+  /// Goal: every row's logits, in the order of the rows, over several tiles and on any workers.
+  @Test(arguments: [1, 3]) func mapsTheLogitsOfEveryRow(_ threads: Int) {
+    let expected = Reference.matmul(x, table, transposeB: true)
+    let head = CrossEntropy(vocabulary: 11, smoothing: 0, outputScale: 0.5, rowsPerTile: 2)
+    let found = head.map(x, embedding: table, on: Workers(count: threads)) { row, logits in
+      defer { logits.fill(0) }
+      return (row: row, logits: logits.values)
     }
-    #expect(head(0).argMax(x, embedding: table, on: .inline) == expected)
+    #expect(found.map(\.row) == Array(0..<5))
+    for (value, wanted) in zip(found.flatMap(\.logits), expected) {
+      #expect(abs(value - 0.5 * Float(wanted)) < 1e-6)
+    }
   }
 
   @Test func sameBitsForAnyNumberOfWorkers() {

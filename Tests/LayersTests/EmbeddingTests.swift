@@ -28,7 +28,7 @@ import Testing
   @Test func withoutPositions() {
     let (plain, scaled) = (Matrix(rows: 6, columns: 6), Matrix(rows: 6, columns: 6))
     Embedding(width: 6).forward(
-      tokens, table: table, sequences: sequences, start: 1000, into: plain, on: .inline)
+      tokens, table: table, sequences: sequences, starts: [1000, 0], into: plain, on: .inline)
     let embedding = Embedding(width: 6, scale: 0.25)
     embedding.forward(tokens, table: table, sequences: sequences, into: scaled, on: .inline)
     for (row, token) in tokens.enumerated() {
@@ -51,7 +51,7 @@ import Testing
     embedding.forward(tokens, table: table, sequences: [0..<6], into: whole, on: .inline)
     for position in 0..<6 {
       embedding.forward(
-        [tokens[position]], table: table, sequences: [0..<1], start: position, into: step,
+        [tokens[position]], table: table, sequences: [0..<1], starts: [position], into: step,
         on: .inline)
       #expect(bits(step) == bits(whole.rows(position..<position + 1)))
     }

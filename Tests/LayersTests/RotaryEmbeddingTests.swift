@@ -13,7 +13,7 @@ import Testing
   @Test(arguments: [0, 3]) func equalsTheFormula(start: Int) {
     let x = testMatrix(9, 18, seed: 1, padding: 2)
     let before = x.values
-    rotary.forward(x, sequences: sequences, start: start, on: .inline)
+    rotary.forward(x, sequences: sequences, starts: [start, 2], on: .inline)
     for (row, position) in [0, 1, nil, 0, 1, 2, 3, 4, 5].enumerated() {
       for column in 0..<18 {
         let j = column % 6
@@ -23,7 +23,7 @@ import Testing
           continue
         }
         let other = before[18 * row + (j < 3 ? column + 3 : column - 3)]
-        let angle = Double(position + start) * pow(10_000, -Double(2 * (j % 3)) / 6)
+        let angle = Double(position + (row < 2 ? start : 2)) * pow(10_000, -Double(2 * (j % 3)) / 6)
         let expected = value * cos(angle) + Double(j < 3 ? -other : other) * sin(angle)
         #expect(abs(Double(x[row, column]) - expected) < 3e-7)
       }
@@ -34,8 +34,8 @@ import Testing
   @Test func productsDependOnTheDistance() {
     func product(_ m: Int, _ n: Int) -> Float {
       let (q, k) = (testMatrix(1, 6, seed: 2), testMatrix(1, 6, seed: 3))
-      rotary.forward(q, sequences: [0..<1], start: m, on: .inline)
-      rotary.forward(k, sequences: [0..<1], start: n, on: .inline)
+      rotary.forward(q, sequences: [0..<1], starts: [m], on: .inline)
+      rotary.forward(k, sequences: [0..<1], starts: [n], on: .inline)
       return dot(q.row(0), k.row(0))
     }
     #expect(abs(product(5, 3) - product(9, 7)) < 1e-6)
@@ -49,7 +49,7 @@ import Testing
     rotary.forward(whole, sequences: [0..<6], on: .inline)
     for position in 0..<6 {
       step.copy(from: before.rows(position..<position + 1))
-      rotary.forward(step, sequences: [0..<1], start: position, on: .inline)
+      rotary.forward(step, sequences: [0..<1], starts: [position], on: .inline)
       #expect(bits(step) == bits(whole.rows(position..<position + 1)))
     }
   }
@@ -60,12 +60,12 @@ import Testing
     )
     func loss() -> Double {
       y.copy(from: x)
-      rotary.forward(y, sequences: sequences, start: 1, on: .inline)
+      rotary.forward(y, sequences: sequences, starts: [1, 3], on: .inline)
       return inner(y, dy)
     }
     let dx = Matrix(rows: 9, columns: 12)
     dx.copy(from: dy)
-    rotary.backward(dx, sequences: sequences, start: 1, on: .inline)
+    rotary.backward(dx, sequences: sequences, starts: [1, 3], on: .inline)
     expectGradient(dx, of: loss, withRespectTo: x, "dx")
   }
 
