@@ -139,7 +139,8 @@ let package = Package(
 
     // What fuzzers do with an input: for tests and tools.
     module(
-      "Fuzzing", ["DirectIO", "Storage", "Interchange", "Corpus", "Training", "CSQLite"]),
+      "Fuzzing",
+      ["DirectIO", "Storage", "Interchange", "Tokenizers", "Corpus", "Training", "CSQLite"]),
 
     .target(
       name: "TestSupport", dependencies: ["Base", "Kernels", "Corpus"],

@@ -11,6 +11,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
   case pytorch
   /// `HFConfigInput`
   case hfconfig
+  /// `TokenizerInput`
+  case tokenizer
   /// `CorpusInput`
   case corpus
 
@@ -21,6 +23,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case .safetensors: SafetensorsInput.run(bytes)
     case .pytorch: PyTorchInput.run(bytes)
     case .hfconfig: HFConfigInput.run(bytes)
+    case .tokenizer: TokenizerInput.run(bytes)
     case .corpus: CorpusInput.run(bytes)
     }
   }
@@ -33,6 +36,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case .safetensors: SafetensorsInput.seeds
     case .pytorch: PyTorchInput.seeds
     case .hfconfig: HFConfigInput.seeds
+    case .tokenizer: TokenizerInput.seeds
     case .corpus: CorpusInput.seeds
     }
   }

@@ -39,7 +39,8 @@ struct CharacterMap: Sendable {
   /// Whether no search leaves the map, whatever the text, and all that it finds is text. Readers that
   /// do not look, such as SentencePiece, need this.
   var isSound: Bool {
-    for (index, unit) in units.enumerated() where unit & 1 << 31 == 0 {
+    // The first unit is where every search begins, whatever it says.
+    for (index, unit) in units.enumerated() where index == 0 || unit & 1 << 31 == 0 {
       let node = index ^ offset(unit)
       guard node | 0xFF < units.count else { return false }
       let value = Int(units[node] & ~(1 << 31))
