@@ -1,4 +1,3 @@
-import CSentencePiece
 import Foundation
 
 /// How the SentencePiece vocabulary is trained.
@@ -27,17 +26,6 @@ package struct TokenizerTraining: Codable, Equatable, Sendable {
       "--control_symbols=\(special.joined(separator: ","))", "--num_threads=\(threads)",
       "--shuffle_input_sentence=false", "--max_sentence_length=16384",
     ]
-    let text = Array(lines.joined(separator: "\n").utf8CString)
-    var message = [CChar](repeating: 0, count: 512)
-    var byteCount = 0
-    let model = unsafe cspm_train(
-      arguments.joined(separator: " "), text, text.count - 1, &byteCount, &message, message.count)
-    guard let model = unsafe model else {
-      throw .tokenizer(
-        cause: "SentencePiece could not train (\(string(of: message)))",
-        remedy: "ask for another --vocabulary, or give it more text")
-    }
-    defer { unsafe cspm_release(model) }
-    return unsafe Data(bytes: model, count: byteCount)
+    return try trainSentencePiece(arguments, lines: lines)
   }
 }

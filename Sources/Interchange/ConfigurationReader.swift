@@ -31,6 +31,12 @@ struct ConfigurationReader {
     self.offsets = offsets
   }
 
+  /// - Parameter path: of the file that `members` are of, or are to be, for errors.
+  init(_ members: [String: JSONValue], path: String) {
+    (self.path, self.members) = (path, members)
+    offsets = [:]
+  }
+
   /// A reader of the object `object`, which is the value of `key`.
   private init(_ key: String, _ object: [String: JSONValue], in reader: ConfigurationReader) {
     path = reader.path

@@ -8,6 +8,20 @@ package enum JSONValue: Hashable, Sendable {
   case array([JSONValue])
   case object([String: JSONValue])
 
+  /// The whole of the file at `path`.
+  /// - Parameter byteCountMax: longest file that is read.
+  package init(path: String, byteCountMax: Int = 1 << 24) throws(InterchangeError) {
+    let file = try InputFile(path)
+    let bytes = try file.contents(byteCountMax: byteCountMax)
+    var json = JSONScanner(bytes: bytes, range: bytes.indices)
+    do throws(FormatDefect) {
+      self = try json.value()
+      try json.end()
+    } catch {
+      throw try file.explaining(error)
+    }
+  }
+
   /// What it is, for messages.
   package var text: String {
     switch self {

@@ -42,7 +42,18 @@ package struct ModelConfiguration: Sendable {
 
   /// - Throws: `InterchangeError` for an unknown family, and for values that cannot be.
   package init(_ path: String) throws(InterchangeError) {
-    var reader = try ConfigurationReader(path)
+    try self.init(try ConfigurationReader(path))
+  }
+
+  /// - Parameters:
+  ///   - members: of a `config.json`.
+  ///   - path: of that file, for errors.
+  package init(_ members: [String: JSONValue], path: String) throws(InterchangeError) {
+    try self.init(ConfigurationReader(members, path: path))
+  }
+
+  private init(_ file: ConfigurationReader) throws(InterchangeError) {
+    var reader = file
     guard let text = try reader.string("model_type") else {
       throw reader.malformed("model_type", "is missing; it says what model this is")
     }
