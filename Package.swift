@@ -136,6 +136,16 @@ let package = Package(
       dependencies: [
         "Goldens", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/CheckGolden", cSettings: posix, swiftSettings: floats),
+    .target(
+      name: "SyntheticCheckpoint",
+      dependencies: ["Base", "Corpus", "Interchange", "Kernels", "Models", "Training"],
+      path: "bench/SyntheticCheckpoint", cSettings: posix, swiftSettings: floats),
+    .executableTarget(
+      name: "Synthesize",
+      dependencies: [
+        "Base", "Corpus", "Interchange", "SyntheticCheckpoint",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/Synthesize", cSettings: posix, swiftSettings: floats),
 
     // What fuzzers do with an input: for tests and tools.
     module(
