@@ -57,31 +57,32 @@ struct TextCorpusReader {
   private static func kind(
     _ format: TextFormat, _ encoder: SequenceEncoder
   ) throws(CorpusError) -> ExampleSet.Kind {
-    switch (encoder.layout, format) {
-    case (.decoderOnly, .chatJSONL) where encoder.template == nil:
-      throw .option(
-        name: "chat template",
-        cause: "none fits the vocabulary; name one of "
-          + ChatTemplate.allCases.map(\.rawValue).joined(separator: ", "))
-    case (.decoderOnly, _): return .continuation
-    case (_, .chatJSONL):
+    let start: Int32
+    switch encoder.layout {
+    case .decoderOnly:
+      guard format != .chatJSONL || encoder.template != nil else {
+        throw .option(
+          name: "chat template",
+          cause: "none fits the vocabulary; name one of "
+            + ChatTemplate.allCases.map(\.rawValue).joined(separator: ", "))
+      }
+      return .continuation
+    case .sequenceToSequence(let first, _), .languageTagged(let first): start = first
+    }
+    switch format {
+    case .pairsJSONL, .pairsTSV: return .pair(start: start)
+    case .chatJSONL:
       throw .option(
         name: "format", cause: "conversations are for decoders alone; give pairs of source, target")
-    case (.sequenceToSequence(let start, _), .pairsJSONL),
-      (.languageTagged(let start), .pairsJSONL),
-      (.sequenceToSequence(let start, _), .pairsTSV), (.languageTagged(let start), .pairsTSV):
-      return .pair(start: start)
-    case (.sequenceToSequence(let start, _), .lines),
-      (.sequenceToSequence(let start, _), .textJSONL):
+    case .lines, .textJSONL:
       let sentinels = encoder.sentinels
-      guard !sentinels.isEmpty else { fallthrough }
+      guard !sentinels.isEmpty else {
+        throw .option(
+          name: "format",
+          cause: "of plain text spans are left out, and the vocabulary has no <extra_id_0>, … to "
+            + "stand for them; give pairs of source and target")
+      }
       return .corruption(SpanCorruption(sentinels: sentinels, end: encoder.end), start: start)
-    case (.languageTagged, .lines), (.languageTagged, .textJSONL):
-      throw .option(
-        name: "format",
-        cause:
-          "plain text needs the tokens <extra_id_0>, … to stand for what is left out, which the "
-          + "vocabulary lacks; give pairs of source and target")
     }
   }
 
@@ -228,31 +229,6 @@ extension TextCorpusReader {
       training.append(encoded, task: task)
     }
   }
-}
-
-/// Documents end to end, cut into blocks of equal length. The last token of a block, which is a
-/// label only, is the first of the next one: every token but the very first is learned once.
-private struct TokenBlocks {
-  let rows: Int
-  private var tokens: [Int32] = []
-
-  init(rows: Int) { self.rows = rows }
-
-  /// The blocks that a document completes.
-  mutating func add(_ document: [Int32]) -> [[Int32]] {
-    tokens += document
-    var blocks: [[Int32]] = []
-    var start = 0
-    while tokens.count - start > rows {
-      blocks.append(Array(tokens[start...start + rows]))
-      start += rows
-    }
-    tokens.removeSubrange(..<start)
-    return blocks
-  }
-
-  /// What is left, if there is anything to learn in it.
-  var rest: [Int32]? { tokens.count >= 2 ? tokens : nil }
 }
 
 extension TextFormat {
