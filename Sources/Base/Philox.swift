@@ -9,6 +9,7 @@ package enum RandomPurpose: UInt32, Sendable {
   case denoising = 5
   case epochOrder = 6
   case decoding = 7
+  case gateChoice = 8
   case test = 99
 }
 

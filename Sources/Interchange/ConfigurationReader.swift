@@ -87,12 +87,15 @@ struct ConfigurationReader {
   }
 
   mutating func number(
-    _ key: String, default standard: Double, in range: ClosedRange<Double>
+    _ key: String, default standard: Double?, in range: ClosedRange<Double>
   ) throws(InterchangeError) -> Double {
     let (key, value) = try take([key])
-    return try value.map { (value) throws(InterchangeError) in
-      try number(key, value, in: range)
-    } ?? standard
+    guard
+      let value = try value.map({ (value) throws(InterchangeError) in
+        try number(key, value, in: range)
+      }) ?? standard
+    else { throw malformed(key, "is missing") }
+    return value
   }
 
   mutating func numberOrNull(

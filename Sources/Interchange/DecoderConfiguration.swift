@@ -26,14 +26,14 @@ package struct DecoderConfiguration: Sendable {
   package let routerAuxLossCoefficient: Double
   package let routerJitter: Double
   package let ropeTheta: Double
+  package let ropeScaling: RopeScaling
   package let normEpsilon: Double
   package let queryKeyNorm: QueryKeyNorm
   /// Queries, keys and values are cut to [-c, c]; nil: they are not.
   package let queryKeyValueClip: Double?
   package let hasAttentionBias: Bool
   package let attentionDropout: Double
-  /// Positions that attention reaches back; nil: all. What does not compute with it must refuse
-  /// sequences that are longer.
+  /// Positions that attention sees, its own included; nil: all before.
   package let slidingWindow: Int?
   package let positionsMax: Int
   package let initializerRange: Double
@@ -71,7 +71,12 @@ package struct DecoderConfiguration: Sendable {
       "router_aux_loss_coef", default: kind == .olmoe ? 0.01 : 0.001, in: 0...1e6)
     routerJitter =
       kind == .mixtral ? try reader.number("router_jitter_noise", default: 0, in: 0...1) : 0
-    ropeTheta = try Self.ropeTheta(&reader, default: kind == .mixtral ? 1e6 : 1e4)
+    let theta = try reader.number(
+      "rope_theta", default: kind == .mixtral ? 1e6 : 1e4, in: RopeScaling.bases)
+    positionsMax = try reader.integer(
+      "max_position_embeddings", default: standards.positionsMax, in: 1...Limits.positions)
+    (ropeTheta, ropeScaling) = try RopeScaling.read(
+      &reader, theta: theta, positionsMax: positionsMax)
     normEpsilon = try reader.number(
       "rms_norm_eps", default: kind == .qwen3MoE ? 1e-6 : 1e-5, in: 0...1)
     queryKeyNorm = standards.queryKeyNorm
@@ -80,8 +85,6 @@ package struct DecoderConfiguration: Sendable {
     hasAttentionBias = kind == .mixtral ? false : try reader.flag("attention_bias", default: false)
     attentionDropout = try reader.number("attention_dropout", default: 0, in: 0...1)
     slidingWindow = try Self.slidingWindow(&reader, kind)
-    positionsMax = try reader.integer(
-      "max_position_embeddings", default: standards.positionsMax, in: 1...Limits.positions)
     initializerRange = try reader.number("initializer_range", default: 0.02, in: 0...1e6)
     activation = try reader.choice("hidden_act", default: .silu)
   }
@@ -108,35 +111,10 @@ package struct DecoderConfiguration: Sendable {
   ) throws(InterchangeError) -> [Int] {
     let step = try reader.integer(
       "decoder_sparse_step", default: 1, in: 1...ModelConfiguration.Limits.layers)
-    let dense = Set(try reader.integers("mlp_only_layers", in: 0...layers - 1))
+    // transformers takes numbers of layers that are not there.
+    let dense = Set(
+      try reader.integers("mlp_only_layers", in: 0...ModelConfiguration.Limits.layers))
     return (0..<layers).filter { !dense.contains($0) && ($0 + 1) % step == 0 }
-  }
-
-  /// `rope_theta` beside the other keys, or, since transformers 5, in `rope_parameters`. Positions
-  /// that are scaled are not known here.
-  private static func ropeTheta(
-    _ reader: inout ConfigurationReader, default standard: Double
-  ) throws(InterchangeError) -> Double {
-    let range = Double.leastNormalMagnitude...1e30
-    var theta = try reader.number("rope_theta", default: standard, in: range)
-    guard var rope = try reader.object("rope_parameters", "rope_scaling") else { return theta }
-    let old = try rope.string("type")
-    let type = try rope.string("rope_type") ?? old ?? "default"
-    guard type == "default" else {
-      throw reader.unsupported(
-        "rope_scaling", "is of type \"\(printable(type))\"",
-        "known is default, which scales nothing")
-    }
-    theta = try rope.number("rope_theta", default: theta, in: range)
-    guard try rope.number("partial_rotary_factor", default: 1, in: 0...1) == 1 else {
-      throw reader.unsupported(
-        "rope_parameters", "rotates a part of the heads only", "known is a factor of 1")
-    }
-    guard rope.rest.isEmpty else {
-      let key = printable(rope.rest.keys.min() ?? "")
-      throw reader.unsupported("rope_parameters", "has the key `\(key)`", "known is rope_theta")
-    }
-    return theta
   }
 
   private static func slidingWindow(

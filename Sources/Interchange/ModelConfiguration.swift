@@ -18,8 +18,12 @@ package struct ModelConfiguration: Sendable {
   }
   package enum Activation: String, CaseIterable, Sendable {
     case relu, silu, gelu
-    /// By tanh.
+    /// Another name of it.
+    case geluPython = "gelu_python"
+    /// By tanh, under three names.
     case geluNew = "gelu_new"
+    case geluTanh = "gelu_pytorch_tanh"
+    case geluFast = "gelu_fast"
     /// silu under its older name.
     case swish
   }
@@ -30,8 +34,7 @@ package struct ModelConfiguration: Sendable {
   package let vocabularySize: Int
   /// `dtype`, or before transformers 4.56 `torch_dtype`: of the weights in the files.
   package let weightType: ElementType?
-  /// Whether the output matrix is the embedding. A SwitchTransformers model that says no is not
-  /// saved whole by transformers 4.57.
+  /// Whether the output matrix is the embedding.
   package let tiesWordEmbeddings: Bool
   package let padToken: Int?
   package let beginTokens: [Int]

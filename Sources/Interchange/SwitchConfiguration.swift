@@ -51,6 +51,12 @@ package struct SwitchConfiguration: Sendable {
       "relative_attention_num_buckets", default: 32, in: 4...Limits.width)
     relativeDistanceMax = try reader.integer(
       "relative_attention_max_distance", default: 128, in: 1...Limits.positions)
+    // Half the buckets of the decoder are for single distances; the others are for longer ones.
+    guard relativeDistanceMax > relativeBuckets / 2 else {
+      throw reader.malformed(
+        "relative_attention_max_distance",
+        "is \(relativeDistanceMax), not above half the \(relativeBuckets) buckets")
+    }
     dropout = try reader.number("dropout_rate", default: 0.1, in: 0...1)
     normEpsilon = try reader.number("layer_norm_epsilon", default: 1e-6, in: 0...1)
     initializerFactor = try reader.number("initializer_factor", default: 1, in: 0...1e6)

@@ -80,6 +80,7 @@ struct TensorGrammar {
     case "mlp.wi.weight", "experts.wi.weight": return ["d_ff", "d_model"]
     case "mlp.wo.weight", "experts.wo.weight": return ["d_model", "d_ff"]
     case "mlp.router.classifier.weight": return ["num_experts", "d_model"]
+    case "mlp.router.classifier.bias": return ["num_experts"]
     case "layer_norm.weight", "encoder.final_layer_norm.weight", "decoder.final_layer_norm.weight":
       return ["d_model"]
     default: return nil
@@ -97,6 +98,7 @@ struct TensorGrammar {
     case "ffn.fc1.bias", "experts.fc1.bias": return [hidden]
     case "ffn.fc2.bias", "experts.fc2.bias": return ["d_model"]
     case "ffn.router.classifier.weight": return ["num_experts", "d_model"]
+    case "ffn.router.classifier.bias": return ["num_experts"]
     case let rest where rest.hasSuffix("_proj.weight"): return ["d_model", "d_model"]
     case let rest where rest.hasSuffix("_proj.bias"): return ["d_model"]
     case let rest where rest.contains("layer_norm."): return ["d_model"]
@@ -112,6 +114,10 @@ struct TensorGrammar {
     case "self_attn.k_proj.weight", "self_attn.v_proj.weight":
       return ["num_key_value_heads * head_dim", "hidden_size"]
     case "self_attn.o_proj.weight": return ["hidden_size", "num_attention_heads * head_dim"]
+    case "self_attn.q_proj.bias": return ["num_attention_heads * head_dim"]
+    case "self_attn.k_proj.bias", "self_attn.v_proj.bias":
+      return ["num_key_value_heads * head_dim"]
+    case "self_attn.o_proj.bias": return ["hidden_size"]
     case "self_attn.q_norm.weight":
       return [type == .qwen3MoE ? "head_dim" : "num_attention_heads * head_dim"]
     case "self_attn.k_norm.weight":

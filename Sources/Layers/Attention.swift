@@ -4,9 +4,15 @@ package import Kernels
 package struct AttentionSpan: Hashable, Sendable {
   package let queries: Range<Int>
   package let keys: Range<Int>
+  /// The keys and the padding behind them: what a query looks at whose window has no key left.
+  package let rows: Range<Int>
 
-  package init(queries: Range<Int>, keys: Range<Int>) {
+  /// - Parameter rows: the keys alone, if not given.
+  package init(queries: Range<Int>, keys: Range<Int>, rows: Range<Int>? = nil) {
     (self.queries, self.keys) = (queries, keys)
+    self.rows = rows ?? keys
+    precondition(self.rows.lowerBound == keys.lowerBound, "padding follows the keys")
+    precondition(self.rows.upperBound >= keys.upperBound, "padding follows the keys")
   }
 }
 
@@ -23,6 +29,7 @@ package struct Attention: Sendable {
   package let keyValueHeads: Int
   package let headWidth: Int
   package let scale: Float
+  package let window: Int?
   package let keysMax: Int
   package let workers: Workers
   /// Per worker: probabilities, then their gradients.
@@ -33,14 +40,16 @@ package struct Attention: Sendable {
   /// - Parameters:
   ///   - keyValueHeads: as many as heads, if not given.
   ///   - scale: of the products; 1 / sqrt(headWidth) if not given.
+  ///   - window: positions that a causal query sees, its own included; nil: all.
   package init(
-    heads: Int, keyValueHeads: Int? = nil, headWidth: Int, scale: Float? = nil, keysMax: Int,
-    workers: Workers
+    heads: Int, keyValueHeads: Int? = nil, headWidth: Int, scale: Float? = nil,
+    window: Int? = nil, keysMax: Int, workers: Workers
   ) {
     precondition(heads > 0, "at least one head")
     precondition(headWidth > 0, "a head has columns")
     precondition(keysMax > 0, "a longest sequence")
-    self.heads = heads
+    precondition(window.map { $0 > 0 } ?? true, "a query sees itself")
+    (self.heads, self.window) = (heads, window)
     self.keyValueHeads = keyValueHeads ?? heads
     precondition(self.keyValueHeads > 0, "at least one key-value head")
     precondition(heads % self.keyValueHeads == 0, "as many heads for every key-value head")
@@ -66,8 +75,10 @@ package struct Attention: Sendable {
   /// q, k, v -> context [Tq, D]; rows of no span are left alone.
   ///
   /// `isCausal`: query i of a span sees its keys up to i + (keys - queries), so that the last query
-  /// sees all of them; a span then has at least as many keys as queries. `bias` takes positions the
-  /// same way.
+  /// sees all of them, and with a window no keys further back than that; with fewer keys than
+  /// queries the last queries are padding. A query of padding whose window has left all keys behind
+  /// looks at all rows of its sequence alike, as the softmax of a row of masks does. `bias` takes
+  /// positions the same way.
   package func forward(
     _ q: Matrix, _ k: Matrix, _ v: Matrix, spans: [AttentionSpan], isCausal: Bool,
     bias: RelativePositionBias? = nil, into context: Matrix
@@ -77,11 +88,7 @@ package struct Attention: Sendable {
     workers.forEach(spans.count * heads) { task, worker in
       let head = Head(
         self, spans[task / heads], task % heads, isCausal, bias, scratch[worker])
-      let (k, v) = (head.keys(k), head.keys(v))
-      for tile in head.tiles {
-        let p = head.probabilities(tile, head.queries(q, tile), k)
-        matmul(p, v.rows(0..<p.columns), into: head.queries(context, tile), on: .inline)
-      }
+      head.forward(q, k, v, into: context)
     }
   }
 
@@ -102,7 +109,7 @@ package struct Attention: Sendable {
     precondition(dv.rows == k.rows && dv.columns == k.columns, "dv is [Tk, Dk]")
     precondition((dtable == nil) == (bias == nil), "a gradient of the bias if there is one")
     assert(areDisjoint(spans.map(\.queries)), "queries of one span only")
-    assert(areDisjoint(spans.map(\.keys)), "keys of one span only")
+    assert(areDisjoint(spans.map(\.rows)), "keys of one span only")
     let dbuckets = bias.map { Matrix(rows: spans.count * heads, columns: $0.buckets) }
     let group = heads / keyValueHeads
     workers.forEach(spans.count * keyValueHeads) { task, worker in
@@ -112,7 +119,7 @@ package struct Attention: Sendable {
         let head = Head(self, spans[span], index, isCausal, bias, scratch[worker])
         if member == 0 {
           head.keys(dk).fill(0)
-          head.keys(dv).fill(0)
+          head.rows(dv).fill(0)
         }
         let row = span * heads + index
         head.backward(q, k, v, dcontext, dq, dk, dv, dbuckets?.rows(row..<row + 1))
@@ -128,13 +135,14 @@ package struct Attention: Sendable {
     precondition(q.columns == heads * headWidth, "q is [Tq, D]")
     precondition(k.columns == keyValueHeads * headWidth, "k is [Tk, Dk]")
     precondition(v.columns == k.columns && v.rows == k.rows, "v is [Tk, Dk]")
+    precondition(window == nil || isCausal && bias == nil, "a window of causal attention")
     if let bias {
       precondition(bias.heads == heads, "a bias for each head")
       precondition(bias.distanceMax >= keysMax, "a bias for each distance")
     }
     for span in spans {
       precondition(span.queries.upperBound <= q.rows, "queries inside the batch")
-      precondition(span.keys.upperBound <= k.rows, "keys inside the batch")
+      precondition(span.rows.upperBound <= k.rows, "keys inside the batch")
       precondition(!span.keys.isEmpty, "a query needs a key to look at")
       precondition(span.keys.count <= keysMax, "a sequence within the limit given at init")
       if bias != nil {

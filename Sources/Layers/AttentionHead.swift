@@ -7,6 +7,7 @@ struct Head {
   let keyColumns: Range<Int>
   let scale: Float
   let isCausal: Bool
+  let window: Int?
   let index: Int
   let bias: RelativePositionBias?
   let scratch: (p: Matrix, dp: Matrix)
@@ -22,6 +23,7 @@ struct Head {
     keyColumns = keyValueHead * width..<(keyValueHead + 1) * width
     scale = attention.scale
     self.isCausal = isCausal
+    window = attention.window
     index = head
     self.bias = bias
     self.scratch = scratch
@@ -43,32 +45,68 @@ struct Head {
   /// What this head sees of all keys (or values) of the span.
   func keys(_ x: Matrix) -> Matrix { x.rows(span.keys).columns(keyColumns) }
 
+  /// The same with the padding behind them.
+  func rows(_ x: Matrix) -> Matrix { x.rows(span.rows).columns(keyColumns) }
+
   /// The number of the key that stands where query `query` of the span does. With fewer keys than
   /// queries the last queries are padding, and stand behind all keys.
   private func position(_ query: Int) -> Int {
     query + max(0, span.keys.count - span.queries.count)
   }
 
-  /// How many keys query `query` of the span sees: always at least one.
-  private func visible(_ query: Int) -> Int {
-    isCausal ? min(position(query) + 1, span.keys.count) : span.keys.count
+  /// The keys that query `query` of the span sees: none only where a window has left all behind.
+  private func visible(_ query: Int) -> Range<Int> {
+    guard isCausal else { return 0..<span.keys.count }
+    let end = min(position(query) + 1, span.keys.count)
+    let start = window.map { max(0, position(query) + 1 - $0) } ?? 0
+    return min(start, end)..<end
   }
 
-  /// softmax(scale q k^T + bias) of a tile, [queries, keys that its last query sees]; 0 for unseen
-  /// keys.
-  func probabilities(_ tile: Range<Int>, _ q: Matrix, _ k: Matrix) -> Matrix {
-    let seen = visible(tile.upperBound - 1)
-    let p = scratch.p.rows(0..<tile.count).columns(0..<seen)
-    matmul(q, k.rows(0..<seen), transposeB: true, into: p, scale: scale, on: .inline)
+  /// The keys that queries of a tile see, from those of the first to those of the last.
+  private func visible(_ tile: Range<Int>) -> Range<Int> {
+    visible(tile.lowerBound).lowerBound..<visible(tile.upperBound - 1).upperBound
+  }
+
+  /// Overwrites this head of the context.
+  func forward(_ q: Matrix, _ k: Matrix, _ v: Matrix, into context: Matrix) {
+    let (keys, values) = (keys(k), keys(v))
+    for tile in tiles {
+      let p = probabilities(tile, queries(q, tile), keys)
+      let target = queries(context, tile)
+      matmul(p, values.rows(visible(tile)), into: target, on: .inline)
+      for i in 0..<tile.count where visible(tile.lowerBound + i).isEmpty {
+        mean(of: rows(v), into: target.row(i))
+      }
+    }
+  }
+
+  /// softmax(scale q k^T + bias) of a tile, [queries, keys that it sees]; 0 for those that a query
+  /// does not see.
+  private func probabilities(_ tile: Range<Int>, _ q: Matrix, _ k: Matrix) -> Matrix {
+    let seen = visible(tile)
+    let p = scratch.p.rows(0..<tile.count).columns(0..<seen.count)
+    matmul(q, k.rows(seen), transposeB: true, into: p, scale: scale, on: .inline)
     for i in 0..<tile.count {
-      let count = visible(tile.lowerBound + i)
-      let (shown, hidden) = (p.columns(0..<count), p.columns(count..<seen))
-      bias?.add(head: index, query: position(tile.lowerBound + i), to: shown.row(i))
-      softmax(shown.row(i))
-      let unseen = hidden.row(i)
-      for j in 0..<unseen.count { unseen[j] = 0 }
+      let keys = visible(tile.lowerBound + i)
+      let own = keys.lowerBound - seen.lowerBound..<keys.upperBound - seen.lowerBound
+      if !own.isEmpty {
+        let shown = p.columns(own).row(i)
+        bias?.add(head: index, query: position(tile.lowerBound + i), to: shown)
+        softmax(shown)
+      }
+      clear(p.row(i), 0..<own.lowerBound)
+      clear(p.row(i), own.upperBound..<seen.count)
     }
     return p
+  }
+
+  private func clear(_ row: borrowing Row, _ columns: Range<Int>) {
+    for j in columns { row[j] = 0 }
+  }
+
+  private func mean(of values: Matrix, into target: borrowing Row) {
+    clear(target, 0..<target.count)
+    for i in 0..<values.rows { axpy(1 / Float(values.rows), values.row(i), target) }
   }
 
   /// Overwrites this head of dq, adds to what it sees of dk and dv, and overwrites `dbuckets`, [1,
@@ -77,13 +115,15 @@ struct Head {
     _ q: Matrix, _ k: Matrix, _ v: Matrix, _ dcontext: Matrix, _ dq: Matrix, _ dk: Matrix,
     _ dv: Matrix, _ dbuckets: Matrix?
   ) {
-    let (k, v, dk, dv) = (keys(k), keys(v), keys(dk), keys(dv))
+    let (k, v, dk, dv, all) = (keys(k), keys(v), keys(dk), keys(dv), rows(dv))
     dbuckets?.fill(0)
     for tile in tiles {
       let (q, dcontext) = (queries(q, tile), queries(dcontext, tile))
-      let p = probabilities(tile, q, k)
-      let seen = 0..<p.columns
+      let (p, seen) = (probabilities(tile, q, k), visible(tile))
       matmul(p, dcontext, transposeA: true, into: dv.rows(seen), accumulate: true, on: .inline)
+      for i in 0..<tile.count where visible(tile.lowerBound + i).isEmpty {
+        for j in 0..<all.rows { axpy(1 / Float(all.rows), dcontext.row(i), all.row(j)) }
+      }
       let ds = scoreGradients(p, dcontext, v.rows(seen))
       matmul(ds, k.rows(seen), into: queries(dq, tile), scale: scale, on: .inline)
       matmul(

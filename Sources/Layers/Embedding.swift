@@ -76,9 +76,13 @@ package struct Embedding: Sendable {
   }
 
   /// dtable += scale * dx_ND, row by row in token order.
+  /// - Parameter untrained: a token whose row gets nothing: dx is cleared where it is.
   package func backward(
-    _ tokens: [Int32], dx: Matrix, dtable: Matrix, on workers: Workers
+    _ tokens: [Int32], dx: Matrix, dtable: Matrix, untrained: Int32? = nil, on workers: Workers
   ) {
+    for (row, token) in tokens.enumerated() where token == untrained {
+      dx.rows(row..<row + 1).fill(0)
+    }
     scatterAddRows(dx, tokens, scale: scale, to: dtable, on: workers)
   }
 }

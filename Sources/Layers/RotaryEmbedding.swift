@@ -2,7 +2,8 @@ import Glibc
 package import Kernels
 
 /// Rotary positions (Su et al., "RoFormer", 2021) in the half-split form: column j of a head turns
-/// with column j + H/2, at position m by the angle m * theta^(-2 j / H).
+/// with column j + H/2, at position m by the angle m * theta^(-2 j / H), or what
+/// `RotaryPositions` makes of that.
 ///
 /// Legend: T packed tokens, H head width. Angles are computed in Double. Memory: positionsMax * H
 /// floats.
@@ -13,19 +14,17 @@ package struct RotaryEmbedding: Sendable {
 
   private static let rowsPerTask = 32
 
-  package init(headWidth: Int, positionsMax: Int, theta: Double) {
+  package init(headWidth: Int, positionsMax: Int, _ positions: RotaryPositions) {
     precondition(headWidth > 0 && headWidth % 2 == 0, "a head is two halves")
     precondition(positionsMax > 0, "at least one position")
-    precondition(theta > 1, "frequencies that fall")
     self.headWidth = headWidth
     waves = Matrix(rows: positionsMax, columns: headWidth)
-    let half = headWidth / 2
-    for j in 0..<half {
-      let frequency = pow(theta, -Double(2 * j) / Double(headWidth))
+    let (half, amplitude) = (headWidth / 2, positions.amplitude)
+    for (j, frequency) in positions.frequencies(headWidth: headWidth).enumerated() {
       for position in 0..<positionsMax {
         let angle = Double(position) * frequency
-        waves[position, j] = Float(cos(angle))
-        waves[position, half + j] = Float(sin(angle))
+        waves[position, j] = Float(amplitude * cos(angle))
+        waves[position, half + j] = Float(amplitude * sin(angle))
       }
     }
   }
@@ -44,7 +43,8 @@ package struct RotaryEmbedding: Sendable {
     rotate(x, sequences, starts, direction: 1, on: workers)
   }
 
-  /// The gradient of the turned matrix becomes that of the given one, in place: the turn back.
+  /// The gradient of the turned matrix becomes that of the given one, in place: the turn back, with
+  /// the same amplitude.
   package func backward(
     _ dx: Matrix, sequences: [Range<Int>], starts: [Int]? = nil, on workers: Workers
   ) {

@@ -18,19 +18,45 @@ package struct TopKGate: Sendable {
     case shareOfKept
   }
 
-  /// How many tokens an expert takes; those beyond are dropped, whoever comes first stays.
+  /// How many tokens an expert takes; those beyond are dropped.
   package enum Capacity: Sendable, Equatable {
     case unlimited
     /// Of each sequence.
     case perSequence(Int)
     /// Of the micro-batch: second choices come after all first ones.
     case perMicroBatch(Int)
+    /// The same, ceil(share * S).
+    case shareOfMicroBatch(Double)
+    /// The same, so many times ceil(S / E).
+    case timesMean(Int)
+  }
+
+  /// Whose choices find room first.
+  package enum Priority: Sendable {
+    /// Tokens that come first.
+    case order
+    /// Tokens whose likeliest expert is the likeliest (Riquelme et al., "Scaling vision with sparse
+    /// mixture of experts", 2021).
+    case likeliest
+  }
+
+  /// What follows a token's first choice, in training.
+  package enum LaterChoices: Sendable {
+    /// The next likeliest experts.
+    case likeliest
+    /// Experts drawn by their probabilities.
+    case drawn
+    /// The next likeliest, each taken with twice its probability.
+    case takenByChance
   }
 
   package let experts: Int
   package let k: Int
   package let combine: Combine
+  package let priority: Priority
+  package let laterChoices: LaterChoices
   let jitter: GateJitter
+  private let chance: Philox
   /// Scratch: dlogits [S, E], and with jitter the input as the gate saw it, [S, D].
   let dlogits: Matrix
   let jittered: Matrix
@@ -41,11 +67,14 @@ package struct TopKGate: Sendable {
   /// - Parameter jitter: in training the gate's input is multiplied by a number in 1 - jitter ..< 1
   ///   + jitter; 0: off.
   package init(
-    experts: Int, k: Int, width: Int, tokensMax: Int, combine: Combine, jitter: Float = 0,
+    experts: Int, k: Int, width: Int, tokensMax: Int, combine: Combine,
+    priority: Priority = .order, laterChoices: LaterChoices = .likeliest, jitter: Float = 0,
     seed: UInt64 = 0
   ) {
     precondition(1 <= k && k <= experts, "k of the experts")
     (self.experts, self.k, self.combine) = (experts, k, combine)
+    (self.priority, self.laterChoices) = (priority, laterChoices)
+    chance = Philox(seed: seed, purpose: .gateChoice)
     self.jitter = GateJitter(amount: jitter, seed: seed)
     dlogits = Matrix(rows: tokensMax, columns: experts)
     jittered = Matrix(rows: jitter > 0 ? tokensMax : 0, columns: width)
@@ -67,38 +96,49 @@ package struct TopKGate: Sendable {
     matmul(input, weight, transposeB: true, into: probabilities, on: workers)
     if let bias { addRow(bias, to: probabilities) }
     return route(
-      logits: probabilities, capacity: capacity, sequences: sequences, isRouted: isRouted)
+      logits: probabilities, key: isTraining ? key : nil, capacity: capacity,
+      sequences: sequences, isRouted: isRouted)
   }
 
   /// Routes by logits [S, E], which become the probabilities of the result, in place.
+  /// - Parameter key: of the draws; nil: nothing is left to chance.
   package func route(
-    logits: Matrix, capacity: Capacity, sequences: [Range<Int>], isRouted: [Bool]? = nil
+    logits: Matrix, key: GateKey? = nil, capacity: Capacity, sequences: [Range<Int>],
+    isRouted: [Bool]? = nil
   ) -> Routing {
     precondition(logits.columns == experts, "a logit per expert")
     precondition(isRouted.map { $0.count == logits.rows } ?? true, "a verdict per row")
     var choice = [Int32](repeating: -1, count: logits.rows * k)
     var logSumExp = [Float](repeating: 0, count: logits.rows)
     for token in 0..<logits.rows {
-      if isRouted?[token] ?? true { choose(logits.row(token), token, into: &choice) }
+      if isRouted?[token] ?? true { choose(logits.row(token), token, key, into: &choice) }
       let (maximum, sum) = softmax(logits.row(token))
       logSumExp[token] = maximum + log(sum)
     }
     var counts = Array(repeating: 0, count: experts)
     for expert in choice where expert >= 0 { counts[Int(expert)] += 1 }
-    let kept = keep(choice, counts, capacity, sequences)
+    let asking = key.map { asked(choice, logits, $0) } ?? choice
+    let kept = keep(asking, order(logits), capacity, sequences)
     return Routing(
       choicesPerToken: k, choice: choice, kept: kept,
       probability: combineWeights(choice, kept, logits), probabilities: logits,
       logSumExp: logSumExp, counts: counts, auxiliaryLoss: 0)
   }
 
-  /// The k largest of a row, the lower expert first among equals.
-  private func choose(_ logits: borrowing Row, _ token: Int, into choice: inout [Int32]) {
+  /// The k largest of a row, the lower expert first among equals. Later ones are drawn by adding
+  /// noise of the Gumbel distribution: the largest then is one by the probabilities.
+  private func choose(
+    _ logits: borrowing Row, _ token: Int, _ key: GateKey?, into choice: inout [Int32]
+  ) {
+    let noise = laterChoices == .drawn ? key.map { gumbel(token, $0) } : nil
     for j in 0..<k {
       let before = token * k..<token * k + j
+      func value(_ expert: Int) -> Float {
+        logits[expert] + (j > 0 ? noise?[expert] ?? 0 : 0)
+      }
       var best = -1
       for expert in 0..<experts where !choice[before].contains(Int32(expert)) {
-        if best < 0 || logits[expert] > logits[best] { best = expert }
+        if best < 0 || value(expert) > value(best) { best = expert }
       }
       choice[token * k + j] = Int32(best)
     }
@@ -134,29 +174,45 @@ package struct TopKGate: Sendable {
 // MARK: Capacity
 
 extension TopKGate {
+  /// All tokens in the order in which they find room.
+  private func order(_ probabilities: Matrix) -> [Int] {
+    guard priority == .likeliest else { return Array(0..<probabilities.rows) }
+    let best = (0..<probabilities.rows).map { token in
+      let row = probabilities.row(token)
+      return (0..<row.count).reduce(0) { max($0, row[$1]) }
+    }
+    // Among equals the first: the sort need not be stable.
+    return best.indices.sorted { (-best[$0], $0) < (-best[$1], $1) }
+  }
+
   /// Which choices have room. Unrouted ones have none.
   private func keep(
-    _ choice: [Int32], _ counts: [Int], _ capacity: Capacity, _ sequences: [Range<Int>]
+    _ choice: [Int32], _ order: [Int], _ capacity: Capacity, _ sequences: [Range<Int>]
   ) -> [Bool] {
+    let places: Int
     switch capacity {
     case .unlimited: return choice.map { $0 >= 0 }
-    case .perMicroBatch(let places):
-      return keep(choice, tokens: 0..<choice.count / k, places: places)
     case .perSequence(let places):
       var kept = Array(repeating: false, count: choice.count)
       for tokens in sequences {
-        let inside = keep(choice, tokens: tokens, places: places)
+        let own = priority == .order ? Array(tokens) : order.filter(tokens.contains)
+        let inside = keep(choice, tokens: own, places: places)
         for number in tokens.lowerBound * k..<tokens.upperBound * k {
           kept[number] = inside[number]
         }
       }
       return kept
+    case .perMicroBatch(let number): places = number
+    case .shareOfMicroBatch(let share):
+      places = Int((share * Double(order.count)).rounded(.up))
+    case .timesMean(let times): places = times * ((order.count + experts - 1) / experts)
     }
+    return keep(choice, tokens: order, places: places)
   }
 
   /// First choices in the order of the tokens, then second ones; a choice that was dropped has had
   /// its turn all the same.
-  private func keep(_ choice: [Int32], tokens: Range<Int>, places: Int) -> [Bool] {
+  private func keep(_ choice: [Int32], tokens: [Int], places: Int) -> [Bool] {
     var kept = Array(repeating: false, count: choice.count)
     var taken = Array(repeating: 0, count: experts)
     for j in 0..<k {
@@ -198,5 +254,32 @@ extension TopKGate {
   /// Whether a choice belongs to the sum that shares are of.
   func counts(_ number: Int, _ choice: [Int32], _ kept: [Bool]) -> Bool {
     choice[number] >= 0 && (combine == .shareOfChoices || kept[number])
+  }
+}
+
+// MARK: Chance
+
+extension TopKGate {
+  /// -ln(-ln u) for each expert, u a function of (seed, key, token, expert).
+  private func gumbel(_ token: Int, _ key: GateKey) -> [Float] {
+    (0..<experts).map { -log(-log(uniform(token * experts + $0, key))) }
+  }
+
+  /// The choices that ask for room: later ones with twice their probability where that is the rule.
+  private func asked(_ choice: [Int32], _ probabilities: Matrix, _ key: GateKey) -> [Int32] {
+    guard laterChoices == .takenByChance else { return choice }
+    return choice.indices.map { number in
+      let (token, expert) = (number / k, choice[number])
+      guard number % k > 0, expert >= 0 else { return expert }
+      return 2 * probabilities[token, Int(expert)] > uniform(number, key) ? expert : -1
+    }
+  }
+
+  /// Between 0 and 1.
+  private func uniform(_ index: Int, _ key: GateKey) -> Float {
+    precondition(index >= 0 && index < 1 << 34, "a draw's group of four fits 32 bits")
+    let (step, batch) = key.words
+    let words = chance.words(step, batch, UInt32(index / 4))
+    return (Float(words[index % 4] >> 9) + 0.5) * 0x1p-23
   }
 }

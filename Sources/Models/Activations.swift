@@ -110,7 +110,7 @@ struct AttentionScratch: Sendable {
   /// Queries, keys and values [rows, all columns]; cross-attention uses the first for its queries.
   let qkv: Matrix
   let dqkv: Matrix
-  /// Queries and keys before their norms, and the gradient of that; empty without such norms.
+  /// Queries, keys and values before norms and clipping, and the gradient of that; empty without.
   let raw: Matrix
   let dRaw: Matrix
   /// Keys and values of the encoder's output.
@@ -130,8 +130,8 @@ struct AttentionScratch: Sendable {
     dNormed = Matrix(rows: backward, columns: model.width)
     qkv = Matrix(rows: rows, columns: widths.input)
     dqkv = Matrix(rows: backward, columns: widths.input)
-    raw = Matrix(rows: backward, columns: widths.normedInput)
-    dRaw = Matrix(rows: backward, columns: widths.normedInput)
+    raw = Matrix(rows: backward, columns: widths.rawInput)
+    dRaw = Matrix(rows: backward, columns: widths.rawInput)
     keysValues = Matrix(rows: rows, columns: widths.memory)
     dKeysValues = Matrix(rows: backward, columns: widths.memory)
     context = Matrix(rows: rows, columns: widths.context)
@@ -144,13 +144,13 @@ struct AttentionScratch: Sendable {
   static func floatCount(_ model: ModelDescription, rows: Int, training: Bool) -> Int {
     let w = Widths(model)
     let common = model.width + w.input + w.memory + w.context + w.hidden
-    return rows * ((training ? 2 * (common + w.normedInput) : common) + w.up)
+    return rows * ((training ? 2 * (common + w.rawInput) : common) + w.up)
   }
 
   /// The widest of each over all layers.
   private struct Widths {
     var input = 0
-    var normedInput = 0
+    var rawInput = 0
     var memory = 0
     var context = 0
     var hidden = 0
@@ -162,10 +162,7 @@ struct AttentionScratch: Sendable {
           input = max(input, attention.input.weight.rows)
           memory = max(memory, attention.memory?.weight.rows ?? 0)
           context = max(context, attention.shape.queryColumns)
-          if attention.queryNorm != nil {
-            normedInput = max(
-              normedInput, attention.shape.queryColumns + attention.shape.keyColumns)
-          }
+          if attention.needsRaw { rawInput = max(rawInput, attention.input.weight.rows) }
         }
         if case .dense(let ffn) = layer.feedForward {
           hidden = max(hidden, ffn.first.rows)

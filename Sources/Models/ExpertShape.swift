@@ -57,6 +57,12 @@ package struct ExpertShape: Sendable, Equatable {
       hasBiases: hasBiases, slices: slices, bound: bound)
   }
 
+  /// The hidden units of a slice that checkpoints have under `names`; the others are zero.
+  package func units(of slice: Int, _ names: ExpertNames) -> Range<Int> {
+    let units = slice * sliceHidden..<(slice + 1) * sliceHidden
+    return units.clamped(to: 0..<(names.hidden ?? hidden))
+  }
+
   // MARK: The tensors of a block
 
   /// W1, W2 transposed or W3, by number, [sliceHidden, width].

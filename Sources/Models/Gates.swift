@@ -19,7 +19,8 @@ struct Gates: Sendable {
       topOne = []
       topK = TopKGate(
         experts: experts.count, k: rule.k, width: experts.width, tokensMax: limits.microBatchRows,
-        combine: rule.combine, jitter: rule.jitter, seed: rule.seed)
+        combine: rule.combine, priority: rule.priority, laterChoices: rule.laterChoices,
+        jitter: rule.jitter, seed: rule.seed)
     }
   }
 
@@ -115,7 +116,7 @@ struct RouterLosses: Sendable {
 
   /// Adds a layer's routing of one micro-batch.
   mutating func add(_ routing: Routing, _ mixture: Int, _ place: Gates.Place) {
-    guard let rule else { return }
+    guard let rule, !rule.sidesWithoutLosses.contains(place.side) else { return }
     let pool = pool(mixture, place.side)
     let microBatch = place.key.microBatch
     var loss =

@@ -1,5 +1,5 @@
 package import Kernels
-import Layers
+package import Layers
 
 /// A whole model, described: what its layers are made of, in forward order, and where their dense
 /// tensors lie. Families (`Families/`) write descriptions; `Transformer` computes what they say.
@@ -116,18 +116,23 @@ package struct AttentionDescription: Sendable {
   /// Norms of queries and keys, after the projection.
   package let queryNorm: NormDescription?
   package let keyNorm: NormDescription?
-  /// The base of rotary positions; nil: none.
-  package let rotaryBase: Double?
+  /// After the norms queries, keys and values are cut to -clip ... clip; nil: they are not.
+  package let clip: Float?
+  /// How queries and keys turn with their positions; nil: not at all.
+  package let rotary: RotaryPositions?
 
   package init(
     norm: NormDescription, shape: AttentionShape, input: Projection, memory: Projection? = nil,
     output: Projection, queryNorm: NormDescription? = nil, keyNorm: NormDescription? = nil,
-    rotaryBase: Double? = nil
+    clip: Float? = nil, rotary: RotaryPositions? = nil
   ) {
     (self.norm, self.shape, self.input, self.memory) = (norm, shape, input, memory)
     (self.output, self.queryNorm, self.keyNorm) = (output, queryNorm, keyNorm)
-    self.rotaryBase = rotaryBase
+    (self.clip, self.rotary) = (clip, rotary)
   }
+
+  /// Whether the backward sweep needs what the projection gave.
+  var needsRaw: Bool { queryNorm != nil || keyNorm != nil || clip != nil }
 }
 
 package struct AttentionShape: Sendable, Hashable {
@@ -137,9 +142,14 @@ package struct AttentionShape: Sendable, Hashable {
   package let headWidth: Int
   /// Scores are multiplied by this.
   package let scale: Float
+  /// Positions that causal attention sees, its own included; nil: all.
+  package let window: Int?
 
-  package init(heads: Int, keyHeads: Int? = nil, headWidth: Int, scale: Float? = nil) {
+  package init(
+    heads: Int, keyHeads: Int? = nil, headWidth: Int, scale: Float? = nil, window: Int? = nil
+  ) {
     self.heads = heads
+    self.window = window
     self.keyHeads = keyHeads ?? heads
     self.headWidth = headWidth
     self.scale = scale ?? 1 / Float(headWidth).squareRoot()
@@ -210,13 +220,16 @@ package struct ExpertNames: Sendable {
   package let third: String?
   package let firstBias: String?
   package let secondBias: String?
+  /// Hidden units in checkpoints, where they are fewer than the model's experts have: the others are
+  /// zero, and stay so, as nothing enters or leaves them; nil: as many.
+  package let hidden: Int?
 
   package init(
     first: String, second: String, third: String? = nil, firstBias: String? = nil,
-    secondBias: String? = nil
+    secondBias: String? = nil, hidden: Int? = nil
   ) {
     (self.first, self.second, self.third) = (first, second, third)
-    (self.firstBias, self.secondBias) = (firstBias, secondBias)
+    (self.firstBias, self.secondBias, self.hidden) = (firstBias, secondBias, hidden)
   }
 
   package var all: [String] {
@@ -232,12 +245,15 @@ package struct EmbeddingDescription: Sendable {
   package let firstPosition: Int?
   /// A token without a position; nil: every token has one.
   package let padding: Int32?
+  /// A token that entering teaches nothing: its row has no gradient here; nil: there is none.
+  package let untrained: Int32?
 
   package init(
-    table: TensorSlot, scale: Float, firstPosition: Int? = nil, padding: Int32? = nil
+    table: TensorSlot, scale: Float, firstPosition: Int? = nil, padding: Int32? = nil,
+    untrained: Int32? = nil
   ) {
     (self.table, self.scale) = (table, scale)
-    (self.firstPosition, self.padding) = (firstPosition, padding)
+    (self.firstPosition, self.padding, self.untrained) = (firstPosition, padding, untrained)
   }
 }
 

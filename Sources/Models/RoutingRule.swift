@@ -61,6 +61,8 @@ package struct TopKRule: Sendable {
 
   package var k = 1
   package var combine = TopKGate.Combine.probability
+  package var priority = TopKGate.Priority.order
+  package var laterChoices = TopKGate.LaterChoices.likeliest
   package var trainingCapacity = TopKGate.Capacity.unlimited
   package var evaluationCapacity = TopKGate.Capacity.unlimited
   /// Padding in the encoder goes to no expert.
@@ -70,6 +72,8 @@ package struct TopKRule: Sendable {
   package var zCoefficient: Float = 0
   package var pool = Pool.stack
   package var share = RouterLoss.Share.choices
+  /// Stacks whose gates add nothing to the loss.
+  package var sidesWithoutLosses: Set<Side> = []
   /// Padding is left out of the balance loss.
   package var balancesPadding = true
   /// Outputs of experts are multiplied by this outside training.

@@ -202,7 +202,7 @@ extension Transformer {
     let rows = packed.microBatches[microBatch]
     let boundaries = activations.boundaries(side)
     let spans = zip(packed.sequences(of: microBatch), packed.keys(of: microBatch)).map {
-      AttentionSpan(queries: $0, keys: $1)
+      AttentionSpan(queries: $0, keys: $1, rows: $0)
     }
     return (boundaries[index].rows(rows), boundaries[index + 1].rows(rows), spans)
   }
@@ -264,8 +264,6 @@ struct Parts {
   let q: Matrix
   let k: Matrix
   let v: Matrix
-  /// Queries and keys.
-  let qk: Matrix
 
   init(_ matrix: Matrix, _ rows: Int, _ shape: AttentionShape) {
     let (queries, keys) = (shape.queryColumns, shape.keyColumns)
@@ -273,7 +271,6 @@ struct Parts {
     q = all.columns(0..<queries)
     k = all.columns(queries..<queries + keys)
     v = all.columns(queries + keys..<queries + 2 * keys)
-    qk = all.columns(0..<queries + keys)
   }
 }
 

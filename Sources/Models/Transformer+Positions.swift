@@ -1,10 +1,10 @@
 import Kernels
-import Layers
+package import Layers
 
 /// What makes of two rotary embeddings one.
 package struct RotaryKey: Hashable, Sendable {
   package let headWidth: Int
-  package let base: Double
+  package let positions: RotaryPositions
 }
 
 /// What queries and keys are told of their positions, and their norms before that.
@@ -12,7 +12,7 @@ extension Transformer {
   static func rotaryKeys(_ description: ModelDescription) -> Set<RotaryKey> {
     Set(
       description.attentions.compactMap { slots in
-        slots.rotaryBase.map { RotaryKey(headWidth: slots.shape.headWidth, base: $0) }
+        slots.rotary.map { RotaryKey(headWidth: slots.shape.headWidth, positions: $0) }
       })
   }
 
@@ -22,7 +22,7 @@ extension Transformer {
     var made: [RotaryKey: RotaryEmbedding] = [:]
     for key in rotaryKeys(description) {
       made[key] = RotaryEmbedding(
-        headWidth: key.headWidth, positionsMax: limits.sequenceRows, theta: key.base)
+        headWidth: key.headWidth, positionsMax: limits.sequenceRows, key.positions)
     }
     return made
   }
@@ -54,18 +54,18 @@ extension Transformer {
   }
 
   private func rotary(_ slots: AttentionDescription) -> RotaryEmbedding? {
-    slots.rotaryBase.flatMap {
-      rotaries[RotaryKey(headWidth: slots.shape.headWidth, base: $0)]
+    slots.rotary.flatMap {
+      rotaries[RotaryKey(headWidth: slots.shape.headWidth, positions: $0)]
     }
   }
 
-  /// Before `position` changes queries and keys in place: the backward sweep needs them.
+  /// Before `position` changes them in place: the backward sweep needs what the projection gave.
   func keepRaw(_ parts: Parts, _ slots: AttentionDescription) {
-    guard slots.queryNorm != nil, dense.isTraining else { return }
-    raw(scratch.raw, parts, slots).copy(from: parts.qk)
+    guard slots.needsRaw, dense.isTraining else { return }
+    Parts(scratch.raw, parts.all.rows, slots.shape).all.copy(from: parts.all)
   }
 
-  /// Norms and rotates queries and keys in place.
+  /// Norms queries and keys, clips them and the values, and rotates queries and keys, in place.
   /// - Parameter starts: the position of the first row of each sequence; 0 if not given.
   func position(
     _ parts: Parts, _ slots: AttentionDescription, _ sequences: [Range<Int>],
@@ -73,13 +73,14 @@ extension Transformer {
   ) {
     if let queryNorm = slots.queryNorm { norm(queryNorm, parts.q, into: parts.q) }
     if let keyNorm = slots.keyNorm { norm(keyNorm, parts.k, into: parts.k) }
+    if let limit = slots.clip { clip(parts.all, to: limit, on: workers) }
     guard let rotary = rotary(slots) else { return }
     for part in [parts.q, parts.k] {
       rotary.forward(part, sequences: sequences, starts: starts, on: workers)
     }
   }
 
-  /// The gradients of queries and keys as the projection gave them, in place.
+  /// The gradients of queries, keys and values as the projection gave them, in place.
   func positionBackward(
     _ gradients: Parts, _ slots: AttentionDescription, _ sequences: [Range<Int>]
   ) {
@@ -88,16 +89,24 @@ extension Transformer {
         rotary.backward(part, sequences: sequences, on: workers)
       }
     }
-    guard let queryNorm = slots.queryNorm, let keyNorm = slots.keyNorm else { return }
-    let before = Parts(qk: raw(scratch.raw, gradients, slots), slots.shape)
-    let dBefore = Parts(qk: raw(scratch.dRaw, gradients, slots), slots.shape)
-    normBackward(queryNorm, before.q, gradients.q, into: dBefore.q, accumulate: false)
-    normBackward(keyNorm, before.k, gradients.k, into: dBefore.k, accumulate: false)
-    gradients.qk.copy(from: dBefore.qk)
-  }
-
-  private func raw(_ matrix: Matrix, _ parts: Parts, _ slots: AttentionDescription) -> Matrix {
-    matrix.rows(0..<parts.all.rows).columns(0..<parts.qk.columns)
+    guard slots.needsRaw else { return }
+    let before = Parts(scratch.raw, gradients.all.rows, slots.shape)
+    let dBefore = Parts(scratch.dRaw, gradients.all.rows, slots.shape)
+    if let limit = slots.clip {
+      // What was clipped, once more.
+      dBefore.all.copy(from: before.all)
+      if let queryNorm = slots.queryNorm { norm(queryNorm, before.q, into: dBefore.q) }
+      if let keyNorm = slots.keyNorm { norm(keyNorm, before.k, into: dBefore.k) }
+      clipBackward(dBefore.all, to: limit, gradients.all, on: workers)
+    }
+    for (norm, before, dBefore, gradient) in [
+      (slots.queryNorm, before.q, dBefore.q, gradients.q),
+      (slots.keyNorm, before.k, dBefore.k, gradients.k),
+    ] {
+      guard let norm else { continue }
+      normBackward(norm, before, gradient, into: dBefore, accumulate: false)
+      gradient.copy(from: dBefore)
+    }
   }
 
   /// What all self-attentions of a side add to their scores.
@@ -105,16 +114,5 @@ extension Transformer {
 
   func positionBiasGradient(_ side: Side) -> Matrix? {
     description.stack(side)?.positionBias.map { gradient($0.table) }
-  }
-}
-
-extension Parts {
-  /// Queries and keys alone.
-  init(qk: Matrix, _ shape: AttentionShape) {
-    let (queries, keys) = (shape.queryColumns, shape.keyColumns)
-    (all, self.qk) = (qk, qk)
-    q = qk.columns(0..<queries)
-    k = qk.columns(queries..<queries + keys)
-    v = qk.columns(0..<0)
   }
 }

@@ -81,7 +81,7 @@ package final class Transformer {
     for shape in description.attentions.map(\.shape) where made[shape] == nil {
       made[shape] = Attention(
         heads: shape.heads, keyValueHeads: shape.keyHeads, headWidth: shape.headWidth,
-        scale: shape.scale, keysMax: limits.sequenceRows, workers: workers)
+        scale: shape.scale, window: shape.window, keysMax: limits.sequenceRows, workers: workers)
     }
     return made
   }
@@ -195,7 +195,8 @@ package final class Transformer {
     guard description.stack(side) != nil else { return }
     embedding.backward(
       batch.side(side).tokens, dx: rows(activations.dx, side),
-      dtable: gradient(description.embedding.table), on: workers)
+      dtable: gradient(description.embedding.table), untrained: description.embedding.untrained,
+      on: workers)
   }
 
   // MARK: Views

@@ -53,7 +53,8 @@ struct DenseTensor: Sendable {
   }
 }
 
-/// The tensors of an expert: W1 and W3 [hidden, width], W2 [width, hidden], b1 [hidden], b2 [width].
+/// The tensors of an expert: W1 and W3 [hidden, width], W2 [width, hidden], b1 [hidden], b2 [width],
+/// in files with as many hidden units as the names say.
 struct ExpertTensors: Sendable {
   /// Counts the layers with experts in forward order.
   let layer: Int
@@ -117,6 +118,7 @@ struct ModelTensors: Sendable {
 extension ExpertShape {
   /// An expert's tensors as files have them.
   func shapes(_ names: ExpertNames) -> [(name: String, shape: [Int])] {
+    let hidden = names.hidden ?? hidden
     var shapes = [(names.first, [hidden, width]), (names.second, [width, hidden])]
     if let third = names.third { shapes.append((third, [hidden, width])) }
     if let bias = names.firstBias { shapes.append((bias, [hidden])) }

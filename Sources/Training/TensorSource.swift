@@ -33,26 +33,27 @@ struct TensorSource: ~Copyable {
     }
   }
 
-  /// One slice of an expert, as `ExpertShape` lays it out.
+  /// One slice of an expert, as `ExpertShape` lays it out; units that the files do not have are zero.
   func read(
     _ expert: ExpertTensors, slice: Int, _ state: ParameterState, into block: FloatBuffer
   ) throws {
     let names = expert.names
-    let units = slice * shape.sliceHidden..<(slice + 1) * shape.sliceHidden
-    let columns = 0..<shape.width
+    let units = shape.units(of: slice, names)
+    if units.count < shape.sliceHidden { block.matrix(rows: 1, columns: block.count).fill(0) }
+    let (columns, own) = (0..<shape.width, 0..<units.count)
     try read(
       names.first + state.suffix, state, rows: units, columns: columns,
-      into: shape.matrix(0, of: block))
+      into: shape.matrix(0, of: block).rows(own))
     try readTransposed(
       names.second + state.suffix, state, columns: units,
-      into: shape.matrix(1, of: block))
+      into: shape.matrix(1, of: block).rows(own))
     if let third = names.third {
       try read(
         third + state.suffix, state, rows: units, columns: columns,
-        into: shape.matrix(2, of: block))
+        into: shape.matrix(2, of: block).rows(own))
     }
-    if let name = names.firstBias, let bias = shape.firstBias(of: block) {
-      try read(name + state.suffix, state, rows: 0..<1, columns: units, into: bias)
+    if !units.isEmpty, let name = names.firstBias, let bias = shape.firstBias(of: block) {
+      try read(name + state.suffix, state, rows: 0..<1, columns: units, into: bias.columns(own))
     }
     if let name = names.secondBias, let bias = shape.secondBias(of: block) {
       bias.fill(0)
@@ -66,6 +67,7 @@ struct TensorSource: ~Copyable {
   private func readTransposed(
     _ name: String, _ state: ParameterState, columns: Range<Int>, into target: Matrix
   ) throws {
+    guard !columns.isEmpty else { return }
     let piece = Matrix(rows: Self.rowsAtOnce, columns: columns.count)
     for first in stride(from: 0, to: target.columns, by: Self.rowsAtOnce) {
       let rows = first..<min(first + Self.rowsAtOnce, target.columns)

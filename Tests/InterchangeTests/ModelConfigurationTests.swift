@@ -165,7 +165,16 @@ private struct WrongFamily: Error {}
     (#"{"model_type": "mixtral", "eos_token_id": -1}"#, "not an integer from 0 to 31999"),
     (#"{"model_type": "mixtral", "eos_token_id": [1, 32000]}"#, "not an integer from 0 to 31999"),
     (#"{"model_type": "mixtral", "quantization_config": {"bits": 4}}"#, "are quantised; take"),
-    (#"{"model_type": "mixtral", "rope_scaling": {"type": "yarn"}}"#, "is of type \"yarn\""),
+    (#"{"model_type": "mixtral", "rope_scaling": {"type": "dynamic"}}"#, "is of type \"dynamic\""),
+    (#"{"model_type": "mixtral", "rope_scaling": {"type": "linear"}}"#, "`factor` is missing"),
+    (
+      #"{"model_type": "mixtral", "rope_scaling": {"type": "linear", "factor": 2, "f": 1}}"#,
+      "has the key `f`"
+    ),
+    (
+      #"{"model_type": "switch_transformers", "relative_attention_max_distance": 16}"#,
+      "is 16, not above half the 32 buckets"
+    ),
     (
       #"{"model_type": "mixtral", "rope_parameters": {"partial_rotary_factor": 0.5}}"#,
       "a part of the heads"
@@ -173,9 +182,7 @@ private struct WrongFamily: Error {}
     (#"{"model_type": "mixtral", "rope_parameters": {"full_attention": {}}}"#, "`full_attention`"),
     (#"{"model_type": "mixtral", "rope_scaling": 2}"#, "is 2, not an object"),
     (#"{"model_type": "olmoe", "norm_topk_prob": 1}"#, "is 1, not true or false"),
-    (
-      #"{"model_type": "qwen3_moe", "mlp_only_layers": [24]}"#, "is 24, not an integer from 0 to 23"
-    ),
+    (#"{"model_type": "qwen3_moe", "mlp_only_layers": [-1]}"#, "is -1, not an integer from 0"),
     (#"{"model_type": "qwen3_moe", "mlp_only_layers": {}}"#, "not an array of numbers"),
     (#"{"model_type": "qwen3_moe", "decoder_sparse_step": 0}"#, "is 0, not an integer from 1"),
     (#"{"model_type": "nllb-moe", "encoder_attention_heads": 7}"#, "no multiple of the 7"),

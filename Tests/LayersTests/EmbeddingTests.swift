@@ -45,6 +45,19 @@ import Testing
     expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
   }
 
+  /// Goal: the row of a token that is not trained stays without a gradient, the others' are as ever.
+  @Test func anUntrainedTokenHasNoGradient() {
+    let (all, some) = (Matrix(rows: 5, columns: 6), Matrix(rows: 5, columns: 6))
+    embedding.backward(tokens, dx: testMatrix(6, 6, seed: 2), dtable: all, on: .inline)
+    embedding.backward(
+      tokens, dx: testMatrix(6, 6, seed: 2), dtable: some, untrained: 3, on: .inline)
+    #expect(some.rows(3..<4).values.allSatisfy { $0 == 0 })
+    #expect(all.rows(3..<4).values.allSatisfy { $0 != 0 })
+    for row in [0, 1, 2, 4] {
+      #expect(bits(some.rows(row..<row + 1)) == bits(all.rows(row..<row + 1)))
+    }
+  }
+
   /// Goal: decoding step by step sees the rows of the whole sequence, bit for bit.
   @Test func startContinuesASequence() {
     let (whole, step) = (Matrix(rows: 6, columns: 6), Matrix(rows: 1, columns: 6))

@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 @Suite struct RotaryEmbeddingTests {
-  let rotary = RotaryEmbedding(headWidth: 6, positionsMax: 10, theta: 10_000)
+  let rotary = RotaryEmbedding(
+    headWidth: 6, positionsMax: 10, RotaryPositions(base: 10_000))
   let sequences = [0..<2, 3..<9]
 
   /// The formula x cos + rotate_half(x) sin, rotate_half(x) = (-second half, first half); positions
@@ -71,7 +72,7 @@ import Testing
 
   @Test func sameBitsForAnyNumberOfWorkers() {
     let results = [1, 2, 3].map { threads in
-      let rotary = RotaryEmbedding(headWidth: 8, positionsMax: 90, theta: 1e6)
+      let rotary = RotaryEmbedding(headWidth: 8, positionsMax: 90, RotaryPositions(base: 1e6))
       let (x, workers) = (testMatrix(150, 24, seed: 7), Workers(count: threads))
       rotary.forward(x, sequences: [0..<90, 90..<150], on: workers)
       let turned = bits(x)

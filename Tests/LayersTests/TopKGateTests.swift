@@ -75,6 +75,79 @@ import Testing
     #expect(ExpertRows([routing], experts: 4).rows == [1, 1])
   }
 
+  /// ceil(share * tokens), and so many times the mean rounded up.
+  @Test(arguments: [
+    (TopKGate.Capacity.shareOfMicroBatch(0.3), 2), (.shareOfMicroBatch(1), 5),
+    (.timesMean(1), 2), (.timesMean(2), 4),
+  ])
+  func capacitiesFollowTheMicroBatch(_ capacity: TopKGate.Capacity, _ places: Int) {
+    let routing = gate(k: 1, .probability).route(
+      logits: logits(Array(repeating: tenths, count: 5)), capacity: capacity, sequences: [0..<5])
+    #expect(routing.keptCount == places)
+  }
+
+  /// The surest token comes first, whatever its place; second choices still queue behind.
+  @Test(arguments: [TopKGate.Capacity.perMicroBatch(2), .perSequence(2)])
+  func theLikeliestFindRoomFirst(_ capacity: TopKGate.Capacity) {
+    let sure: [Float] = [log(1), log(1), log(1), log(7)]
+    let other: [Float] = [log(1), log(2), log(4), log(3)]
+    let gate = TopKGate(
+      experts: 4, k: 2, width: 5, tokensMax: 12, combine: .shareOfKept, priority: .likeliest)
+    let routing = gate.route(
+      logits: logits([tenths, tenths, sure, other]), capacity: capacity, sequences: [0..<4])
+    #expect(routing.choice == [3, 2, 3, 2, 3, 0, 2, 3])
+    // Expert 3: token 2, then 0, 1 and, second, 3. Expert 2: token 3 first, then 0, then 1.
+    #expect(routing.kept == [true, true, false, false, true, true, true, false])
+  }
+
+  /// Second experts drawn by the probabilities of those that are left, 1, 2 and 3 of 6; the first
+  /// is the likeliest. Tolerance: five deviations of 4000 draws.
+  @Test func laterChoicesAreDrawn() {
+    let gate = TopKGate(
+      experts: 4, k: 2, width: 5, tokensMax: 4000, combine: .shareOfChoices, laterChoices: .drawn,
+      seed: 5)
+    func route(_ key: GateKey?) -> [Int32] {
+      gate.route(
+        logits: logits(Array(repeating: tenths, count: 4000)), key: key, capacity: .unlimited,
+        sequences: [0..<4000]
+      ).choice
+    }
+    let (choice, again) = (route(Self.key), route(Self.key))
+    #expect(choice == again)
+    #expect(choice != route(GateKey(step: 4, layer: 1, microBatch: 2)))
+    #expect(route(nil).enumerated().allSatisfy { $1 == ($0 % 2 == 0 ? 3 : 2) })
+    #expect(stride(from: 0, to: 8000, by: 2).allSatisfy { choice[$0] == 3 })
+    for expert in 0..<3 {
+      let share = Double(stride(from: 1, to: 8000, by: 2).count { choice[$0] == expert }) / 4000
+      #expect(abs(share - Double(expert + 1) / 6) < 0.04, "\(expert): \(share)")
+    }
+  }
+
+  /// The second of probability 0.3 is taken with 0.6, and takes no room where it is not; with one
+  /// choice left that has the whole weight.
+  @Test func laterChoicesAreTakenByChance() {
+    let gate = TopKGate(
+      experts: 4, k: 2, width: 5, tokensMax: 4000, combine: .shareOfKept,
+      laterChoices: .takenByChance, seed: 5)
+    func route(_ capacity: TopKGate.Capacity, _ key: GateKey?) -> Routing {
+      gate.route(
+        logits: logits(Array(repeating: tenths, count: 4000)), key: key, capacity: capacity,
+        sequences: [0..<4000])
+    }
+    let routing = route(.unlimited, Self.key)
+    let taken = stride(from: 1, to: 8000, by: 2).filter { routing.kept[$0] }
+    #expect(abs(Double(taken.count) / 4000 - 0.6) < 0.04)
+    #expect(stride(from: 0, to: 8000, by: 2).allSatisfy { routing.kept[$0] })
+    for token in 0..<4000 {
+      let first = routing.probability[2 * token]
+      #expect(abs(first - (routing.kept[2 * token + 1] ? 4.0 / 7 : 1)) < 1e-6)
+    }
+    #expect(route(.unlimited, nil).kept.allSatisfy { $0 })
+    let scarce = route(.perMicroBatch(100), Self.key).kept
+    #expect(stride(from: 1, to: 8000, by: 2).count { scarce[$0] } == 100)
+    #expect(scarce.lastIndex(of: true) == taken[99])
+  }
+
   // MARK: Gradients
 
   struct Case: Sendable {

@@ -8,6 +8,8 @@ import Testing
 @Suite struct FamilyGradientTests {
   enum Family: String, CaseIterable, Sendable {
     case zcode, switchTransformer, nllb, mixtral, olmoe, qwen3
+    /// What the published ones do not have.
+    case untiedSwitch, windowedMixtral, clippedOlmoe
   }
 
   @Test(arguments: Family.allCases) func everyTensorHasTheRightGradient(_ family: Family) throws {
@@ -79,6 +81,14 @@ import Testing
         experts: ExpertShape(
           count: 3, width: 8, hidden: 12, activation: .geluTanh, slices: slices)
       ).description(rule(k: 1, .probability, .perSequence(3), .sequence, .keptOrFirst))
+    case .untiedSwitch:
+      SwitchTransformer(
+        width: 8, heads: 2, headWidth: 3, hidden: 12, encoderLayers: 1, decoderLayers: 2,
+        encoderSparse: [0], decoderSparse: [1], vocabulary: 13, activation: .gelu,
+        epsilon: 1e-6, positionBuckets: 7, positionDistanceMax: 6, gateHasBias: true,
+        isTied: false,
+        experts: ExpertShape(count: 3, width: 8, hidden: 12, activation: .gelu, slices: slices)
+      ).description(Self.quietEncoder)
     case .nllb:
       NLLBMoE(
         width: 8, encoderHeads: 2, decoderHeads: 4, encoderHidden: 12, decoderHidden: 10,
@@ -90,20 +100,41 @@ import Testing
     case .mixtral:
       Mixtral(
         width: 8, heads: 4, keyHeads: 2, headWidth: 4, layers: 2, vocabulary: 13, epsilon: 1e-5,
-        rotaryBase: 1e4, isTied: false, experts: gated(slices: slices)
+        rotary: RotaryPositions(base: 1e4), isTied: false, experts: gated(slices: slices)
+      ).description(rule(k: 2, .shareOfChoices, .unlimited, .stack, .choices))
+    case .windowedMixtral:
+      Mixtral(
+        width: 8, heads: 4, keyHeads: 1, headWidth: 4, layers: 2, vocabulary: 13, epsilon: 1e-5,
+        rotary: RotaryPositions(
+          base: 1e4,
+          scaling: .ramp(
+            factor: 2, slow: 0.1, fast: 1, length: 20, isRounded: true, amplitude: 1.2)),
+        window: 3, isTied: true, experts: gated(slices: slices)
       ).description(rule(k: 2, .shareOfChoices, .unlimited, .stack, .choices))
     case .olmoe:
       OLMoE(
         width: 8, heads: 2, keyHeads: 2, layers: 2, vocabulary: 13, epsilon: 1e-5,
-        rotaryBase: 1e4, isTied: false, experts: gated(slices: slices)
+        rotary: RotaryPositions(base: 1e4), isTied: false, experts: gated(slices: slices)
+      ).description(rule(k: 3, .probability, .unlimited, .stack, .choices))
+    case .clippedOlmoe:
+      OLMoE(
+        width: 8, heads: 4, keyHeads: 2, layers: 2, vocabulary: 13, epsilon: 1e-5,
+        rotary: RotaryPositions(base: 1e4), clip: 1.1, attentionHasBiases: true, isTied: false,
+        experts: gated(slices: slices)
       ).description(rule(k: 3, .probability, .unlimited, .stack, .choices))
     case .qwen3:
       Qwen3MoE(
         width: 8, heads: 4, keyHeads: 2, headWidth: 6, layers: 3, vocabulary: 13, epsilon: 1e-6,
-        rotaryBase: 1e4, isTied: true, denseHidden: 10, sparse: [1, 2],
+        rotary: RotaryPositions(base: 1e4), isTied: true, denseHidden: 10, sparse: [1, 2],
         experts: gated(slices: slices)
       ).description(rule(k: 2, .shareOfChoices, .unlimited, .stack, .choices))
     }
+  }
+
+  private static var quietEncoder: TopKRule {
+    var rule = rule(k: 1, .probability, .perSequence(3), .sequence, .keptOrFirst)
+    rule.sidesWithoutLosses = [.encoder]
+    return rule
   }
 
   private static func gated(slices: Int) -> ExpertShape {

@@ -10,10 +10,11 @@ import Testing
 /// What transformers 4.57 computes, with the same weights: logits, losses and the norm of every
 /// tensor's gradient, of batches with and without padding. Experts are in memory here.
 @Suite struct GoldenTests {
-  static let names = [
-    "switch-tiny", "switch-tiny-gelu", "nllb-moe-tiny", "mixtral-tiny", "olmoe-tiny",
-    "qwen3-moe-tiny",
-  ]
+  static let names =
+    [
+      "switch-tiny", "switch-tiny-gelu", "nllb-moe-tiny", "mixtral-tiny", "olmoe-tiny",
+      "qwen3-moe-tiny",
+    ] + Golden.variants
   /// Of NLLB-MoE transformers takes the wrong router losses: its goldens are without.
   private func tiny(_ golden: Golden, _ name: String, _ kind: Golden.Case) throws -> TinyModel {
     try TinyModel(golden, hasRouterLosses: !name.hasPrefix("nllb"), kind)
@@ -78,6 +79,7 @@ import Testing
       for (index, names) in mixture.names.enumerated() {
         let values = gradients[.expert(layer: mixture.number, index)]
         let size = shape.hidden * shape.width
+        // Units that the checkpoint does not have are a part, and their gradients zero.
         func part(_ range: Range<Int>) -> Double { values.map { norm($0[range]) } ?? 0 }
         norms[names.first] = part(0..<size)
         norms[names.second] = part(size..<2 * size)

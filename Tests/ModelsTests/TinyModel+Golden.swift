@@ -4,6 +4,7 @@ import Interchange
 import Kernels
 import Layers
 import Models
+import Testing
 
 /// The weights of a checkpoint in a small model.
 extension TinyModel {
@@ -60,9 +61,11 @@ extension TinyModel {
     _ names: ExpertNames, _ shape: ExpertShape, _ checkpoint: CheckpointFolder
   ) throws -> FloatBuffer {
     let buffer = FloatBuffer(count: shape.parametersPerBlock)
+    let units = 0..<(names.hidden ?? shape.hidden)
     func fill(_ target: Matrix?, _ name: String?, isTransposed: Bool = false) throws {
       guard let target, let name else { return }
       let values = try floats(name, checkpoint)
+      try #require(values.count == target.rows * target.columns, "\(name)")
       for row in 0..<target.rows {
         for column in 0..<target.columns {
           let index = isTransposed ? column * target.rows + row : row * target.columns + column
@@ -70,10 +73,10 @@ extension TinyModel {
         }
       }
     }
-    try fill(shape.matrix(0, of: buffer), names.first)
-    try fill(shape.matrix(1, of: buffer), names.second, isTransposed: true)
-    if names.third != nil { try fill(shape.matrix(2, of: buffer), names.third) }
-    try fill(shape.firstBias(of: buffer), names.firstBias)
+    try fill(shape.matrix(0, of: buffer).rows(units), names.first)
+    try fill(shape.matrix(1, of: buffer).rows(units), names.second, isTransposed: true)
+    if names.third != nil { try fill(shape.matrix(2, of: buffer).rows(units), names.third) }
+    try fill(shape.firstBias(of: buffer)?.columns(units), names.firstBias)
     try fill(shape.secondBias(of: buffer), names.secondBias)
     return buffer
   }

@@ -39,13 +39,22 @@ package struct Golden {
     }
   }
 
+  /// Configurations that the published models do not have.
+  package static let variants = [
+    "switch-untied", "switch-all-sparse", "switch-sparse-encoder", "switch-sparse-decoder",
+    "nllb-untied", "nllb-mean-capacity", "nllb-prioritized", "nllb-prioritized-shares",
+    "mixtral-window", "mixtral-all-experts", "mixtral-llama3", "olmoe-clip", "olmoe-tied",
+    "olmoe-all-experts", "qwen3-bias", "qwen3-window", "qwen3-yarn",
+  ]
+
   /// The golden `name` among those of the tests.
   package init(_ name: String) throws { try self.init(folder: Self.folder(name)) }
 
   package static func folder(_ name: String) -> String {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .deletingLastPathComponent().deletingLastPathComponent()
-    return root.appendingPathComponent("Tests/Goldens/tiny/\(name)").path
+    let kind = variants.contains(name) ? "variants" : "tiny"
+    return root.appendingPathComponent("Tests/Goldens/\(kind)/\(name)").path
   }
 
   private static func object(_ path: String) throws -> [String: Any] {

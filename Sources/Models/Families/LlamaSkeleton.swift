@@ -2,7 +2,7 @@ import Kernels
 import Layers
 
 /// What Mixtral, OLMoE and Qwen3-MoE have in common: a decoder with RMS norms, rotary positions,
-/// grouped key and value heads, gated SiLU feed-forwards and no biases.
+/// grouped key and value heads and gated feed-forwards; biases in the attention, if anywhere.
 struct LlamaSkeleton {
   /// Norms of queries and keys.
   enum QueryKeyNorm {
@@ -20,8 +20,15 @@ struct LlamaSkeleton {
   let layers: Int
   let vocabulary: Int
   let epsilon: Float
-  let rotaryBase: Double
+  let rotary: RotaryPositions
   let queryKeyNorm: QueryKeyNorm
+  /// Queries, keys and values are cut to -clip ... clip; nil: they are not.
+  let clip: Float?
+  /// Positions that attention sees; nil: all before.
+  let window: Int?
+  let attentionHasBiases: Bool
+  /// A token that entering teaches nothing; nil: there is none.
+  let padding: Int?
   /// Whether the output matrix is the embedding.
   let isTied: Bool
   let experts: ExpertShape
@@ -43,7 +50,8 @@ struct LlamaSkeleton {
       isTied ? table : layout.matrix("lm_head.weight", vocabulary, width, bound: Self.bound)
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
-      embedding: EmbeddingDescription(table: table, scale: 1), encoder: nil,
+      embedding: EmbeddingDescription(
+        table: table, scale: 1, untrained: padding.map { Int32($0) }), encoder: nil,
       decoder: StackDescription(layers: layers, finalNorm: finalNorm),
       head: HeadDescription(weight: head), routing: .topK(rule), layout: layout)
   }
@@ -70,20 +78,29 @@ struct LlamaSkeleton {
   private func attention(_ name: String, _ layout: inout DenseLayout) -> AttentionDescription {
     let (queries, keys) = (heads * headWidth, keyHeads * headWidth)
     let norm = norm("\(name).input_layernorm", width, &layout)
-    let input = layout.stacked(
-      [
-        ("\(name).self_attn.q_proj.weight", queries), ("\(name).self_attn.k_proj.weight", keys),
-        ("\(name).self_attn.v_proj.weight", keys),
-      ], width, bound: Self.bound)
+    let rows = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)]
+    let input = projection("\(name).self_attn", rows, width, &layout)
     let queryNorm = headNorm("\(name).self_attn.q_norm", heads, &layout)
     let keyNorm = headNorm("\(name).self_attn.k_norm", keyHeads, &layout)
-    let output = layout.matrix(
-      "\(name).self_attn.o_proj.weight", width, queries, bound: Self.bound)
+    let output = projection("\(name).self_attn", [("o_proj", width)], queries, &layout)
     return AttentionDescription(
       norm: norm,
-      shape: AttentionShape(heads: heads, keyHeads: keyHeads, headWidth: headWidth),
-      input: Projection(weight: input), output: Projection(weight: output), queryNorm: queryNorm,
-      keyNorm: keyNorm, rotaryBase: rotaryBase)
+      shape: AttentionShape(
+        heads: heads, keyHeads: keyHeads, headWidth: headWidth, window: window),
+      input: input, output: output, queryNorm: queryNorm, keyNorm: keyNorm, clip: clip,
+      rotary: rotary)
+  }
+
+  private func projection(
+    _ name: String, _ parts: [(name: String, rows: Int)], _ columns: Int,
+    _ layout: inout DenseLayout
+  ) -> Projection {
+    func named(_ kind: String) -> [(name: String, rows: Int)] {
+      parts.map { ("\(name).\($0.name).\(kind)", $0.rows) }
+    }
+    let weight = layout.stacked(named("weight"), columns, bound: Self.bound)
+    return Projection(
+      weight: weight, bias: attentionHasBiases ? layout.vector(named("bias")) : nil)
   }
 
   private func headNorm(
@@ -111,7 +128,7 @@ struct LlamaSkeleton {
     let second = layout.matrix(
       names.1, denseHidden, width, bound: Self.bound, isTransposed: true)
     let third = layout.matrix(names.2, denseHidden, width, bound: Self.bound)
-    return .dense(.init(.silu, first: first, second: second, third: third))
+    return .dense(.init(experts.activation, first: first, second: second, third: third))
   }
 
   private func mixture(

@@ -27,9 +27,8 @@ extension ModelDescription {
       self = family.description(withoutLosses(TopKRule(model, seed: seed)))
     case .nllbMoE(let model):
       let family = try NLLBMoE(model, configuration, path, sliced)
-      self = family.description(withoutLosses(try TopKRule(model, path, seed: seed)))
+      self = family.description(withoutLosses(TopKRule(model, seed: seed)))
     case .decoder(let model):
-      try model.requireComputable(path)
       let experts = try sliced(
         ExpertShape(
           count: model.experts, width: model.width, hidden: model.expertHidden,
@@ -49,14 +48,20 @@ extension ModelConfiguration.Activation {
     switch self {
     case .relu: .relu
     case .silu, .swish: .silu
-    case .gelu: .gelu
-    case .geluNew: .geluTanh
+    case .gelu, .geluPython: .gelu
+    case .geluNew, .geluTanh, .geluFast: .geluTanh
     }
   }
 }
 
-private func refuse(_ path: String, _ key: String, _ remedy: String) -> InterchangeError {
-  .unsupported(path: path, offset: 0, cause: "`\(key)` is not computed here", remedy: remedy)
+/// A gate is computed in float32 whatever its configuration says.
+private func requireFullPrecision(
+  _ type: ElementType, _ path: String
+) throws(InterchangeError) {
+  guard type != .f32 else { return }
+  throw .unsupported(
+    path: path, offset: 0, cause: "`router_dtype` is \(type.torchName)",
+    remedy: "known is float32: gates in fewer bits choose other experts")
 }
 
 // MARK: Switch
@@ -66,11 +71,7 @@ extension SwitchTransformer {
     _ model: SwitchConfiguration, _ common: ModelConfiguration, _ path: String,
     _ sliced: (ExpertShape) throws -> ExpertShape
   ) throws {
-    guard common.tiesWordEmbeddings else {
-      throw refuse(
-        path, "tie_word_embeddings: false", "such models are not saved whole; take a tied one")
-    }
-    guard !model.hasRouterBias else { throw refuse(path, "router_bias", "take a model without") }
+    try requireFullPrecision(model.routerType, path)
     self.init(
       width: model.width, heads: model.heads, headWidth: model.headWidth, hidden: model.hidden,
       encoderLayers: model.encoder.layers, decoderLayers: model.decoder.layers,
@@ -78,6 +79,7 @@ extension SwitchTransformer {
       decoderSparse: Set(model.decoder.sparseLayers), vocabulary: common.vocabularySize,
       activation: model.activation.layer, epsilon: Float(model.normEpsilon),
       positionBuckets: model.relativeBuckets, positionDistanceMax: model.relativeDistanceMax,
+      gateHasBias: model.hasRouterBias, isTied: common.tiesWordEmbeddings,
       experts: try sliced(
         ExpertShape(
           count: model.experts, width: model.width, hidden: model.hidden,
@@ -95,6 +97,9 @@ extension TopKRule {
     balanceCoefficient = Float(model.routerAuxLossCoefficient)
     zCoefficient = Float(model.routerZLossCoefficient)
     (pool, share) = (.sequence, .keptOrFirst)
+    // transformers 4.57 asks for a step above 1 where it means a stack with experts.
+    if model.encoder.sparseStep <= 1 { sidesWithoutLosses.insert(.encoder) }
+    if model.decoder.sparseStep <= 1 { sidesWithoutLosses.insert(.decoder) }
     self.seed = seed
   }
 }
@@ -106,9 +111,7 @@ extension NLLBMoE {
     _ model: NLLBMoEConfiguration, _ common: ModelConfiguration, _ path: String,
     _ sliced: (ExpertShape) throws -> ExpertShape
   ) throws {
-    guard common.tiesWordEmbeddings else {
-      throw refuse(path, "tie_word_embeddings: false", "take a tied model")
-    }
+    try requireFullPrecision(model.routerType, path)
     self.init(
       width: model.width, encoderHeads: model.encoderHeads, decoderHeads: model.decoderHeads,
       encoderHidden: model.encoderHidden, decoderHidden: model.decoderHidden,
@@ -117,46 +120,38 @@ extension NLLBMoE {
       decoderSparse: Set(model.decoder.sparseLayers), vocabulary: common.vocabularySize,
       activation: model.activation.layer, scalesEmbedding: model.scalesEmbedding,
       gateHasBias: model.hasRouterBias, padding: common.padToken ?? 1,
-      experts: try sliced(try Self.experts(model, path)))
+      isTied: common.tiesWordEmbeddings, experts: try sliced(Self.experts(model)))
   }
 
-  /// One kind of experts serves both stacks.
-  private static func experts(
-    _ model: NLLBMoEConfiguration, _ path: String
-  ) throws -> ExpertShape {
+  /// One kind of experts serves both stacks, as large as the larger of the two.
+  private static func experts(_ model: NLLBMoEConfiguration) -> ExpertShape {
     let sparse = [
       (model.encoder.sparseLayers, model.encoderHidden),
       (model.decoder.sparseLayers, model.decoderHidden),
     ].filter { !$0.0.isEmpty }.map(\.1)
-    guard Set(sparse).count <= 1 else {
-      throw refuse(
-        path, "encoder_ffn_dim beside another decoder_ffn_dim", "experts have one size")
-    }
     return ExpertShape(
-      count: model.experts, width: model.width, hidden: sparse.first ?? model.encoderHidden,
+      count: model.experts, width: model.width, hidden: sparse.max() ?? model.encoderHidden,
       activation: model.activation.layer, hasBiases: true)
   }
 }
 
 extension TopKRule {
-  init(_ model: NLLBMoEConfiguration, _ path: String, seed: UInt64) throws {
-    guard model.secondExpertPolicy == .all else {
-      throw refuse(path, "second_expert_policy", "only `all` is")
-    }
-    guard !model.hasBatchPrioritizedRouting else {
-      throw refuse(path, "batch_prioritized_routing", "set it to false")
-    }
-    guard let capacity = model.expertCapacity else {
-      throw refuse(path, "expert_capacity: null", "give a number of tokens")
-    }
-    guard model.evaluationCapacityFraction == 1 else {
-      throw refuse(path, "moe_eval_capacity_token_fraction", "set it to 1: no token is dropped")
-    }
+  init(_ model: NLLBMoEConfiguration, seed: UInt64) {
     self.init()
     k = 2
     combine = model.normalizesBeforeDropping ? .shareOfChoices : .shareOfKept
-    trainingCapacity = .perMicroBatch(capacity)
-    skipsPadding = true
+    priority = model.hasBatchPrioritizedRouting ? .likeliest : .order
+    laterChoices =
+      switch model.secondExpertPolicy {
+      case .all: .likeliest
+      case .sampling: .drawn
+      case .random: .takenByChance
+      }
+    trainingCapacity = model.expertCapacity.map { .perMicroBatch($0) } ?? .timesMean(2)
+    evaluationCapacity =
+      model.evaluationCapacityFraction > 0
+      ? .shareOfMicroBatch(model.evaluationCapacityFraction) : trainingCapacity
+    skipsPadding = !model.routerIgnoresPadding
     evaluationScale = Float(1 - model.expertOutputMasking)
     balanceCoefficient = Float(model.routerAuxLossCoefficient)
     (pool, balancesPadding) = (.layer, false)
@@ -167,9 +162,21 @@ extension TopKRule {
 // MARK: Mixtral, OLMoE, Qwen3-MoE
 
 extension DecoderConfiguration {
-  func requireComputable(_ path: String) throws(InterchangeError) {
-    guard !hasAttentionBias else { throw refuse(path, "attention_bias", "take a model without") }
-    guard queryKeyValueClip == nil else { throw refuse(path, "clip_qkv", "take a model without") }
+  var rotary: RotaryPositions { RotaryPositions(base: ropeTheta, scaling: ropeScaling.layer) }
+}
+
+extension RopeScaling {
+  var layer: RotaryPositions.Scaling {
+    switch self {
+    case .none: .none
+    case .linear(let factor): .linear(factor: factor)
+    case .llama3(let factor, let low, let high, let length):
+      .byTurns(factor: factor, slow: low, fast: high, length: Double(length))
+    case .yarn(let yarn):
+      .ramp(
+        factor: yarn.factor, slow: yarn.slow, fast: yarn.fast, length: Double(yarn.length),
+        isRounded: yarn.isRounded, amplitude: yarn.attentionFactor)
+    }
   }
 }
 
@@ -191,8 +198,8 @@ extension Mixtral {
     self.init(
       width: model.width, heads: model.heads, keyHeads: model.keyValueHeads,
       headWidth: model.headWidth, layers: model.layers, vocabulary: common.vocabularySize,
-      epsilon: Float(model.normEpsilon), rotaryBase: model.ropeTheta,
-      isTied: common.tiesWordEmbeddings, experts: experts)
+      epsilon: Float(model.normEpsilon), rotary: model.rotary, window: model.slidingWindow,
+      padding: common.padToken, isTied: common.tiesWordEmbeddings, experts: experts)
   }
 }
 
@@ -201,7 +208,10 @@ extension OLMoE {
     self.init(
       width: model.width, heads: model.heads, keyHeads: model.keyValueHeads, layers: model.layers,
       vocabulary: common.vocabularySize, epsilon: Float(model.normEpsilon),
-      rotaryBase: model.ropeTheta, isTied: common.tiesWordEmbeddings, experts: experts)
+      rotary: model.rotary, clip: model.queryKeyValueClip.map { Float($0) },
+      attentionHasBiases: model.hasAttentionBias, padding: common.padToken,
+      isTied: common.tiesWordEmbeddings,
+      experts: experts)
   }
 }
 
@@ -210,7 +220,8 @@ extension Qwen3MoE {
     self.init(
       width: model.width, heads: model.heads, keyHeads: model.keyValueHeads,
       headWidth: model.headWidth, layers: model.layers, vocabulary: common.vocabularySize,
-      epsilon: Float(model.normEpsilon), rotaryBase: model.ropeTheta,
+      epsilon: Float(model.normEpsilon), rotary: model.rotary, window: model.slidingWindow,
+      attentionHasBiases: model.hasAttentionBias, padding: common.padToken,
       isTied: common.tiesWordEmbeddings, denseHidden: model.hidden,
       sparse: Set(model.sparseLayers), experts: experts)
   }

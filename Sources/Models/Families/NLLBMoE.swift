@@ -20,13 +20,15 @@ package struct NLLBMoE: Sendable {
   package var gateHasBias: Bool
   /// The token that pads: it has no position, and the first position is the number after it.
   package var padding: Int
+  /// Whether the output matrix is the embedding.
+  package var isTied: Bool
   package var experts: ExpertShape
 
   package init(
     width: Int, encoderHeads: Int, decoderHeads: Int, encoderHidden: Int, decoderHidden: Int,
     encoderLayers: Int, decoderLayers: Int, encoderSparse: Set<Int>, decoderSparse: Set<Int>,
     vocabulary: Int, activation: Activation, scalesEmbedding: Bool, gateHasBias: Bool,
-    padding: Int, experts: ExpertShape
+    padding: Int, isTied: Bool = true, experts: ExpertShape
   ) {
     (self.width, self.vocabulary, self.activation) = (width, vocabulary, activation)
     (self.encoderHeads, self.decoderHeads) = (encoderHeads, decoderHeads)
@@ -34,7 +36,7 @@ package struct NLLBMoE: Sendable {
     (self.encoderLayers, self.decoderLayers) = (encoderLayers, decoderLayers)
     (self.encoderSparse, self.decoderSparse) = (encoderSparse, decoderSparse)
     (self.scalesEmbedding, self.gateHasBias) = (scalesEmbedding, gateHasBias)
-    (self.padding, self.experts) = (padding, experts)
+    (self.padding, self.isTied, self.experts) = (padding, isTied, experts)
   }
 
   package func description(_ rule: TopKRule) -> ModelDescription {
@@ -44,13 +46,16 @@ package struct NLLBMoE: Sendable {
     var mixtures = 0
     let encoder = stack(.encoder, encoderLayers, encoderSparse, &mixtures, &layout)
     let decoder = stack(.decoder, decoderLayers, decoderSparse, &mixtures, &layout)
+    let head =
+      isTied
+      ? table
+      : layout.matrix("lm_head.weight", vocabulary, width, bound: (3 / Float(width)).squareRoot())
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
       embedding: EmbeddingDescription(
         table: table, scale: scalesEmbedding ? Float(width).squareRoot() : 1,
-        firstPosition: padding + 1,
-        padding: Int32(padding)),
-      encoder: encoder, decoder: decoder, head: HeadDescription(weight: table),
+        firstPosition: padding + 1, padding: Int32(padding), untrained: Int32(padding)),
+      encoder: encoder, decoder: decoder, head: HeadDescription(weight: head),
       routing: .topK(rule), layout: layout)
   }
 
@@ -76,13 +81,15 @@ package struct NLLBMoE: Sendable {
     let norm = norm("\(name).ff_layer_norm", &layout)
     let feedForward =
       isMixture
-      ? mixture("\(name).ffn", mixtures, &layout)
-      : dense("\(name).ffn", side == .encoder ? encoderHidden : decoderHidden, &layout)
+      ? mixture("\(name).ffn", mixtures, hidden(side), &layout)
+      : dense("\(name).ffn", hidden(side), &layout)
     if isMixture { mixtures += 1 }
     return LayerDescription(
       side: side, index: index, selfAttention: selfAttention, crossAttention: cross,
       feedForwardNorm: norm, feedForward: feedForward)
   }
+
+  private func hidden(_ side: Side) -> Int { side == .encoder ? encoderHidden : decoderHidden }
 
   private func attention(
     _ side: Side, _ layer: String, _ name: String, isCross: Bool, _ layout: inout DenseLayout
@@ -122,8 +129,10 @@ package struct NLLBMoE: Sendable {
         secondBias: layout.vector([("\(name).fc2.bias", width)])))
   }
 
+  /// - Parameter hidden: units of the experts; those beyond, up to what the other stack's have, are
+  ///   zero and stay it.
   private func mixture(
-    _ name: String, _ number: Int, _ layout: inout DenseLayout
+    _ name: String, _ number: Int, _ hidden: Int, _ layout: inout DenseLayout
   ) -> FeedForwardDescription {
     let gate = layout.matrix("\(name).router.classifier.weight", experts.count, width)
     let bias =
@@ -132,7 +141,7 @@ package struct NLLBMoE: Sendable {
       let expert = "\(name).experts.expert_\(index)"
       return ExpertNames(
         first: "\(expert).fc1.weight", second: "\(expert).fc2.weight",
-        firstBias: "\(expert).fc1.bias", secondBias: "\(expert).fc2.bias")
+        firstBias: "\(expert).fc1.bias", secondBias: "\(expert).fc2.bias", hidden: hidden)
     }
     return .mixture(
       .init(number: number, gate: Projection(weight: gate, bias: bias), names: names))

@@ -19,12 +19,16 @@ package struct SwitchTransformer: Sendable {
   package var epsilon: Float
   package var positionBuckets: Int
   package var positionDistanceMax: Int
+  package var gateHasBias: Bool
+  /// Whether the output matrix is the embedding.
+  package var isTied: Bool
   package var experts: ExpertShape
 
   package init(
     width: Int, heads: Int, headWidth: Int, hidden: Int, encoderLayers: Int, decoderLayers: Int,
     encoderSparse: Set<Int>, decoderSparse: Set<Int>, vocabulary: Int, activation: Activation,
-    epsilon: Float, positionBuckets: Int, positionDistanceMax: Int, experts: ExpertShape
+    epsilon: Float, positionBuckets: Int, positionDistanceMax: Int, gateHasBias: Bool = false,
+    isTied: Bool = true, experts: ExpertShape
   ) {
     (self.width, self.heads, self.headWidth, self.hidden) = (width, heads, headWidth, hidden)
     (self.encoderLayers, self.decoderLayers) = (encoderLayers, decoderLayers)
@@ -32,7 +36,7 @@ package struct SwitchTransformer: Sendable {
     (self.vocabulary, self.activation, self.epsilon) = (vocabulary, activation, epsilon)
     self.positionBuckets = positionBuckets
     self.positionDistanceMax = positionDistanceMax
-    self.experts = experts
+    (self.gateHasBias, self.isTied, self.experts) = (gateHasBias, isTied, experts)
   }
 
   package func description(_ rule: TopKRule) -> ModelDescription {
@@ -44,10 +48,16 @@ package struct SwitchTransformer: Sendable {
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
       embedding: EmbeddingDescription(table: table, scale: 1),
-      encoder: encoder, decoder: decoder,
-      // Tied: what leaves the decoder is scaled down before it meets the table.
-      head: HeadDescription(weight: table, scale: 1 / Float(width).squareRoot()),
+      encoder: encoder, decoder: decoder, head: head(table, &layout),
       routing: .topK(rule), layout: layout)
+  }
+
+  /// Where the output matrix is the table, what leaves the decoder is scaled down before it meets it.
+  private func head(_ table: TensorSlot, _ layout: inout DenseLayout) -> HeadDescription {
+    if isTied { return HeadDescription(weight: table, scale: 1 / Float(width).squareRoot()) }
+    return HeadDescription(
+      weight: layout.matrix(
+        "lm_head.weight", vocabulary, width, bound: (3 / Float(width)).squareRoot()))
   }
 
   private func stack(
@@ -117,11 +127,13 @@ package struct SwitchTransformer: Sendable {
     _ name: String, _ number: Int, _ layout: inout DenseLayout
   ) -> FeedForwardDescription {
     let gate = layout.matrix("\(name).router.classifier.weight", experts.count, width)
+    let bias =
+      gateHasBias ? layout.vector([("\(name).router.classifier.bias", experts.count)]) : nil
     let names = (0..<experts.count).map {
       ExpertNames(
         first: "\(name).experts.expert_\($0).wi.weight",
         second: "\(name).experts.expert_\($0).wo.weight")
     }
-    return .mixture(.init(number: number, gate: Projection(weight: gate), names: names))
+    return .mixture(.init(number: number, gate: Projection(weight: gate, bias: bias), names: names))
   }
 }
