@@ -190,10 +190,8 @@ let package = Package(
     tests(
       "TrainingTests",
       [
-        "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Models", "Optimizers",
-        "Paging", "Storage", "Training", "TestSupport",
-        "Base", "Corpus", "DirectIO", "Interchange", "Kernels", "Layers", "Models", "Optimizers",
-        "Storage", "Training", "TestSupport",
+        "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Layers", "Models",
+        "Optimizers", "Paging", "Storage", "TestSupport", "Training",
       ]),
     tests(
       "SystemTests",
