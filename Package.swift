@@ -176,6 +176,12 @@ let package = Package(
     tests("SimulationTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "CSQLite"]),
     tests(
       "SimulatedRunsTests", ["Corpus", "DirectIO", "PinnedMemory", "SimulatedRuns", "TestSupport"]),
+    tests(
+      "SyntheticCheckpointTests",
+      [
+        "Corpus", "Interchange", "Models", "SyntheticCheckpoint", "TestSupport", "Tokenizers",
+        "Training",
+      ]),
     tests("FuzzingTests", ["Fuzzing"], resources: [.copy("Inputs")]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),

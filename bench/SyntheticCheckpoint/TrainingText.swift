@@ -4,7 +4,8 @@ import Foundation
 /// Text that a tokenizer is trained on.
 package struct TrainingText: Sendable {
   package let lines: [String]
-  /// That it is in, English first; one of unknown name for a plain file.
+  /// Tokens of its languages, English first: those of a corpus as M2M-100 writes them, since a tag by
+  /// itself may be a piece of text; English for a plain file.
   package let languages: [String]
 
   /// - Parameters:
@@ -38,7 +39,7 @@ package struct TrainingText: Sendable {
       }
     }
     self.lines = lines
-    languages = corpus.languages.map { corpus.tag($0) }
+    languages = corpus.languages.map { "__\(corpus.tag($0))__" }
   }
 
   private init(file path: String, bytesMax: Int) throws {
