@@ -28,17 +28,24 @@ extension TokenChoice {
 }
 
 /// Where the `count` largest elements are, largest first, the lower index first among equals.
+///
+/// Nearly all of a long row is below what was found by then: it is looked at by the maxima of
+/// blocks, which vectorise.
 func indicesOfLargest(_ count: Int, of x: borrowing Row) -> [Int] {
   precondition(count > 0, "at least one element")
   var best: [Int] = []
   best.reserveCapacity(count + 1)
   var least = -Float.infinity
-  for j in 0..<x.count where best.count < count ? !x[j].isNaN : x[j] > least {
-    var place = best.count
-    while place > 0, x[j] > x[best[place - 1]] { place -= 1 }
-    best.insert(j, at: place)
-    if best.count > count { best.removeLast() }
-    least = x[best[best.count - 1]]
+  for start in stride(from: 0, to: x.count, by: 128) {
+    let block = start..<min(start + 128, x.count)
+    if best.count == count, largest(x.part(block)) <= least { continue }
+    for j in block where best.count < count ? !x[j].isNaN : x[j] > least {
+      var place = best.count
+      while place > 0, x[j] > x[best[place - 1]] { place -= 1 }
+      best.insert(j, at: place)
+      if best.count > count { best.removeLast() }
+      least = x[best[best.count - 1]]
+    }
   }
   return best
 }

@@ -1,10 +1,6 @@
-import Base
-import Kernels
 import Layers
 import Models
 import Paging
-import PinnedMemory
-import Storage
 
 /// Generates sequences with the weights of a store: a group of sequences at a time, all their beams
 /// in every step, so that an expert is paged once a step for all that it is to compute.

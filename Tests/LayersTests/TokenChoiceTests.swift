@@ -12,8 +12,9 @@ import Testing
       .map { (Int32($0), Double(logits[$0]) - log(sum)) }
   }
 
-  @Test(arguments: [1, 2, 7, 40, 60]) func theLikeliestInOrder(_ count: Int) {
-    let logits = testMatrix(1, 40, seed: 3)
+  @Test(arguments: [1, 2, 7, 40, 60], [40, 128, 700])
+  func theLikeliestInOrder(_ count: Int, of vocabulary: Int) {
+    let logits = testMatrix(1, vocabulary, seed: 3)
     let wanted = expected(logits.values, count)
     let found = TokenChoice.likeliest(count, of: logits)
     #expect(found.map(\.token) == wanted.map(\.token))

@@ -1,0 +1,42 @@
+import Base
+import TestSupport
+import Testing
+import Training
+
+@Suite struct TranslatorTests {
+  private static let texts = ["Save the page", "The file does not exist", "Users"]
+
+  private func translations(
+    _ run: TinyRun, memory: Int, _ method: GenerationOptions.Method
+  ) throws -> [String] {
+    var translator = try Translator(run.run, run.config, memory: memory, method: method)
+    let german = try translator.language("de")
+    return try translator.translate(Self.texts.map { translator.source($0, to: german).tokens })
+  }
+
+  /// Goal: a trained run translates with beams, one sentence at a time where memory allows no more,
+  /// and says the same. The penalty makes these models of few steps say something at all.
+  @Test func beamsSayTheSameInAnyMemory() throws {
+    var run = try TinyRun()
+    run.config.storage.paths = [run.run.store]
+    try run.trainInDirectory(to: 8)
+    let method = GenerationOptions.Method.beams(BeamOptions(count: 4, lengthPenalty: 3))
+    let wanted = try translations(run, memory: 1 << 30, method)
+    #expect(wanted.allSatisfy { !$0.isEmpty } && Set(wanted).count > 1)
+    var memory = 1 << 20
+    while true {
+      do {
+        #expect(try translations(run, memory: memory, method) == wanted)
+        break
+      } catch let refusal as MemoryRefusal {
+        memory += refusal.missing
+      }
+    }
+    // Beams take memory that greedy search does without.
+    let greedy = try translations(run, memory: memory, .greedy)
+    #expect(throws: MemoryRefusal.self) {
+      try translations(run, memory: memory, .beams(BeamOptions(count: 40)))
+    }
+    #expect(greedy != wanted)
+  }
+}
