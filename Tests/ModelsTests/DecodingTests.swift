@@ -1,4 +1,5 @@
 import Base
+import Goldens
 import Kernels
 import Layers
 import Models
@@ -8,7 +9,14 @@ import Testing
 /// Through the cache, in steps of any kind, the decoder says what it says about whole sequences at
 /// once; with sources and targets of different lengths, without their padding.
 @Suite struct DecodingTests {
-  static let names = GoldenTests.names + ["nllb-moe-tiny-eom"]
+  /// Where evaluation has a capacity that counts padding, or a first token without a position,
+  /// transformers itself says other things of steps than of whole sequences.
+  static let names =
+    GoldenTests.names.filter { name in
+      !(Golden.variants.contains(name) && name.hasPrefix("nllb"))
+    } + [
+      "nllb-moe-tiny-eom"
+    ]
 
   /// How targets are cut into what is entered together.
   enum Pace: CaseIterable {

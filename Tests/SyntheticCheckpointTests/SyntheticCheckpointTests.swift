@@ -1,4 +1,5 @@
 import Foundation
+import Goldens
 import Interchange
 import Models
 import SyntheticCheckpoint

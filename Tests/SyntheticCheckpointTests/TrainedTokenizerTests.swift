@@ -1,5 +1,6 @@
 import Corpus
 import Foundation
+import Goldens
 import Interchange
 import SyntheticCheckpoint
 import TestSupport

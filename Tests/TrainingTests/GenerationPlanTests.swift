@@ -1,4 +1,5 @@
 import Base
+import Goldens
 import Interchange
 import Models
 import Storage

@@ -1,6 +1,6 @@
+import Base
 import Foundation
 import Goldens
-import Paging
 import Storage
 import TestSupport
 import Testing
@@ -32,7 +32,8 @@ import Training
     tiny.config.memory.budget = "\(try leastBudget(tiny))"
     let paged = try tiny.train(to: 3, in: RunDirectory(tiny.directory.path + "/paged"))
     #expect(paged.map(\.computed) == resident.map(\.computed))
-    #expect(paged.allSatisfy { $0.read_bytes > 0 })
+    // The first step makes everything from the seed.
+    #expect(paged.dropFirst().allSatisfy { $0.read_bytes > 0 })
   }
 
   @Test func anExportWithMomentsGoesOnToTheSameBits() throws {
@@ -65,6 +66,8 @@ import Training
     _ = try ModelImport(target, into: tiny.run, .with(profiles: tiny.profiles)).make()
 
     tiny.config.model.path = ""
+    #expect(throws: TrainingError.self) { try tiny.train(to: 1) }
+    tiny.config.storage.block_bytes = RunConfig().storage.block_bytes
     #expect(try tiny.train(to: 1).count == 1)
     tiny.config.training.learning_rate = 1e-3
     #expect(throws: TrainingError.self) { try tiny.train(to: 2) }

@@ -11,7 +11,7 @@ struct TinyPublished {
   var config: RunConfig
   let run: RunDirectory
 
-  /// The tokenizer of each golden, and what its languages are called.
+  /// The tokenizer of each golden, and its vocabulary.
   private static let tokenizers = [
     "switch-tiny": ("t5", 320), "nllb-moe-tiny": ("nllb", 260), "mixtral-tiny": ("llama", 500),
     "olmoe-tiny": ("llama", 500), "qwen3-moe-tiny": ("llama", 500),
@@ -59,7 +59,7 @@ struct TinyPublished {
   /// Numbers in words, and the same in digits: there is something to learn in them.
   private static func pairs(in directory: TemporaryDirectory, isTagged: Bool) throws -> String {
     let words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    let languages = isTagged ? #", "source_lang": "eng_Latn", "target_lang": "deu_Latn""# : ""
+    let languages = isTagged ? #", "source_lang": "eng_Latn", "target_lang": "fra_Latn""# : ""
     let lines = (0..<9).flatMap { a in
       (0..<9).map { b in
         #"{"source": "\#(words[a]) and \#(words[b])", "target": "\#(a + 1) + \#(b + 1)"\#(languages)}"#
