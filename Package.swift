@@ -93,8 +93,8 @@ let package = Package(
     .executableTarget(
       name: "pagoda",
       dependencies: [
-        "Base", "PinnedMemory", "DirectIO", "Storage", "Kernels", "Interchange", "Corpus",
-        "Tokenizers", "Training", "Planning", "Surgery",
+        "Base", "PinnedMemory", "DirectIO", "Storage", "Kernels", "Layers", "Interchange",
+        "Corpus", "Tokenizers", "Training", "Planning", "Surgery",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], cSettings: posix, swiftSettings: floats),
 

@@ -33,7 +33,10 @@ package struct BLEU: Sendable {
   /// words.
   package init(forLanguage tag: String) {
     let language = String(tag.prefix { $0 != "_" })
-    let unspaced = ["zh", "ja", "th", "km", "lo", "my", "yue", "wuu"]
+    // By the codes of two letters and, as NLLB has them, of three.
+    let unspaced = [
+      "zh", "ja", "th", "km", "lo", "my", "yue", "wuu", "zho", "jpn", "tha", "khm", "lao", "mya",
+    ]
     self.init(tokenization: unspaced.contains(language) ? .character : .mteval13a)
   }
 

@@ -53,6 +53,7 @@ package struct RunSummary: Codable, Sendable {
       package let sentences: Int
       package let bleu_signature: String
       package let chrf: Double
+      package let chrf_plus_plus: Double
       package let bleu: Double
       /// The same for the source copied as it is.
       package let copy_chrf: Double
@@ -178,34 +179,29 @@ extension RunSummary.Pool {
 }
 
 extension RunSummary.Translations {
-  /// Held-out sentences into and out of English, a share for each language.
+  /// Held-out sentences, a share for each direction.
+  /// - Parameter count: sentences of all directions; of the configuration when nil.
   init(
-    _ config: RunConfig, _ directory: RunDirectory, memory: Int, isStopping: () -> Bool
+    _ config: RunConfig, _ directory: RunDirectory, memory: Int, count: Int? = nil,
+    _ settings: TextGenerator.Settings = .init(), isStopping: () -> Bool
   ) throws {
-    var translator = try Translator(directory, config, memory: memory)
-    let corpus = translator.corpus
-    let heldOut = HeldOut(
-      corpus: corpus, limits: BatchSampler.Limits(config), noise: TaskMix(config).noise)
-    let others = corpus.languages.dropFirst()
-    let each = max(1, config.evaluation.translations / max(1, 2 * others.count))
-    let pairs = others.flatMap { other in
-      [(source: LanguageIndex.english, target: other), (source: other, target: .english)]
-    }
-    let samples = try heldOut.translationSamples(pairs, count: each)
+    let heldOut = try HeldOutSentences(config, count: count ?? config.evaluation.translations)
+    var generator = try TextGenerator(directory, config, memory: memory, settings)
     // All directions at once: the decoder works on as many sentences together as it can.
-    var texts = try translator.translate(
-      samples.joined().map(\.sourceTokens), isStopping: isStopping)[...]
+    var texts = try generator.translate(
+      heldOut.directions.flatMap(\.pairs), isStopping: isStopping)[...]
     var scored: [(direction: String, Scored)] = []
-    for (pair, samples) in zip(pairs, samples) where !samples.isEmpty {
-      let target = corpus.tag(pair.target)
+    for direction in heldOut.directions {
+      let pairs = direction.pairs
       scored.append(
         (
-          "\(corpus.tag(pair.source))-\(target)",
+          direction.name,
           Scored(
-            sources: samples.map(\.sourceText), references: samples.map(\.referenceText),
-            translations: Array(texts.prefix(samples.count)), bleu: BLEU(forLanguage: target))
+            sources: pairs.map(\.source), references: pairs.map(\.target),
+            translations: texts.prefix(pairs.count).map(\.text),
+            bleu: BLEU(forLanguage: direction.target))
         ))
-      texts = texts.dropFirst(samples.count)
+      texts = texts.dropFirst(pairs.count)
     }
     self.init(scored)
   }
@@ -248,6 +244,7 @@ extension RunSummary.Translations.Direction {
     sentences = texts.sources.count
     bleu_signature = texts.bleu.signature()
     chrf = texts.chrf(texts.translations)
+    chrf_plus_plus = ChrF.chrFPlusPlus.score(texts.translations, references: [texts.references])
     bleu = texts.bleu(texts.translations)
     copy_chrf = texts.chrf(texts.sources)
     copy_bleu = texts.bleu(texts.sources)

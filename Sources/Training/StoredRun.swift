@@ -9,9 +9,19 @@ package import Storage
 package func openStore(
   _ run: RunDirectory, paths: [String]
 ) throws -> (config: RunConfig, store: Store) {
-  guard var config = try run.savedConfig() else { throw TrainingError.noRun(path: run.path) }
-  if !paths.isEmpty { config.storage.paths = paths }
+  let config = try run.config(storePaths: paths)
   return (config, try config.storedRun(in: run))
+}
+
+extension RunDirectory {
+  /// The configuration of the run that lives here.
+  /// - Parameter storePaths: directories of the store; the run's own when empty.
+  /// - Throws: `TrainingError.noRun`; `ConfigError`.
+  package func config(storePaths: [String]) throws -> RunConfig {
+    guard var config = try savedConfig() else { throw TrainingError.noRun(path: path) }
+    if !storePaths.isEmpty { config.storage.paths = storePaths }
+    return config
+  }
 }
 
 extension RunConfig {

@@ -194,7 +194,7 @@ package struct Trainer {
     let plan = try TrainingSession.plan(config)
     if config.evaluation.translations > 0 {
       let memory = try config.bytes(config.memory.budget, key: "memory.budget")
-      try Translator.requireMemory(config, memory: memory)
+      try TextGenerator.requireMemory(config, memory: memory)
     }
     if start == .fresh {
       try refuseToLoseImport()

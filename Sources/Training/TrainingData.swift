@@ -155,12 +155,15 @@ extension PublishedModel {
     return (16 << 20) + 16 * files
   }
 
+  /// What the decoder begins with where there is an encoder.
+  var startToken: Int32 { Int32(configuration.decoderStartToken ?? configuration.padToken ?? 0) }
+
   /// Text as the sequences of this model.
   /// - Throws: `TokenizerError`; `CorpusError.tokenizer` when a token is missing that is needed.
   package func encoder(_ config: RunConfig) throws -> SequenceEncoder {
     let tokenizer = try CheckpointTokenizer(folder: folder)
     let prefix = config.data.prefix
-    let start = Int32(configuration.decoderStartToken ?? configuration.padToken ?? 0)
+    let start = startToken
     let template = ChatTemplate(rawValue: config.data.chat_template)
     let layout: SequenceLayout
     switch family {

@@ -53,10 +53,7 @@ struct Export: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let run = RunDirectory(runDirectory)
-      guard var config = try run.savedConfig() else {
-        throw TrainingError.noRun(path: runDirectory)
-      }
-      if !store.isEmpty { config.storage.paths = store }
+      let config = try run.config(storePaths: store)
       var options = ModelExport.Options()
       options.hasOptimizer = optimizer
       options.type = dtype == .bfloat16 ? .bf16 : .f32

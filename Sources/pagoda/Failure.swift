@@ -55,6 +55,7 @@ private func exitStatus(of error: any Error) -> Int32 {
   case let error as TokenizerError: exitStatus(of: error)
   case let error as TrainingError: exitStatus(of: error)
   case let error as ExchangeError: exitStatus(of: error)
+  case is GenerationError: ExitStatus.badData
   case let error as InterchangeError: error.exitCode
   case let error as ProbeError: exitStatus(of: error)
   case let error as MemoryProbeError: exitStatus(of: error)

@@ -17,7 +17,8 @@ struct Pagoda: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Train.self, Translate.self, CorpusCommand.self, Bench.self, StoreCommand.self,
+      Train.self, Translate.self, Generate.self, Evaluate.self, CorpusCommand.self, Bench.self,
+      StoreCommand.self,
       ExpertCommand.self, Export.self, Import.self, Doctor.self,
     ])
 

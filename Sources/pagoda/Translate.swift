@@ -1,25 +1,33 @@
 import ArgumentParser
 import Base
-import Foundation
+import Corpus
 import Training
 
 struct Translate: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Translate lines from stdin with a trained run.",
     discussion: """
-      One line in, one line out. The source may be any language of the run's corpus.
+      One line in, one line out. The languages are those of the run's corpus, or those that a
+      published model knows: --from and --to for NLLB-MoE (deu_Latn), neither for a model that was
+      trained on one direction.
 
-        echo 'Save the page' | pagoda translate runs/quickstart --to de
+        echo 'Save the page' | pagoda translate runs/quickstart --to de --beams 4
+        echo 'Save the page' | pagoda translate runs/nllb --from eng_Latn --to deu_Latn
       """)
 
   @Argument(help: ArgumentHelp("The run directory.", valueName: "run"))
   var runDirectory: String
 
-  @Option(help: "The language to translate into, such as de.")
-  var to: String
+  @Option(help: "The language to translate into, such as de. Default: the run's target_language.")
+  var to: String?
+
+  @Option(help: "The language of the lines. Default: the run's source_language.")
+  var from: String?
 
   @Option(help: "Read the lines from this file instead of stdin.")
   var input: String?
+
+  @OptionGroup var text: TextOptions
 
   @Option(help: "The ceiling on the memory of the whole process. Default: the run's.")
   var memory: ByteCount?
@@ -36,27 +44,25 @@ struct Translate: ParsableCommand {
       let translation: String
     }
     let run: String
-    let to: String
+    let to: String?
     let translations: [Line]
   }
 
   func run() throws {
     try reportingFailures {
       let directory = RunDirectory(runDirectory)
-      guard var config = try directory.savedConfig() else {
-        throw TrainingError.noRun(path: runDirectory)
-      }
-      if !store.isEmpty { config.storage.paths = store }
+      let config = try directory.config(storePaths: store)
       let ceiling =
         try memory?.bytes ?? config.bytes(config.memory.budget, key: "memory.budget")
-      var translator = try Translator(directory, config, memory: ceiling)
-      let target = try translator.language(to)
-      let lines = try readLines()
-      let prepared = lines.map { translator.source($0, to: target) }
-      for (number, source) in prepared.enumerated() where source.isCut {
+      var generator = try TextGenerator(directory, config, memory: ceiling, text.settings)
+      let lines = try readLines(input)
+      let pairs = lines.map {
+        TextPair(source: $0, target: "", sourceLanguage: from, targetLanguage: to)
+      }
+      for (number, pair) in pairs.enumerated() where try generator.isCut(pair) {
         Output.say("line \(number + 1) is longer than the model can read and was cut")
       }
-      let texts = try translator.translate(prepared.map(\.tokens))
+      let texts = try generator.translate(pairs).map(\.text)
       // An empty line has nothing to translate; it stays empty.
       let results = zip(lines, texts).map { $0.allSatisfy(\.isWhitespace) ? "" : $1 }
       if json {
@@ -66,18 +72,5 @@ struct Translate: ParsableCommand {
         for text in results { Output.result(text) }
       }
     }
-  }
-
-  private func readLines() throws -> [String] {
-    guard let input else {
-      var lines: [String] = []
-      while let line = readLine() { lines.append(line) }
-      return lines
-    }
-    guard let text = try? String(contentsOfFile: input, encoding: .utf8) else {
-      throw TrainingError.unreadableInput(path: input)
-    }
-    return text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-      .dropLast(text.hasSuffix("\n") ? 1 : 0)
   }
 }

@@ -103,7 +103,7 @@ import Testing
     #expect(try workplace.contents("run") == run)
     try imports("exported", into: "copy", "--store", workplace.path("run/store")).expect(
       73, "holds a store already")
-    try imports("run", into: "copy").expect(66, "training_state.json", "pagoda export")
+    try imports("run", into: "copy").expect(66, "config.json", "pagoda export")
     try imports("exported", into: "copy", "--corpus", workplace.path("nowhere")).expect(
       66, "nowhere/corpus.json")
     try imports("exported", into: "copy", "--memory", "1MiB").expect(71, "give --memory")

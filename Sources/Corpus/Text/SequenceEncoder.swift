@@ -80,6 +80,28 @@ package struct SequenceEncoder: Sendable {
     }
   }
 
+  /// What a model is given to go on with `text`, or of an encoder to read it.
+  /// - Throws: `CorpusError.tokenizer` for a model that is told its languages.
+  package func prompt(text: String) throws(CorpusError) -> Prompt {
+    guard layout.isDecoderOnly else { return try prompt(TextPair(source: text, target: "")) }
+    do throws(LineDefect) {
+      return Prompt(source: [], target: try framed(text))
+    } catch {
+      throw .tokenizer(cause: error.cause, remedy: error.remedy)
+    }
+  }
+
+  /// The tokens that end an answer: the end of a text, and that of a turn in conversations.
+  package var endTokens: [Int32] {
+    let turn = template.flatMap { tokenizer.id(of: $0.answerEnd(endText)) }
+    return [end] + (turn.map { $0 == end ? [] : [$0] } ?? [])
+  }
+
+  /// The text of tokens that a model has chosen, without special ones.
+  package func text(of tokens: [Int32]) -> String {
+    tokenizer.decode(tokens, skipSpecialTokens: true)
+  }
+
   /// What a model is given to answer a conversation.
   /// - Throws: `CorpusError.tokenizer` without a template, and for messages that it cannot write.
   package func prompt(chat messages: [ChatMessage]) throws(CorpusError) -> Prompt {

@@ -1,17 +1,21 @@
 import Base
+import Corpus
 import TestSupport
 import Testing
 import Training
 
-@Suite struct TranslatorTests {
+@Suite struct TextGeneratorTests {
   private static let texts = ["Save the page", "The file does not exist", "Users"]
 
   private func translations(
     _ run: TinyRun, memory: Int, _ method: GenerationOptions.Method
   ) throws -> [String] {
-    var translator = try Translator(run.run, run.config, memory: memory, method: method)
-    let german = try translator.language("de")
-    return try translator.translate(Self.texts.map { translator.source($0, to: german).tokens })
+    var settings = TextGenerator.Settings()
+    settings.method = method
+    var generator = try TextGenerator(run.run, run.config, memory: memory, settings)
+    return try generator.translate(
+      Self.texts.map { TextPair(source: $0, target: "", targetLanguage: "de") }
+    ).map(\.text)
   }
 
   /// Goal: a trained run translates with beams, one sentence at a time where memory allows no more,

@@ -1,0 +1,132 @@
+import Base
+package import Corpus
+import Foundation
+import Interchange
+
+/// How the model of a run is spoken to: texts as the tokens it expects, and its tokens as text.
+package struct ModelSpeech: Sendable {
+  private enum Kind: Sendable {
+    case zcode(ParallelCorpus, Tokenizer)
+    case published(SequenceEncoder, languages: Languages)
+  }
+  private struct Languages: Sendable {
+    let source: String?
+    let target: String?
+  }
+
+  private let kind: Kind
+  /// What a decoder behind an encoder begins with.
+  let startToken: Int32
+  let endTokens: [Int32]
+
+  /// What a model is given before it answers.
+  struct Prompt {
+    /// Of the encoder; of a decoder alone, what it continues.
+    var tokens: [Int32]
+    /// What the answer begins with.
+    var firstToken: Int32?
+    /// Whether the prompt may lose its end without changing its meaning: all but its last token.
+    var isText = false
+
+    var length: Int { tokens.count }
+
+    /// Its beginning and its last token, at most `limit` of them, where it is text.
+    func cut(to limit: Int) -> Prompt {
+      guard isText, tokens.count > limit else { return self }
+      var prompt = self
+      prompt.tokens = tokens.prefix(limit - 1) + tokens.suffix(1)
+      return prompt
+    }
+
+    func request(newTokensMax: Int, number: Int) -> GenerationRequest {
+      GenerationRequest(
+        prompt: tokens, newTokensMax: newTokensMax, firstToken: firstToken, number: number)
+    }
+  }
+
+  /// Opens the tokenizer of the run.
+  /// - Throws: `CorpusError`, `TokenizerError`, `InterchangeError`.
+  package init(_ config: RunConfig) throws {
+    guard let model = try config.publishedModel() else {
+      let corpus = try ParallelCorpus.open(config.data.corpus)
+      kind = .zcode(corpus, try corpus.tokenizer())
+      (startToken, endTokens) = (SpecialTokens.start, [SpecialTokens.end])
+      return
+    }
+    func named(_ language: String) -> String? { language.isEmpty ? nil : language }
+    let encoder = try model.encoder(config)
+    kind = .published(
+      encoder,
+      languages: Languages(
+        source: named(config.data.source_language), target: named(config.data.target_language)))
+    startToken = model.startToken
+    let configured = model.configuration.endTokens.map { Int32($0) }
+    endTokens = Array(Set(encoder.endTokens + configured)).sorted()
+  }
+
+  /// What is known before the tokenizer is opened: the vocabulary where the model has none of its
+  /// own, and the memory that the tokenizer takes.
+  static func facts(
+    _ config: RunConfig
+  ) throws -> (vocabulary: Int?, memory: MemoryLedger.Grant) {
+    if let model = try config.publishedModel() {
+      return (nil, .init(name: "tokenizer", bytes: model.tokenizerBytes))
+    }
+    let path = config.data.corpus
+    let manifest = try ParallelCorpus.readManifest(path)
+    return (
+      manifest.vocabularySize,
+      .init(name: "corpus", bytes: try ParallelCorpus.memory(of: path).peakBytes)
+    )
+  }
+
+  /// The prepared corpus that zcode learned from.
+  package var corpus: ParallelCorpus? {
+    if case .zcode(let corpus, _) = kind { corpus } else { nil }
+  }
+
+  /// What asks for the translation of the source of `pair`; languages that it does not name are
+  /// those of the run.
+  /// - Throws: `TrainingError.unknownLanguage`; `CorpusError.tokenizer`.
+  func prompt(_ pair: TextPair) throws -> Prompt {
+    switch kind {
+    case .zcode(let corpus, let tokenizer):
+      let tag = pair.targetLanguage ?? ""
+      guard let target = corpus.manifest.index(of: tag) else {
+        throw TrainingError.unknownLanguage(tag, known: corpus.languages.map { corpus.tag($0) })
+      }
+      let text = tokenizer.encode(pair.source)
+      return Prompt(
+        tokens: [corpus.special.into(target)] + text + [SpecialTokens.end], isText: true)
+    case .published(let encoder, let languages):
+      var pair = pair
+      pair.sourceLanguage = pair.sourceLanguage ?? languages.source
+      pair.targetLanguage = pair.targetLanguage ?? languages.target
+      return Self.prompt(try encoder.prompt(pair))
+    }
+  }
+
+  /// What is to be continued, or answered.
+  /// - Throws: `CorpusError.tokenizer` for a model that does neither.
+  func prompt(_ text: String, isChat: Bool) throws -> Prompt {
+    guard case .published(let encoder, _) = kind else {
+      throw CorpusError.tokenizer(
+        cause: "a zcode model translates and does nothing else", remedy: "use pagoda translate")
+    }
+    if isChat { return Self.prompt(try encoder.prompt(chat: [ChatMessage(.user, text)])) }
+    return Self.prompt(try encoder.prompt(text: text))
+  }
+
+  private static func prompt(_ prompt: SequenceEncoder.Prompt) -> Prompt {
+    guard !prompt.source.isEmpty else { return Prompt(tokens: prompt.target) }
+    return Prompt(
+      tokens: prompt.source, firstToken: prompt.target.dropFirst().first, isText: true)
+  }
+
+  func text(of tokens: [Int32]) -> String {
+    switch kind {
+    case .zcode(_, let tokenizer): tokenizer.decode(tokens)
+    case .published(let encoder, _): encoder.text(of: tokens)
+    }
+  }
+}
