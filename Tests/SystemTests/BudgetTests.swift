@@ -65,6 +65,20 @@ import Training
     #expect(Set(translations.map(\.output)).count == 1)
   }
 
+  /// The translations at the end of a run are of fewer sentences at once where memory is short: they
+  /// fit where training does, and are the same.
+  @Test func theLastTranslationsFitWhereTrainingDoes() throws {
+    let least = try LeastBudget.bytes
+    try workplace.trained("paged", "--memory", "\(least)", "evaluation.translations=12")
+    try workplace.trained("resident", "--resident", "evaluation.translations=12")
+    let (paged, resident) = (try workplace.summary("paged"), try workplace.summary("resident"))
+    #expect(paged.peak_rss_bytes < least)
+    let (few, many) = (try #require(paged.translations), try #require(resident.translations))
+    #expect(!few.samples.isEmpty && few.all != nil)
+    #expect(few.samples.map(\.translation) == many.samples.map(\.translation))
+    #expect(few.all?.chrf == many.all?.chrf && few.all?.bleu == many.all?.bleu)
+  }
+
   /// The same run under any budget, thread count and engine, resumed with another budget as well.
   @Test func nothingButTheConfigurationDecidesTheNumbers() throws {
     let least = try LeastBudget.bytes

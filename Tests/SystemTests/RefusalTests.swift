@@ -25,14 +25,6 @@ import Testing
     #expect(!workplace.exists("run"))
   }
 
-  /// The translations at the end of a run need memory of their own: found out before it starts.
-  @Test func aBudgetTooSmallForTheLastTranslationsIsRefusedAtTheStart() throws {
-    let memory = "\(try LeastBudget.bytes)"
-    try workplace.train("run", "--memory", memory, "evaluation.translations=4").expect(
-      71, "give --memory")
-    #expect(!workplace.exists("run"))
-  }
-
   @Test func anUnknownKeyIsAnErrorWithASuggestion() throws {
     try workplace.train("run", "training.learning_rte=1").expect(
       78, "training.learning_rte: unknown key", "did you mean `learning_rate`?")
