@@ -330,8 +330,15 @@ def case(variant, seed, padded, tensors):
         n: None if p.grad is None else p.grad.double().norm().item()
         for n, p in model.named_parameters()}
     return dict(
-        eval=dict(loss=evaluated.loss.item()),
+        eval=dict(loss=evaluated.loss.item(), **router_losses(evaluated)),
         train=dict(loss=trained.loss.item(), grad_norms=norms), adamw=optimised)
+
+
+def router_losses(output):
+    """None at all where transformers computed none: readers tell by that what the loss has."""
+    names = [f"{side}{kind}_loss" for side in ("", "encoder_", "decoder_") for kind in ("aux", "z")]
+    found = {name: getattr(output, name, None) for name in names}
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def write(name, variant, folder):
