@@ -218,38 +218,46 @@ extension ModelExport {
       panels.flatMap { _ in slices.map { Visit($0, state.planes) } }
     }
     pager.plan(visits)
+    let hidden = expert.names.hidden ?? shape.hidden
     for state in states {
       for rows in panels {
-        let turned = panel.matrix(rows: rows.count, columns: shape.hidden)
+        let turned = panel.matrix(rows: rows.count, columns: hidden)
         for slice in slices.indices {
           try readNext(state)
           if rows.lowerBound == 0 { try writeRows(of: expert.names, slice, state, to: &target) }
-          let second = shape.matrix(1, of: block)
-          let columns = slice * shape.sliceHidden..<(slice + 1) * shape.sliceHidden
-          transpose(second.columns(rows), into: turned.columns(columns))
+          let units = shape.units(of: slice, expert.names)
+          guard !units.isEmpty else { continue }
+          let second = shape.matrix(1, of: block).rows(0..<units.count)
+          transpose(second.columns(rows), into: turned.columns(units))
         }
         try target.write(
-          panel, 0..<rows.count * shape.hidden, to: expert.names.second, state,
-          at: rows.lowerBound * shape.hidden)
+          panel, 0..<rows.count * hidden, to: expert.names.second, state,
+          at: rows.lowerBound * hidden)
       }
     }
   }
 
-  /// The tensors of the block at hand that files have as the block does.
+  /// The tensors of the block at hand that files have as the block does, without units that they do
+  /// not have.
   private func writeRows(
     of names: ExpertNames, _ slice: Int, _ state: ParameterState, to target: inout TensorTarget
   ) throws {
-    let count = shape.sliceHidden * shape.width
-    try target.write(block, 0..<count, to: names.first, state, at: slice * count)
-    if let third = names.third {
-      try target.write(block, 2 * count..<3 * count, to: third, state, at: slice * count)
-    }
-    let (biases, units) = (shape.matrixParameters, shape.sliceHidden)
-    if let first = names.firstBias {
-      try target.write(block, biases..<biases + units, to: first, state, at: slice * units)
+    let (whole, units) = (shape.sliceHidden * shape.width, shape.units(of: slice, names))
+    let (count, start) = (units.count * shape.width, units.lowerBound * shape.width)
+    let biases = shape.matrixParameters
+    if !units.isEmpty {
+      try target.write(block, 0..<count, to: names.first, state, at: start)
+      if let third = names.third {
+        try target.write(block, 2 * whole..<2 * whole + count, to: third, state, at: start)
+      }
+      if let first = names.firstBias {
+        try target.write(
+          block, biases..<biases + units.count, to: first, state, at: units.lowerBound)
+      }
     }
     if let second = names.secondBias, slice == 0 {
-      let range = biases + units..<biases + units + shape.width
+      let first = biases + shape.sliceHidden
+      let range = first..<first + shape.width
       try target.write(block, range, to: second, state, at: 0)
     }
   }

@@ -77,7 +77,9 @@ package struct PublishedModel: Sendable {
       configuration, path: path, seed: UInt64(config.seed),
       sliced: { try $0.fitting(blockBytes: blockBytes) })
     return description.routed { rule in
-      if config.model.aux == "per_layer" { (rule.pool, rule.share) = (.layer, .choices) }
+      if config.model.aux == "per_layer" {
+        (rule.pool, rule.share, rule.sidesWithoutLosses) = (.layer, .choices, [])
+      }
       if let coefficient = Float(config.model.router_z_loss_coef) {
         rule.zCoefficient = coefficient
       }

@@ -22,7 +22,8 @@ import Training
 
   @Test(arguments: [
     "switch-tiny", "switch-tiny-bin", "nllb-moe-tiny", "mixtral-tiny-sharded", "olmoe-tiny",
-    "qwen3-moe-tiny", "mixtral-tiny-bf16",
+    "qwen3-moe-tiny", "mixtral-tiny-bf16", "nllb-untied", "switch-untied", "olmoe-clip",
+    "qwen3-bias",
   ])
   func anExportHasTheBitsOfTheCheckpoint(_ name: String) throws {
     let source = Golden.folder(name)
