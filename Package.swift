@@ -179,7 +179,8 @@ let package = Package(
     tests(
       "SyntheticCheckpointTests",
       [
-        "Corpus", "Interchange", "Models", "SyntheticCheckpoint", "Goldens", "TestSupport", "Tokenizers",
+        "Corpus", "Interchange", "Models", "SyntheticCheckpoint", "Goldens", "TestSupport",
+        "Tokenizers",
         "Training",
       ]),
     tests("FuzzingTests", ["Fuzzing"], resources: [.copy("Inputs")]),

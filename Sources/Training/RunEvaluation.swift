@@ -7,6 +7,8 @@ import Storage
 
 /// What a run's last committed generation is worth: its loss on what is held out, and its
 /// translations of held-out sentences. Changes nothing, beside a training that goes on.
+// Names are the keys of the JSON.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 package struct RunEvaluation: Codable, Sendable {
   package let run: String
   package let step: Int

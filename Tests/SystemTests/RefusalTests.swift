@@ -86,9 +86,11 @@ import Testing
   @Test func usageErrorsShowTheUsage() throws {
     let run = workplace.path("run")
     let commands = [
-      ["train"], ["train", workplace.config], ["nonsense"], ["translate"], ["generate", run, "--beams", "0"],
+      ["train"], ["train", workplace.config], ["nonsense"], ["translate"],
+      ["generate", run, "--beams", "0"],
       ["generate", run, "--beams", "2", "--top-p", "0.5"], ["generate", run, "--top-p", "1.5"],
-      ["evaluate", run, "--sentences=-1"], ["export", run, run, "--optimizer", "--dtype", "bfloat16"],
+      ["evaluate", run, "--sentences=-1"],
+      ["export", run, run, "--optimizer", "--dtype", "bfloat16"],
       ["train", workplace.config, "--run", run, "--steps", "0"],
       ["train", workplace.config, "--run", run, "--memory", "much"],
       ["train", workplace.config, "--run", run, "--resume", "--fresh"],

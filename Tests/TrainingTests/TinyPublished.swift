@@ -77,9 +77,11 @@ struct TinyPublished {
   func train(to last: Int? = nil, in run: RunDirectory? = nil) throws -> [StepMetrics] {
     var steps: [StepMetrics] = []
     var trainer = Trainer(config, run: run ?? self.run, lastStep: last, profiles: profiles)
-    _ = try trainer.train(isStopping: { false }) { event in
-      if case .step(let metrics, _) = event { steps.append(metrics) }
-    }
+    _ = try trainer.train(
+      isStopping: { false },
+      observe: { event in
+        if case .step(let metrics, _) = event { steps.append(metrics) }
+      })
     return steps
   }
 }

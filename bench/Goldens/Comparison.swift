@@ -141,7 +141,8 @@ package struct Comparison {
     options.frames = frames
     options.optimizer = AdamW(beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1)
     options.learningRate = 3e-3
-    options.untouched = convention.hasPrefix("zero") ? .decay : PublishedFamily(configuration.type).untouched
+    options.untouched =
+      convention.hasPrefix("zero") ? .decay : PublishedFamily(configuration.type).untouched
     options.clip = convention.contains("clip1") ? .global(1) : .none
     options.decaysVectors = !convention.contains("nodecay1d")
     let directory = FileManager.default.temporaryDirectory
