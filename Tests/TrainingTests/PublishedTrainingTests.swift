@@ -1,6 +1,8 @@
 import Base
+import Corpus
 import Foundation
 import Goldens
+import Layers
 import Storage
 import TestSupport
 import Testing
@@ -34,6 +36,44 @@ import Training
     #expect(paged.map(\.computed) == resident.map(\.computed))
     // The first step makes everything from the seed.
     #expect(paged.dropFirst().allSatisfy { $0.read_bytes > 0 })
+  }
+
+  /// Goal: what `evaluate` says of a run is what the run said of itself, from a read-only store with
+  /// less memory; and any family is spoken to in text.
+  @Test(arguments: TinyPublished.families)
+  func aRunIsScoredAndSpeaks(_ golden: String, _ family: PublishedFamily) throws {
+    let tiny = try TinyPublished(golden, family)
+    var trainer = Trainer(tiny.config, run: tiny.run, lastStep: 4, profiles: tiny.profiles)
+    let outcome = try trainer.train(isStopping: { false }, observe: { _ in })
+    let last = try #require(outcome.evaluations.last)
+    let config = try tiny.run.config(storePaths: [])
+    let evaluation = try RunEvaluation(
+      tiny.run, config, memory: 1 << 30, sentences: 6, .init(), isStopping: { false })
+    #expect(evaluation.step == 4)
+    #expect(evaluation.heldout?.loss == last.loss)
+    #expect(evaluation.heldout?.loss_by_task == last.loss_by_task)
+    let translations = try #require(evaluation.translations)
+    #expect(translations.directions.map(\.sentences) == [6])
+
+    let pairs = ["one and two", "nine and nine"].map { TextPair(source: $0, target: "") }
+      .map { pair in
+        var pair = pair
+        if family == .nllbMoE {
+          (pair.sourceLanguage, pair.targetLanguage) = ("eng_Latn", "fra_Latn")
+        }
+        return pair
+      }
+    var settings = TextGenerator.Settings()
+    settings.method = .beams(BeamOptions(count: 3))
+    settings.newTokens = 12
+    var beams = try TextGenerator(tiny.run, config, memory: 1 << 30, settings)
+    #expect(try beams.translate(pairs).allSatisfy { $0.tokens <= 12 && $0.score <= 0 })
+    settings.method = .sampling(TokenSampler(temperature: 1, topP: 0.9, seed: 3))
+    var drawn = try TextGenerator(tiny.run, config, memory: 1 << 30, settings)
+    let first = try drawn.translate(pairs).map(\.text)
+    #expect(try drawn.translate(pairs).map(\.text) == first)
+    guard family != .nllbMoE else { return }
+    #expect(try drawn.answer(["three and"], isChat: false).count == 1)
   }
 
   @Test func anExportWithMomentsGoesOnToTheSameBits() throws {
