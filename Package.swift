@@ -202,7 +202,10 @@ let package = Package(
       ]),
     tests(
       "SystemTests",
-      ["Base", "Corpus", "DirectIO", "Planning", "Storage", "Training", "TestSupport", "pagoda"]),
+      [
+        "Base", "Corpus", "DirectIO", "Goldens", "Planning", "Storage", "Training", "TestSupport",
+        "pagoda",
+      ]),
   ]
 )
 
