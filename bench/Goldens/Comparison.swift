@@ -98,8 +98,9 @@ package struct Comparison {
   }
 
   /// Of the largest norm. Differences of smaller ones are relative to that: a gradient that is zero
-  /// by symmetry, such as that of a bias of keys, is nothing but rounding.
-  private static let smallNorm = 1e-4
+  /// by symmetry, such as that of a bias of keys, is nothing but rounding, and what is allowed of it
+  /// is a float's rounding of the largest.
+  private static let smallNorm = 1e-3
 
   /// A tensor that only one side has is infinitely wrong.
   private static func relative(_ ours: Double?, _ theirs: Double?, floor: Double) -> Double {
