@@ -13,22 +13,10 @@ struct Evaluate: ParsableCommand {
         pagoda evaluate runs/nllb --sentences 200 --beams 4 --json
       """)
 
-  @Argument(help: ArgumentHelp("The run directory.", valueName: "run"))
-  var runDirectory: String
+  @OptionGroup var options: SpeakingOptions
 
   @Option(help: "Held-out sentences to translate, spread over the directions; 0: none.")
   var sentences = 128
-
-  @OptionGroup var text: TextOptions
-
-  @Option(help: "The ceiling on the memory of the whole process. Default: the run's.")
-  var memory: ByteCount?
-
-  @Option(help: "A directory of the store, as given to train. Default: the run's.")
-  var store: [String] = []
-
-  @Flag(help: "Print one JSON object.")
-  var json = false
 
   func validate() throws {
     if !(0...1 << 20 ~= sentences) {
@@ -38,15 +26,12 @@ struct Evaluate: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let directory = RunDirectory(runDirectory)
-      let config = try directory.config(storePaths: store)
-      let ceiling =
-        try memory?.bytes ?? config.bytes(config.memory.budget, key: "memory.budget")
+      let (run, config, memory) = try options.open()
       let stop = StopSignals.install()
       let evaluation = try RunEvaluation(
-        directory, config, memory: ceiling, sentences: sentences, text.settings,
+        run, config, memory: memory, sentences: sentences, options.text.settings,
         isStopping: { stop.wasAsked })
-      if json { return try Output.json(evaluation) }
+      if options.json { return try Output.json(evaluation) }
       for line in Self.lines(evaluation) { Output.result(line) }
     }
   }

@@ -14,25 +14,13 @@ struct Generate: ParsableCommand {
         echo 'What is an expert?' | pagoda generate runs/qwen --chat --temperature 0.7 --top-p 0.9
       """)
 
-  @Argument(help: ArgumentHelp("The run directory.", valueName: "run"))
-  var runDirectory: String
+  @OptionGroup var options: SpeakingOptions
 
   @Option(help: "Read the prompts from this file instead of stdin.")
   var input: String?
 
   @Flag(help: "Take each line as a question of a conversation.")
   var chat = false
-
-  @OptionGroup var text: TextOptions
-
-  @Option(help: "The ceiling on the memory of the whole process. Default: the run's.")
-  var memory: ByteCount?
-
-  @Option(help: "A directory of the store, as given to train. Default: the run's.")
-  var store: [String] = []
-
-  @Flag(help: "Print one JSON object with all answers.")
-  var json = false
 
   // Names are the keys of the JSON.
   // swift-format-ignore: AlwaysUseLowerCamelCase
@@ -50,20 +38,16 @@ struct Generate: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let directory = RunDirectory(runDirectory)
-      let config = try directory.config(storePaths: store)
-      let ceiling =
-        try memory?.bytes ?? config.bytes(config.memory.budget, key: "memory.budget")
-      var generator = try TextGenerator(directory, config, memory: ceiling, text.settings)
+      var generator = try options.generator()
       let prompts = try readLines(input).filter { !$0.allSatisfy(\.isWhitespace) }
       let answers = try generator.answer(prompts, isChat: chat)
-      if json {
+      if options.json {
         let report = zip(prompts, answers).map { prompt, answer in
           Report.Answer(
             prompt: prompt, text: answer.text, tokens: answer.tokens, score: answer.score,
             is_complete: answer.isComplete)
         }
-        return try Output.json(Report(run: runDirectory, answers: report))
+        return try Output.json(Report(run: options.runDirectory, answers: report))
       }
       for answer in answers {
         Output.result(answer.text)

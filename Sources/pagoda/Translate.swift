@@ -15,8 +15,7 @@ struct Translate: ParsableCommand {
         echo 'Save the page' | pagoda translate runs/nllb --from eng_Latn --to deu_Latn
       """)
 
-  @Argument(help: ArgumentHelp("The run directory.", valueName: "run"))
-  var runDirectory: String
+  @OptionGroup var options: SpeakingOptions
 
   @Option(help: "The language to translate into, such as de. Default: the run's target_language.")
   var to: String?
@@ -26,17 +25,6 @@ struct Translate: ParsableCommand {
 
   @Option(help: "Read the lines from this file instead of stdin.")
   var input: String?
-
-  @OptionGroup var text: TextOptions
-
-  @Option(help: "The ceiling on the memory of the whole process. Default: the run's.")
-  var memory: ByteCount?
-
-  @Option(help: "A directory of the store, as given to train. Default: the run's.")
-  var store: [String] = []
-
-  @Flag(help: "Print one JSON object with all translations.")
-  var json = false
 
   private struct Report: Encodable {
     struct Line: Encodable {
@@ -50,11 +38,7 @@ struct Translate: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let directory = RunDirectory(runDirectory)
-      let config = try directory.config(storePaths: store)
-      let ceiling =
-        try memory?.bytes ?? config.bytes(config.memory.budget, key: "memory.budget")
-      var generator = try TextGenerator(directory, config, memory: ceiling, text.settings)
+      var generator = try options.generator()
       let lines = try readLines(input)
       let pairs = lines.map {
         TextPair(source: $0, target: "", sourceLanguage: from, targetLanguage: to)
@@ -65,9 +49,9 @@ struct Translate: ParsableCommand {
       let texts = try generator.translate(pairs).map(\.text)
       // An empty line has nothing to translate; it stays empty.
       let results = zip(lines, texts).map { $0.allSatisfy(\.isWhitespace) ? "" : $1 }
-      if json {
+      if options.json {
         let pairs = zip(lines, results).map { Report.Line(source: $0, translation: $1) }
-        try Output.json(Report(run: runDirectory, to: to, translations: pairs))
+        try Output.json(Report(run: options.runDirectory, to: to, translations: pairs))
       } else {
         for text in results { Output.result(text) }
       }

@@ -1,4 +1,3 @@
-import Base
 import Corpus
 import Foundation
 import Goldens
@@ -31,7 +30,7 @@ import Training
     tiny.config.memory.resident = true
     let resident = try tiny.train(to: 3)
     tiny.config.memory.resident = false
-    tiny.config.memory.budget = "\(try leastBudget(tiny))"
+    tiny.config.memory.budget = "\(try tiny.config.leastBudget())"
     let paged = try tiny.train(to: 3, in: RunDirectory(tiny.directory.path + "/paged"))
     #expect(paged.map(\.computed) == resident.map(\.computed))
     // The first step makes everything from the seed.
@@ -141,21 +140,5 @@ import Training
     let squared = try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/z"))
     #expect(squared[0].loss == pooled[0].loss)
     #expect(squared[0].grad_norm != pooled[0].grad_norm)
-  }
-
-  /// What the refusals say is missing is added until none comes.
-  private func leastBudget(_ tiny: TinyPublished) throws -> Int {
-    var config = tiny.config
-    config.memory.budget = "1MiB"
-    while true {
-      let scratch = try TemporaryDirectory()
-      do {
-        _ = try TrainingSession(config, storePaths: [scratch.path + "/store"])
-        return try config.bytes(config.memory.budget, key: "memory.budget")
-      } catch let refusal as MemoryRefusal {
-        let budget = try config.bytes(config.memory.budget, key: "memory.budget")
-        config.memory.budget = "\(budget + refusal.missing)"
-      }
-    }
   }
 }

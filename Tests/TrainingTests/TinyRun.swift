@@ -46,21 +46,7 @@ struct TinyRun {
     try TrainingSession(config, storePaths: storePaths, profiles: profiles)
   }
 
-  /// The least budget that is accepted: what the refusals say is missing is added until none comes.
-  func leastBudget() throws -> Int {
-    var config = config
-    config.memory.budget = "1MiB"
-    while true {
-      let scratch = try TemporaryDirectory()
-      do {
-        _ = try TrainingSession(config, storePaths: [scratch.path + "/store"])
-        return try config.bytes(config.memory.budget, key: "memory.budget")
-      } catch let refusal as MemoryRefusal {
-        let budget = try config.bytes(config.memory.budget, key: "memory.budget")
-        config.memory.budget = "\(budget + refusal.missing)"
-      }
-    }
-  }
+  func leastBudget() throws -> Int { try config.leastBudget() }
 
   /// Runs to `last` in a session of its own and commits; the metrics of its steps.
   func train(to last: Int) throws -> [StepMetrics] {
@@ -93,5 +79,23 @@ extension StepMetrics {
   /// What must be equal to the bit between two runs; times and bytes are not.
   var computed: [UInt64] {
     [loss, aux_loss, grad_norm, learning_rate, dropped].map(\.bitPattern) + [UInt64(tokens)]
+  }
+}
+
+extension RunConfig {
+  /// The least budget that is accepted: what the refusals say is missing is added until none comes.
+  func leastBudget() throws -> Int {
+    var config = self
+    config.memory.budget = "1MiB"
+    while true {
+      let scratch = try TemporaryDirectory()
+      do {
+        _ = try TrainingSession(config, storePaths: [scratch.path + "/store"])
+        return try config.bytes(config.memory.budget, key: "memory.budget")
+      } catch let refusal as MemoryRefusal {
+        let budget = try config.bytes(config.memory.budget, key: "memory.budget")
+        config.memory.budget = "\(budget + refusal.missing)"
+      }
+    }
   }
 }
