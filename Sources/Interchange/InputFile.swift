@@ -1,5 +1,18 @@
 import Glibc
 
+/// All bytes of a file; nil when there is none.
+/// - Throws: for a symbolic link unless it is followed, for what is no regular file, and for more than
+///   `byteCountMax` bytes.
+package func smallFile(
+  _ path: String, byteCountMax: Int, followsLinks: Bool
+) throws(InterchangeError) -> [UInt8]? {
+  do throws(InterchangeError) {
+    return try InputFile(path, followsLinks: followsLinks).contents(byteCountMax: byteCountMax)
+  } catch .missing {
+    return nil
+  }
+}
+
 /// A regular file open for reading at offsets, by any number of threads.
 final class InputFile: Sendable {
   let path: String
@@ -17,7 +30,7 @@ final class InputFile: Sendable {
       case ELOOP where !followsLinks:
         throw .unsupported(
           path: path, offset: 0, cause: "a symbolic link",
-          remedy: "copy the directory with `cp -rL`, which takes what links lead to")
+          remedy: "import with --follow-links, or copy the directory with `cp -rL`")
       default: throw .system(action: "open", path: path, offset: 0, code: errno)
       }
     }

@@ -56,10 +56,10 @@ package struct LearningRateSchedule: Sendable {
     }
   }
 
-  /// 0 at the end of the warm-up, 1 from `totalSteps` on.
+  /// 0 at the step after the warm-up, 1 after `totalSteps`: the last of them still learns.
   private func progress(_ step: Int) -> Double {
     let length = totalSteps - warmupSteps
     guard length > 0 else { return 1 }
-    return min(1, Double(step - warmupSteps) / Double(length))
+    return min(1, max(0, Double(step - 1 - warmupSteps) / Double(length)))
   }
 }

@@ -1,6 +1,5 @@
 import Base
 import DirectIO
-package import Interchange
 package import Kernels
 package import Models
 package import Optimizers
@@ -35,11 +34,14 @@ package struct CheckpointSession: ~Copyable {
 
   /// Makes a store in `path` and fills it with the weights of the checkpoint; all moments are zero.
   /// - Parameter limits: what the largest batch needs.
-  /// - Throws: `InterchangeError`, `ExchangeError.wrongTensor`, `StorageError`.
+  /// - Throws: `InterchangeError`, `ExchangeError`, `StorageError`.
   package init(
-    _ checkpoint: CheckpointFolder, _ description: ModelDescription, limits: BatchLimits,
+    _ published: PublishedModel, _ description: ModelDescription, limits: BatchLimits,
     store path: String, _ options: Options
   ) throws {
+    try CheckpointTensors.requireGeometry(published, followsLinks: false)
+    let checkpoint = try CheckpointTensors(
+      published, ModelTensors(description), followsLinks: false)
     let record = RecordGeometry(parametersPerBlock: description.experts.parametersPerBlock)
     let blocks = DenseBlocks(
       parametersPerBlock: description.experts.parametersPerBlock,
@@ -47,7 +49,7 @@ package struct CheckpointSession: ~Copyable {
     let count = description.expertBlocks + blocks.count
     let store = try Store.open(
       StoreConfiguration(
-        paths: [path], identity: "checkpoint \(checkpoint.directory)", geometry: record,
+        paths: [path], identity: "checkpoint \(published.folder)", geometry: record,
         blocks: count),
       disk: openDisk().disk, create: true)
     let frames = options.frames == .all ? count : min(count, 4)
@@ -72,9 +74,11 @@ package struct CheckpointSession: ~Copyable {
   }
 
   private static func fill(
-    _ step: inout TrainingStep, _ description: ModelDescription, from checkpoint: CheckpointFolder
+    _ step: inout TrainingStep, _ description: ModelDescription, from checkpoint: CheckpointTensors
   ) throws {
-    let source = TensorSource([ParameterState.weights.stem: checkpoint], description.experts)
+    let source = TensorSource(
+      [ParameterState.weights.stem: checkpoint.folder], renamed: checkpoint.renamed,
+      description.experts)
     for part in ModelTensors(description).parts {
       switch part {
       case .dense(let tensor): try source.read(tensor, .weights, into: step.model.dense)

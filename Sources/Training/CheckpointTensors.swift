@@ -9,10 +9,9 @@ struct CheckpointTensors {
   /// The file's name of each tensor that has another there.
   let renamed: [String: String]
 
-  /// - Throws: `InterchangeError` for files that do not read; `ExchangeError.wrongGeometry` when
-  ///   `config.json` says otherwise than the tensors; `ExchangeError.wrongTensor` for one that is
-  ///   missing, has another shape or is none of the model.
-  init(_ model: PublishedModel, _ tensors: ModelTensors, followsLinks: Bool) throws {
+  /// - Throws: `ExchangeError.wrongGeometry` when `config.json` says otherwise than the tensors;
+  ///   `InterchangeError` for files that do not read.
+  static func requireGeometry(_ model: PublishedModel, followsLinks: Bool) throws {
     let folder = try CheckpointFolder(model.folder, followsLinks: followsLinks)
     let geometry = CheckpointGeometry(
       folder.tensors.map { ($0.name, $0.shape) }, model.configuration.type)
@@ -21,6 +20,12 @@ struct CheckpointTensors {
       throw ExchangeError.wrongGeometry(
         path: model.path, differences: differences.map(\.description))
     }
+  }
+
+  /// - Throws: `InterchangeError` for files that do not read; `ExchangeError.wrongTensor` for a tensor
+  ///   that is missing, has another shape or is none of the model.
+  init(_ model: PublishedModel, _ tensors: ModelTensors, followsLinks: Bool) throws {
+    let folder = try CheckpointFolder(model.folder, followsLinks: followsLinks)
     var (left, renamed) = (folder.names, [String: String]())
     for wanted in tensors.tensors(.weights) {
       let name = Self.fileName(of: wanted.name, in: folder)

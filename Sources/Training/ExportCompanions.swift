@@ -61,20 +61,33 @@ struct ExportCompanions {
   private static func small(
     _ model: PublishedModel, _ type: ElementType
   ) throws -> [(name: String, bytes: [UInt8])] {
-    try PublishedModel.smallFiles.compactMap { name in
-      let path = "\(model.folder)/\(name)"
-      guard FileManager.default.fileExists(atPath: path) else { return nil }
-      guard let data = FileManager.default.contents(atPath: path) else {
-        throw TrainingError.unreadableInput(path: path)
-      }
-      guard name == PublishedModel.configName else { return (name, Array(data)) }
-      let text = String(decoding: data, as: UTF8.self)
+    try PublishedModel.smallContents(model.folder, followsLinks: true).map { name, bytes in
+      guard name == PublishedModel.configName else { return (name, bytes) }
+      let text = String(decoding: bytes, as: UTF8.self)
       return (name, Array(PublishedModel.retyped(text, type).utf8))
     }
   }
 }
 
 extension PublishedModel {
+  /// More than any of them has; a tokenizer of 256 k tokens takes 17 MB.
+  private static let smallBytesMax = 64 << 20
+
+  /// The small files that are there.
+  /// - Throws: `InterchangeError` for links, unless they are followed, for what is no regular file, and
+  ///   for files that are larger than any such file.
+  static func smallContents(
+    _ folder: String, followsLinks: Bool
+  ) throws(InterchangeError) -> [(name: String, bytes: [UInt8])] {
+    var files: [(name: String, bytes: [UInt8])] = []
+    for name in smallFiles {
+      let bytes = try smallFile(
+        "\(folder)/\(name)", byteCountMax: smallBytesMax, followsLinks: followsLinks)
+      if let bytes { files.append((name, bytes)) }
+    }
+    return files
+  }
+
   /// The text of a `config.json` with another type of weights. Everything else stays to the letter.
   static func retyped(_ text: String, _ type: ElementType) -> String {
     text.replacing(/("(?:torch_)?dtype"\s*:\s*)(?:"[^"]*"|null)/) { "\($0.1)\"\(type.torchName)\"" }

@@ -181,7 +181,8 @@ package enum GenerationError: Error, Equatable, Sendable, CustomStringConvertibl
     case .emptyPrompt(let request):
       "prompt \(request + 1) is empty; begin it with the model's begin token"
     case .longPrompt(let request, let tokens, let limit):
-      "prompt \(request + 1) has \(tokens) tokens, there is room for \(limit); shorten it"
+      "prompt \(request + 1) has \(tokens) tokens, there is room for \(limit); shorten it, or "
+        + "raise --max-prompt-tokens"
     case .newTokens(let request, let tokens, let limit):
       "prompt \(request + 1) asks for \(tokens) new tokens, not for 1 to \(limit)"
     case .unknownToken(let request, let token, let vocabulary):

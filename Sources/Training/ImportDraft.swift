@@ -1,4 +1,6 @@
+import DirectIO
 import Foundation
+import Interchange
 import Storage
 
 /// A run directory while an import fills it. Its configuration has another name until the end, so
@@ -15,8 +17,7 @@ struct ImportDraft {
   func begin(_ config: RunConfig, storePaths: [String]) throws {
     let manager = FileManager.default
     if manager.fileExists(atPath: path) {
-      let old = try RunConfig.load(path: path)
-      try Store.erase(Trainer.storePaths(old, run))
+      try eraseBegun()
     } else if manager.fileExists(atPath: run.path) {
       guard try manager.contentsOfDirectory(atPath: run.path).isEmpty else {
         throw ExchangeError.occupiedRun(path: run.path)
@@ -34,20 +35,33 @@ struct ImportDraft {
     }
   }
 
-  /// Copies the small files of the model in `folder`.
-  func copyModel(_ folder: String) throws {
-    let manager = FileManager.default
+  /// Deletes what a killed import has written: the store in the run directory, and elsewhere one
+  /// that has no generation yet. One that has may be somebody else's by now.
+  /// - Throws: `ExchangeError.occupiedStore`.
+  private func eraseBegun() throws {
+    let old = try? RunConfig.load(path: path)
+    for store in old.map({ Trainer.storePaths($0, run) }) ?? [] where store != run.store {
+      guard try hasStore(store) else { continue }
+      let isFinished =
+        try Store.openReadOnly(paths: [store], disk: openDisk().disk).generation != nil
+      guard !isFinished else { throw ExchangeError.occupiedStore(path: store) }
+      try Store.erase([store])
+    }
+    try Store.erase([run.store])
+  }
+
+  /// Copies the small files of the model in `folder`, durably.
+  /// - Throws: `InterchangeError` for one that cannot be such a file.
+  func copyModel(_ folder: String, followsLinks: Bool) throws {
+    let files = try PublishedModel.smallContents(folder, followsLinks: followsLinks)
     do {
-      try? manager.removeItem(atPath: run.model)
-      try manager.createDirectory(atPath: run.model, withIntermediateDirectories: false)
-      for name in PublishedModel.smallFiles where manager.fileExists(atPath: "\(folder)/\(name)") {
-        // What a link leads to, and not the link.
-        let bytes = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)"))
-        try bytes.write(to: URL(fileURLWithPath: "\(run.model)/\(name)"))
-      }
+      try? FileManager.default.removeItem(atPath: run.model)
+      try FileManager.default.createDirectory(
+        atPath: run.model, withIntermediateDirectories: false)
     } catch {
       throw ExchangeError.cannotWrite(path: run.model, cause: error.localizedDescription)
     }
+    for file in files { try writeSynced(file.bytes, to: "\(run.model)/\(file.name)") }
   }
 
   /// From now on the directory is a run.

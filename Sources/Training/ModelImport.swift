@@ -90,6 +90,8 @@ package struct ModelImport {
     let vocabulary: Int
     if isPublished {
       let model = try Self.published(source, &config)
+      // Before anything is made as large as the configuration says.
+      try CheckpointTensors.requireGeometry(model, followsLinks: options.followsLinks)
       origin = .published(model, state)
       vocabulary = model.configuration.vocabularySize
       identity = try RunGeometry.identity(config, corpus: "")
@@ -162,7 +164,9 @@ package struct ModelImport {
     let draft = ImportDraft(run)
     try draft.begin(config.unresolved(in: run, from: self.source), storePaths: storePaths)
     do {
-      if case .published = origin { try draft.copyModel(self.source) }
+      if case .published = origin {
+        try draft.copyModel(self.source, followsLinks: options.followsLinks)
+      }
       let written = try fill(source, histories, isStopping: isStopping, observe: observe)
       try draft.finish()
       return Report(

@@ -45,7 +45,7 @@ package struct PublishedModel: Sendable {
 
   package let folder: String
   package let configuration: ModelConfiguration
-  /// Of the bytes of `config.json`.
+  /// Of the text of `config.json`, but for the type of the weights, which an export may change.
   let digest: UInt64
 
   var path: String { "\(folder)/\(Self.configName)" }
@@ -55,7 +55,7 @@ package struct PublishedModel: Sendable {
     self.folder = folder
     configuration = try ModelConfiguration("\(folder)/\(Self.configName)")
     let text = FileManager.default.contents(atPath: "\(folder)/\(Self.configName)") ?? Data()
-    digest = StableHash.of(String(decoding: text, as: UTF8.self))
+    digest = StableHash.of(Self.retyped(String(decoding: text, as: UTF8.self), .f32))
   }
 
   package var family: PublishedFamily { PublishedFamily(configuration.type) }
@@ -68,6 +68,18 @@ package struct PublishedModel: Sendable {
     }
   }
 
+  /// Whether the balance and z-losses of the routers are a part of the loss. As transformers has it,
+  /// they are where the configuration asks for the routers' logits, and always in Switch.
+  private func hasRouterLosses(_ config: RunConfig) -> Bool {
+    switch config.model.aux {
+    case "none": return false
+    case "hf", "per_layer": return true
+    default:
+      if case .bool(let asks)? = configuration.rest["output_router_logits"] { return asks }
+      return family == .switchTransformers
+    }
+  }
+
   /// The model, its experts cut into slices of at most `blockBytes`, with what `config` says of its
   /// routers' losses.
   /// - Throws: `InterchangeError.unsupported`; `TrainingError.expertTooLarge`.
@@ -75,6 +87,7 @@ package struct PublishedModel: Sendable {
     let blockBytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
     let description = try ModelDescription(
       configuration, path: path, seed: UInt64(config.seed),
+      hasRouterLosses: hasRouterLosses(config),
       sliced: { try $0.fitting(blockBytes: blockBytes) })
     return description.routed { rule in
       if config.model.aux == "per_layer" {

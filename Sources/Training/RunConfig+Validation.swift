@@ -25,10 +25,14 @@ extension RunConfig {
   private func validateModel() throws(ConfigError) {
     try choose(model.family, "model.family", ["zcode"] + PublishedFamily.allCases.map(\.rawValue))
     try choose(model.weights, "model.weights", ["bf16", "fp32"])
-    try choose(model.aux, "model.aux", ["automatic", "hf", "per_layer"])
+    try choose(model.aux, "model.aux", ["automatic", "hf", "per_layer", "none"])
     if model.router_z_loss_coef != "automatic" {
-      try inside(
-        Double(model.router_z_loss_coef) ?? -1, 0..<1e6, "model.router_z_loss_coef")
+      guard let coefficient = Double(model.router_z_loss_coef) else {
+        throw ConfigError(
+          key: "model.router_z_loss_coef", problem: "`\(model.router_z_loss_coef)` is no number",
+          remedy: "give a number, or automatic")
+      }
+      try inside(coefficient, 0..<1e6, "model.router_z_loss_coef")
     }
     if PublishedFamily(rawValue: model.family) == nil {
       try validateZcode()

@@ -48,7 +48,7 @@ extension RunConfig {
         merged = try merge(merged, file, path: "", place: name)
       }
       for override in overrides {
-        merged = try merge(merged, node(of: override), path: "", place: "")
+        merged = try merge(merged, node(of: override, over: merged), path: "", place: "")
       }
       let config = try YAMLDecoder().decode(RunConfig.self, from: merged)
       try config.validate()
@@ -108,16 +108,20 @@ extension RunConfig {
   /// More than any key has: nodes are let go of one inside the other.
   private static let keysMax = 8
 
-  /// `a.b.c=value` as nested mappings; the value is YAML.
-  private static func node(of override: String) throws -> Node {
+  /// `a.b.c=value` as nested mappings. The value is YAML, but for keys that hold text: there it stands
+  /// for itself, colons and all, unless it is quoted.
+  private static func node(of override: String, over base: Node) throws -> Node {
     guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
       throw ConfigError(
         key: override, problem: "is not an override", remedy: "write key.path=value")
     }
     let value = String(override[override.index(after: equals)...])
     try checkAliases(value, "")
-    var node = try Yams.compose(yaml: value) ?? Node("")
     let keys = override[..<equals].split(separator: ".")
+    let standard = keys.reduce(base as Node?) { $0?[String($1)] }
+    let isText = standard?.scalar != nil && standard?.float == nil && standard?.bool == nil
+    let isQuoted = ["\"", "'"].contains(value.prefix(1))
+    var node = isText && !isQuoted ? Node(value) : try Yams.compose(yaml: value) ?? Node("")
     guard keys.count <= keysMax else {
       throw ConfigError(
         key: "\(keys[0])...", problem: "unknown key", remedy: "keys have at most \(keysMax) parts")

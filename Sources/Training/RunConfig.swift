@@ -42,7 +42,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var router_jitter_noise = 0.0
     package var router_aux_loss_coef = 0.01
     /// What a balance loss of a published family is of: `hf`, as transformers pools layers;
-    /// `per_layer`, each layer by itself; `automatic`: the former.
+    /// `per_layer`, each layer by itself; `none`: there are no router losses; `automatic`: as
+    /// transformers trains the model, `hf` for Switch and where `output_router_logits` is true in
+    /// `config.json`, else `none`.
     package var aux = "automatic"
     /// What the square of a published family's router's log sum exp is multiplied by; `automatic`: as
     /// `config.json` says.

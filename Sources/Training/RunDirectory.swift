@@ -27,7 +27,7 @@ package struct RunDirectory: Sendable {
   ///   what is computed; `TrainingError.notARun` for a directory of other things.
   package func check(for wanted: RunConfig) throws {
     if let found = try savedConfig() {
-      let differences = wanted.differences(from: found)
+      let differences = wanted.differences(from: found, isUntrained: isUntrained(found))
       guard differences.isEmpty else {
         throw TrainingError.runBelongsToAnother(path: path, differences: differences)
       }
@@ -38,6 +38,12 @@ package struct RunDirectory: Sendable {
     if !FileManager.default.fileExists(atPath: config), Self.hasForeign(entries) {
       throw TrainingError.notARun(path: path)
     }
+  }
+
+  /// Whether what lives here is an imported model that has made no step.
+  private func isUntrained(_ config: RunConfig) -> Bool {
+    guard PublishedFamily(rawValue: config.model.family) != nil else { return false }
+    return (try? config.storedRun(in: self))?.generation?.step == 0
   }
 
   private static func hasForeign(_ entries: [String]) -> Bool {
@@ -110,11 +116,12 @@ extension RunConfig {
   }
 
   /// The keys that decide what is computed and differ, each as `key: found, not wanted`. The corpus
-  /// counts by its content, which the store knows, not by its path. With an imported model that was
-  /// never trained nothing has been computed: only what fixes its store counts.
-  func differences(from found: RunConfig) -> [String] {
+  /// counts by its content, which the store knows, not by its path.
+  /// - Parameter isUntrained: whether nothing has been computed yet: only what fixes the store
+  ///   counts then.
+  func differences(from found: RunConfig, isUntrained: Bool) -> [String] {
     var found = found
-    if found.data.corpus.isEmpty {
+    if isUntrained {
       let family = found.model.family
       (found.seed, found.data, found.training) = (seed, data, training)
       found.model = model

@@ -77,7 +77,7 @@ package struct TextGenerator: ~Copyable {
       ceiling: memory,
       GenerationLimits(
         beams: settings.method.beams, promptTokens: tokens,
-        newTokens: settings.newTokens ?? tokens - 1),
+        newTokens: settings.newTokens ?? max(1, tokens - 1)),
       geometry.description, record: geometry.record, threads: geometry.threads,
       others: [
         .init(
@@ -106,7 +106,8 @@ package struct TextGenerator: ~Copyable {
 
   /// Whether the source of `pair` is longer than what is read of it.
   package func isCut(_ pair: TextPair) throws -> Bool {
-    try speech.prompt(pair).length > generator.limits.promptTokens
+    let prompt = try speech.prompt(pair)
+    return prompt.isText && prompt.length > generator.limits.promptTokens
   }
 
   /// What follows each prompt.
@@ -116,7 +117,7 @@ package struct TextGenerator: ~Copyable {
     _ prompts: [String], isChat: Bool, isStopping: () -> Bool = { false }
   ) throws -> [Answer] {
     let requests = try prompts.enumerated().map { index, text in
-      try speech.prompt(text, isChat: isChat).request(
+      try speech.prompt(text, isChat: isChat).cut(to: generator.limits.promptTokens).request(
         newTokensMax: generator.limits.newTokens, number: index)
     }
     return try answer(requests, isStopping)

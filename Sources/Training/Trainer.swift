@@ -191,6 +191,7 @@ package struct Trainer {
   /// - Parameter hasBegun: the store must be there: a drive that is not mounted must not look like
   ///   a new beginning.
   private func open(hasBegun: Bool, _ start: Start) throws -> TrainingSession {
+    try requireImport()
     let plan = try TrainingSession.plan(config)
     if config.evaluation.translations > 0 {
       let memory = try config.bytes(config.memory.budget, key: "memory.budget")
@@ -212,7 +213,6 @@ package struct Trainer {
       let session = try TrainingSession(
         config, storePaths: Self.storePaths(config, run),
         beginning: start == .resume ? .resume : hasBegun ? .existing : .either, profiles: profiles)
-      try requireImport(session)
       if start == .fresh && session.hasResumed {
         throw TrainingError.storeNotFresh(path: Self.storePaths(config, run)[0])
       }
@@ -225,15 +225,15 @@ package struct Trainer {
 
   /// The weights of an imported model are in its store alone.
   private func refuseToLoseImport() throws {
-    let saved = try? run.savedConfig()
-    if saved?.model.path == run.model { throw TrainingError.importedNotFresh(path: run.path) }
+    guard FileManager.default.fileExists(atPath: run.model) else { return }
+    throw TrainingError.importedNotFresh(path: run.path)
   }
 
   /// A published model that has weights is imported; from the seed nobody wants it.
-  private func requireImport(_ session: borrowing TrainingSession) throws {
-    guard let model = try config.publishedModel(), !session.hasResumed, model.hasWeights else {
-      return
-    }
+  private func requireImport() throws {
+    guard let model = try config.publishedModel(), model.hasWeights,
+      !Store.isThere(Self.storePaths(config, run))
+    else { return }
     throw TrainingError.notImported(path: run.path, model: model.folder)
   }
 

@@ -162,6 +162,13 @@ extension PublishedModel {
   /// - Throws: `TokenizerError`; `CorpusError.tokenizer` when a token is missing that is needed.
   package func encoder(_ config: RunConfig) throws -> SequenceEncoder {
     let tokenizer = try CheckpointTokenizer(folder: folder)
+    let rows = configuration.vocabularySize
+    guard tokenizer.vocabularySize <= rows else {
+      throw CorpusError.tokenizer(
+        cause:
+          "\(folder) has tokens up to \(tokenizer.vocabularySize - 1), the model knows \(rows)",
+        remedy: "copy the tokenizer that belongs to the model")
+    }
     let prefix = config.data.prefix
     let start = startToken
     let template = ChatTemplate(rawValue: config.data.chat_template)
@@ -174,7 +181,8 @@ extension PublishedModel {
       layout = .decoderOnly(
         pairs: isChat ? .chat(prefix: prefix) : .plain(prefix: prefix), chat: template)
     }
-    return try SequenceEncoder(tokenizer, layout: layout)
+    let languages = family == .nllbMoE ? LanguageCodes.tokens { tokenizer.id(of: $0) != nil } : [:]
+    return try SequenceEncoder(tokenizer, layout: layout, languageTokens: languages)
   }
 }
 

@@ -26,7 +26,8 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .runBelongsToAnother(let path, let differences):
       "\(path) holds a run of another configuration (\(differences.joined(separator: "; "))); "
-        + "choose another --run, restore the configuration, or start over with --fresh"
+        + "choose another --run, restore the configuration, or start over: with --fresh, or of an "
+        + "imported model by importing it again"
     case .notARun(let path):
       "\(path) is not empty and holds no Pagoda run (no config.yaml); choose another --run"
     case .stopped:
@@ -61,7 +62,7 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
       "step \(step): the \(what) is not a finite number; the last committed generation is whole: "
         + "lower training.learning_rate or raise training.warmup_steps and run again"
     case .damagedState(let cause):
-      "the committed generation does not read: \(cause); start over with --fresh"
+      "the committed generation does not read: \(cause); start over with --fresh, or import again"
     case .unknownLanguage(let tag, let known):
       "the run knows no language `\(tag)`; it knows: \(known.joined(separator: ", "))"
     }

@@ -82,7 +82,11 @@ package struct TrainingSession: ~Copyable {
     self.progress = progress
     self.pin = pin
     hasResumed = store.generation != nil
-    notes = [note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes + data.notes
+    let isFromSeed =
+      store.generation == nil && PublishedFamily(rawValue: config.model.family) != nil
+    let start =
+      isFromSeed ? "nothing was imported: all weights of the model start from the seed" : nil
+    notes = [start, note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes + data.notes
     self.data = data
     step = TrainingStep(
       pager: pager,

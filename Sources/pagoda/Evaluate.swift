@@ -15,6 +15,9 @@ struct Evaluate: ParsableCommand {
 
   @OptionGroup var options: SpeakingOptions
 
+  @Option(help: "Another file of pairs, text or conversations than the run's data.corpus.")
+  var corpus: String?
+
   @Option(help: "Held-out sentences to translate, spread over the directions; 0: none.")
   var sentences = 128
 
@@ -26,7 +29,8 @@ struct Evaluate: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let (run, config, memory) = try options.open()
+      var (run, config, memory) = try options.open()
+      if let corpus { config.data.corpus = corpus }
       let stop = StopSignals.install()
       let evaluation = try RunEvaluation(
         run, config, memory: memory, sentences: sentences, options.text.settings,

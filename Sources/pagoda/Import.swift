@@ -60,8 +60,9 @@ struct Import: ParsableCommand {
       if json { return try Output.json(report) }
       Output.result(
         "\(runDirectory): step \(report.step), \(report.parameters) parameters, "
-          + "\(report.writtenBlocks) of \(report.blocks) blocks of experts written, the others as "
-          + "the seed gives them, \(fixed(report.seconds, 1)) s; continue with: pagoda train "
+          + "\(report.writtenBlocks) of \(report.blocks) blocks of experts written"
+          + (report.writtenBlocks < report.blocks ? ", the others as the seed gives them" : "")
+          + ", \(fixed(report.seconds, 1)) s; continue with: pagoda train "
           + "\(runDirectory)/config.yaml --run \(runDirectory)")
     }
   }

@@ -40,7 +40,7 @@ private let wrongIndexes: [(second: [String], cause: String)] = [
   (["b="], "`` is not the name"),
   (["b=x/two.bin"], "`x/two.bin` is not the name"),
   ([#"b=two.bin\u0000"#], #"`two.bin\u{0}` is not the name"#),
-  (["b=link.bin"], "link.bin at offset 0: a symbolic link; copy the"),
+  (["b=link.bin"], "link.bin at offset 0: a symbolic link; import with"),
   (["b=two.bin", "b=one.bin"], "`b` is there twice"),
   (["b=one.bin"], "`b` is not in one.bin"),
   (["c=two.bin"], "`b` of two.bin is not in the index"),

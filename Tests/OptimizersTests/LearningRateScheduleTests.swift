@@ -18,14 +18,20 @@ import Testing
 
   @Test func followsItsShape() {
     #expect(schedule(.constant).rate(1000) == 2)
-    #expect(isClose(schedule(.linear).rate(60), 2 * (0.1 + 0.9 * 0.5)))
-    #expect(isClose(schedule(.cosine).rate(60), 2 * (0.1 + 0.9 * 0.5)))
-    #expect(isClose(schedule(.cosine).rate(35), 2 * (0.1 + 0.45 * (1 + 0.5.squareRoot()))))
+    #expect(isClose(schedule(.linear).rate(61), 2 * (0.1 + 0.9 * 0.5)))
+    #expect(isClose(schedule(.cosine).rate(61), 2 * (0.1 + 0.9 * 0.5)))
+    #expect(isClose(schedule(.cosine).rate(36), 2 * (0.1 + 0.45 * (1 + 0.5.squareRoot()))))
     #expect(isClose(schedule(.inverseSqrt).rate(40), 1))
   }
 
+  /// As transformers' schedule has it.
+  @Test func everyStepLearns() {
+    let schedule = LearningRateSchedule(.linear, peak: 4, warmupSteps: 0, totalSteps: 4)
+    #expect((1...5).map(schedule.rate) == [4, 3, 2, 1, 0])
+  }
+
   @Test func staysAtItsEnd() {
-    for step in [110, 111, 5000] {
+    for step in [111, 112, 5000] {
       #expect(isClose(schedule(.linear).rate(step), 0.2))
       #expect(isClose(schedule(.cosine).rate(step), 0.2))
     }

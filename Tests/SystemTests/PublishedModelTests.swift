@@ -96,6 +96,33 @@ import Testing
     try expectRefusal(folder, "integers for weights")
   }
 
+  /// Too many experts to make room for are found before any is made room for.
+  @Test func aConfigurationOfTooMuchIsComparedFirst() throws {
+    let folder = path("model")
+    try FileManager.default.copyItem(atPath: Golden.folder("mixtral-tiny"), toPath: folder)
+    let config = try String(contentsOfFile: folder + "/config.json", encoding: .utf8)
+    try config.replacing(#""num_local_experts": 8"#, with: #""num_local_experts": 1048576"#)
+      .write(toFile: folder + "/config.json", atomically: true, encoding: .utf8)
+    let ending = try Pagoda.run(
+      ["import", folder, path("run"), "--memory", "256MiB"],
+      under: ["/usr/bin/env", "bash", "-c", "ulimit -v 8000000; exec \"$0\" \"$@\""])
+    ending.expect(65, "num_local_experts")
+  }
+
+  @Test func aSmallFileMayNotBeALinkOrHuge() throws {
+    let folder = path("model")
+    try FileManager.default.copyItem(atPath: Golden.folder("mixtral-tiny"), toPath: folder)
+    try FileManager.default.createSymbolicLink(
+      atPath: folder + "/merges.txt", withDestinationPath: "/etc/hostname")
+    try expectRefusal(folder, "a link")
+    try FileManager.default.removeItem(atPath: folder + "/merges.txt")
+    #expect(FileManager.default.createFile(atPath: folder + "/merges.txt", contents: nil))
+    let file = try #require(FileHandle(forWritingAtPath: folder + "/merges.txt"))
+    try file.truncate(atOffset: 1 << 32)
+    try file.close()
+    try expectRefusal(folder, "4 GiB of merges")
+  }
+
   @Test func anIndexThatLeavesTheFolderIsRefused() throws {
     let folder = try folder()
     try "secret".write(toFile: path("secret.safetensors"), atomically: true, encoding: .utf8)

@@ -50,7 +50,7 @@ import Training
       options.frames = frames
       let directory = try TemporaryDirectory()
       let session = try CheckpointSession(
-        CheckpointFolder(golden.folder), description, limits: limits.batch(description),
+        PublishedModel(folder: golden.folder), description, limits: limits.batch(description),
         store: directory.path + "/store", options)
       return session.generator(limits)
     }

@@ -107,6 +107,9 @@ import Training
     tiny.config.model.path = ""
     #expect(throws: TrainingError.self) { try tiny.train(to: 1) }
     tiny.config.storage.block_bytes = RunConfig().storage.block_bytes
+    // Claimed, and stopped before the first step.
+    try tiny.run.claim(for: tiny.config)
+    tiny.config.training.warmup_steps = 1
     #expect(try tiny.train(to: 1).count == 1)
     tiny.config.training.learning_rate = 1e-3
     #expect(throws: TrainingError.self) { try tiny.train(to: 2) }
@@ -129,13 +132,63 @@ import Training
     #expect(error?.description.contains("pagoda import") == true)
   }
 
+  @Test func aTokenizerOfAnotherModelIsRefused() throws {
+    let tiny = try TinyPublished("mixtral-tiny", .mixtral)
+    let path = tiny.config.model.path + "/config.json"
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    try text.replacing("\"vocab_size\": 500", with: "\"vocab_size\": 200")
+      .write(toFile: path, atomically: true, encoding: .utf8)
+    #expect(throws: CorpusError.self) { try tiny.train(to: 1) }
+  }
+
+  /// Goal: moments of a model that was published in bfloat16 come back, though an export with moments
+  /// is float32.
+  @Test func theTypeOfTheWeightsIsNoOtherModel() throws {
+    var tiny = try TinyPublished("olmoe-tiny", .olmoe)
+    let path = tiny.config.model.path + "/config.json"
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    try text.replacing("\"dtype\": \"float32\"", with: "\"dtype\": \"bfloat16\"")
+      .write(toFile: path, atomically: true, encoding: .utf8)
+    try tiny.train(to: 2)
+    var options = ModelExport.Options()
+    options.hasOptimizer = true
+    var export = try ModelExport(tiny.run, try tiny.run.config(storePaths: []), options)
+    let target = tiny.directory.path + "/exported"
+    _ = try export.write(to: target)
+    let copy = RunDirectory(tiny.directory.path + "/copy")
+    #expect(try ModelImport(target, into: copy, .with(profiles: tiny.profiles)).make().step == 2)
+    tiny.config.model.path = ""
+    #expect(try tiny.train(to: 3, in: copy).map(\.step) == [3])
+  }
+
+  @Test func anImportIsNotLostToFresh() throws {
+    let tiny = try TinyPublished("switch-tiny", .switchTransformers)
+    _ = try ModelImport(
+      Golden.folder("switch-tiny"), into: tiny.run, .with(profiles: tiny.profiles)
+    ).make()
+    try "nonsense: 1".write(toFile: tiny.run.config, atomically: true, encoding: .utf8)
+    var trainer = Trainer(tiny.config, run: tiny.run, lastStep: 1, start: .fresh)
+    #expect(throws: TrainingError.self) {
+      _ = try trainer.train(isStopping: { false }, observe: { _ in })
+    }
+    #expect(Store.isThere([tiny.run.store]))
+  }
+
   @Test func auxAndZLossAreOptions() throws {
     var tiny = try TinyPublished("mixtral-tiny", .mixtral)
-    let pooled = try tiny.train(to: 1)
+    // Mixtral's configuration does not ask for the routers' logits.
+    let without = try tiny.train(to: 1)
+    tiny.config.model.aux = "hf"
+    let pooled = try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/hf"))
+    #expect(pooled[0].loss == without[0].loss)
+    #expect(pooled[0].grad_norm != without[0].grad_norm)
+    tiny.config.model.aux = "none"
+    let none = try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/none"))
+    #expect(none.map(\.computed) == without.map(\.computed))
     tiny.config.model.aux = "per_layer"
     let each = try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/each"))
     #expect(pooled[0].aux_loss != each[0].aux_loss)
-    tiny.config.model.aux = "automatic"
+    tiny.config.model.aux = "hf"
     tiny.config.model.router_z_loss_coef = "0.1"
     let squared = try tiny.train(to: 1, in: RunDirectory(tiny.directory.path + "/z"))
     #expect(squared[0].loss == pooled[0].loss)

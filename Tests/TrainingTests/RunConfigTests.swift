@@ -80,3 +80,16 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
   }
   #expect(error?.problem == "unknown key")
 }
+
+@Test func textIsTakenAsItStands() throws {
+  let config = try RunConfig.parse(
+    "data: {corpus: c}", name: "test",
+    overrides: [
+      "data.prefix=translate English to German: ", "data.source_language='de'",
+      "model.router_z_loss_coef=0.5", "training.learning_rate=1e-3", "model.family=mixtral",
+    ])
+  #expect(config.data.prefix == "translate English to German: ")
+  #expect(config.data.source_language == "de")
+  #expect(config.model.router_z_loss_coef == "0.5")
+  #expect(config.training.learning_rate == 1e-3)
+}

@@ -11,7 +11,7 @@ package struct Comparison {
   private let golden: Golden
   private let configuration: ModelConfiguration
   private let description: ModelDescription
-  private let checkpoint: CheckpointFolder
+  private let model: PublishedModel
 
   /// - Throws: `InterchangeError`, `GoldenError`.
   package init(_ golden: Golden, slices: Int = 1) throws {
@@ -21,7 +21,7 @@ package struct Comparison {
     description = try ModelDescription(
       configuration, path: path, hasRouterLosses: golden.hasRouterLosses,
       sliced: { $0.cut(into: slices) })
-    checkpoint = try CheckpointFolder(golden.folder)
+    model = try PublishedModel(folder: golden.folder)
   }
 
   package func run() throws -> GoldenReport {
@@ -150,7 +150,7 @@ package struct Comparison {
       .appendingPathComponent("pagoda-golden-\(UUID().uuidString)").path
     defer { try? FileManager.default.removeItem(atPath: directory) }
     var session = try CheckpointSession(
-      checkpoint, description, limits: golden.limits(batch), store: directory, options)
+      model, description, limits: golden.limits(batch), store: directory, options)
     try body(&session)
   }
 }

@@ -50,6 +50,10 @@ package struct GoldenReport: Encodable, Sendable {
 
   /// Notes what of `differences` is too large, or not a number.
   mutating func judge(_ differences: Differences, _ place: String) {
+    // Without these nothing was compared.
+    if differences.eval_logits == nil || differences.eval_loss == nil {
+      failures.append("\(place) the golden has no logits and loss of evaluation")
+    }
     func check(_ name: String, _ value: Double?, _ tolerance: Double) {
       // A NaN is inside nothing.
       guard let value, !(value <= tolerance) else { return }

@@ -181,7 +181,7 @@ package struct SequenceEncoder: Sendable {
     guard let name else {
       throw LineDefect(
         cause: "a text of no language, for a model that is told its languages",
-        remedy: "give source_lang and target_lang")
+        remedy: "give source_lang and target_lang in the data, or --from and --to")
     }
     let text = languageTokens[name] ?? name
     // A piece such as `de`, which is part of words, is no token of a language.
