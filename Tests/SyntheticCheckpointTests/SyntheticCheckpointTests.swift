@@ -17,14 +17,14 @@ import Training
     ("mixtral-8x22b", 140_630_071_296),
   ])
 func publishedSizesAreTransformers(name: String, parameters: Int) throws {
-  let model = try #require(PublishedModel(named: name))
+  let model = try #require(PublishedSize(named: name))
   let checkpoint = try SyntheticCheckpoint(model.configuration, path: name)
   #expect(checkpoint.parameters == parameters)
 }
 
 @Test func everyPublishedSizeIsKnown() throws {
-  #expect(Set(PublishedModel.all.map(\.name)).count == PublishedModel.all.count)
-  for model in PublishedModel.all {
+  #expect(Set(PublishedSize.all.map(\.name)).count == PublishedSize.all.count)
+  for model in PublishedSize.all {
     _ = try SyntheticCheckpoint(model.configuration, path: model.name)
   }
 }

@@ -83,6 +83,6 @@ private let sentence = "The house is small, and the garden is green."
 
 @Test func tooFewLinesAreAnError() throws {
   let checkpoint = try SyntheticCheckpoint(
-    try #require(PublishedModel(named: "switch-base-8")).configuration, path: "config.json")
+    try #require(PublishedSize(named: "switch-base-8")).configuration, path: "config.json")
   #expect(throws: (any Error).self) { _ = try checkpoint.trainTokenizer([], languages: ["en"]) }
 }

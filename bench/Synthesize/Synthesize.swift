@@ -22,7 +22,7 @@ struct Synthesize: ParsableCommand {
         tools/synthetic-checkpoint mixtral-8x7b models/mixtral --dtype bf16 --seed 7
         tools/synthetic-checkpoint --config config.json models/mine
 
-      Sizes: \(PublishedModel.all.map(\.name).joined(separator: ", ")).
+      Sizes: \(PublishedSize.all.map(\.name).joined(separator: ", ")).
       """)
 
   @Argument(
@@ -55,8 +55,8 @@ struct Synthesize: ParsableCommand {
       throw ValidationError(
         config == nil ? "name a size and a directory" : "name a directory beside --config")
     }
-    if config == nil, PublishedModel(named: words[0]) == nil {
-      let known = PublishedModel.all.map(\.name).joined(separator: ", ")
+    if config == nil, PublishedSize(named: words[0]) == nil {
+      let known = PublishedSize.all.map(\.name).joined(separator: ", ")
       throw ValidationError("there is no size \(words[0]); known are \(known)")
     }
     guard shardSize.bytes > 0, sample.bytes > 0, 1...256 ~= threads else {
@@ -93,7 +93,7 @@ struct Synthesize: ParsableCommand {
   }
 
   private func members() throws -> [String: JSONValue] {
-    guard let config else { return PublishedModel(named: words[0])?.configuration ?? [:] }
+    guard let config else { return PublishedSize(named: words[0])?.configuration ?? [:] }
     guard case .object(let members) = try JSONValue(path: config) else {
       throw InterchangeError.malformed(path: config, offset: 0, cause: "not an object")
     }

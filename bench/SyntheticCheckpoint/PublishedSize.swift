@@ -1,7 +1,7 @@
 package import Interchange
 
 /// Geometries of published models, as their `config.json` has them.
-package struct PublishedModel: Sendable {
+package struct PublishedSize: Sendable {
   package let name: String
   package let configuration: [String: JSONValue]
 
