@@ -8,7 +8,7 @@ enum Pagoda {
   /// The program lies beside the test bundle.
   static let executable = Bundle.main.bundleURL.appending(path: "pagoda")
   /// Longer than any run here takes on a loaded machine; a process that is still alive is killed.
-  static let patience = 60.0
+  static let patience = 300.0
 
   /// Runs to the end.
   /// - Parameter launcher: a command that changes its own limits and then becomes `pagoda`.
