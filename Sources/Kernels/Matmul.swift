@@ -3,9 +3,9 @@ import COpenBLAS
 /// c = scale * a b, or c += scale * a b; `a` and `b` may each be read transposed.
 ///
 /// Shapes: op(a) [m, k], op(b) [k, n], c [m, n]. Product by OpenBLAS's sgemm, one call per tile of
-/// 128 by 256 outputs, or of 128 by 64 where those would be fewer than four and leave workers idle.
-/// Tiles follow from the shape alone and k is never split, so every output element is computed in
-/// the same order whatever the number of workers. Small products run on the caller.
+/// outputs (`Tiling`). Tiles follow from the shape alone and k is never split, so every output
+/// element is computed in the same order whatever the number of workers. Small products run on the
+/// caller.
 package func matmul(
   _ a: Matrix, _ b: Matrix, transposeA: Bool = false, transposeB: Bool = false,
   into c: Matrix, scale: Float = 1, accumulate: Bool = false, on workers: Workers
@@ -19,18 +19,12 @@ package func matmul(
     if !accumulate { c.fill(0) }
     return
   }
-  let isSmall = m * n * k < 1 << 18
-  let (tileRows, wide) = (128, 256)
-  let down = (m + tileRows - 1) / tileRows
-  let isCoarse = down * ((n + wide - 1) / wide) < 4
-  let tileColumns = isCoarse && !isSmall ? 64 : wide
-  let across = (n + tileColumns - 1) / tileColumns
-  guard down * across > 1 else {
+  guard m * n * k >= 1 << 18 else {
     return multiplyTile(a, transposeA, b, transposeB, c, scale, accumulate)
   }
-  (isSmall ? .inline : workers).forEach(down * across) { tile in
-    let rows = tileRange(tile / across, size: tileRows, of: m)
-    let columns = tileRange(tile % across, size: tileColumns, of: n)
+  let tiling = Tiling(rows: m, columns: n, depth: k, isTransposed: transposeA && !transposeB)
+  workers.forEach(tiling.count) { tile in
+    let (rows, columns) = tiling[tile]
     multiplyTile(
       transposeA ? a.columns(rows) : a.rows(rows), transposeA,
       transposeB ? b.rows(columns) : b.columns(columns), transposeB,
@@ -42,10 +36,6 @@ package func matmul(
 package func blasDescription() -> String {
   unsafe String(cString: openblas_get_config()) + ", kernels for "
     + String(cString: openblas_get_corename())
-}
-
-private func tileRange(_ index: Int, size: Int, of count: Int) -> Range<Int> {
-  index * size..<min(count, (index + 1) * size)
 }
 
 /// OpenBLAS brings threads of its own; they would be wrong twice: too many, and with sums that

@@ -87,14 +87,23 @@ package func sumColumns(
 }
 
 /// Sum of the squares of all elements, as the norm of a gradient needs it: rows by `dot` in pieces
-/// of 1024 columns, pieces added in Double, in row order.
-package func sumOfSquares(_ x: Matrix) -> Double {
-  var total = 0.0
-  var start = 0
-  while start < x.columns {
-    let piece = x.columns(start..<min(x.columns, start + 1024))
-    for i in 0..<piece.rows { total += Double(dot(piece.row(i), piece.row(i))) }
-    start += 1024
+/// of 1024 columns, pieces added in Double, column of pieces by column, in row order.
+package func sumOfSquares(_ x: Matrix, on workers: Workers = .inline) -> Double {
+  let across = (x.columns + columnsPerPiece - 1) / columnsPerPiece
+  var pieces = [Float](repeating: 0, count: across * x.rows)
+  var span = pieces.mutableSpan
+  let sums = Fence(&span)
+  workers.forEachChunk(of: pieces.count, size: piecesPerTask) { range in
+    var own = sums.mutable(range)
+    for index in range {
+      let start = index / x.rows * columnsPerPiece
+      let piece = x.columns(start..<min(x.columns, start + columnsPerPiece)).row(index % x.rows)
+      own[index - range.lowerBound] = dot(piece, piece)
+    }
   }
-  return total
+  return pieces.reduce(0) { $0 + Double($1) }
 }
+
+private let columnsPerPiece = 1024
+/// 128 KiB of floats where rows are long.
+private let piecesPerTask = 32

@@ -26,7 +26,8 @@ struct BlockUpdate {
   func expert(_ page: inout Page, _ model: Transformer, _ meter: inout StepMeter) throws {
     try meter.update { meter in
       let gradient = model.expertGradients
-      let factor = try clip(gradient.matrix(rows: 1, columns: gradient.count), &meter)
+      let row = gradient.matrix(rows: 1, columns: gradient.count)
+      let factor = try clip(row, on: model.workers, &meter)
       let workers = model.workers.on(page.node(of: .m))
       let (index, matrices) = (page.updates + 1, model.description.experts.matrixParameters)
       for range in [0..<matrices, matrices..<gradient.count] where !range.isEmpty {
@@ -50,7 +51,7 @@ struct BlockUpdate {
   /// Updates the dense tensors, each clipped by itself, and clears their gradients.
   func dense(_ dense: DenseParameters, on workers: Workers, _ meter: inout StepMeter) throws {
     for slot in dense.layout.slots {
-      let factor = try clip(dense.gradient(slot), &meter)
+      let factor = try clip(dense.gradient(slot), on: workers, &meter)
       let step = adamW(decays: slot.decays)
         .step(step, learningRate: rate, gradientScale: factor)
       dense.update(slot, with: step, on: workers)
@@ -60,8 +61,10 @@ struct BlockUpdate {
 
   /// The factor that `gradient` is scaled by.
   /// - Throws: `TrainingError.notFinite` for a gradient with a NaN or infinity in it.
-  private func clip(_ gradient: Matrix, _ meter: inout StepMeter) throws -> Float {
-    let squares = sumOfSquares(gradient)
+  private func clip(
+    _ gradient: Matrix, on workers: Workers, _ meter: inout StepMeter
+  ) throws -> Float {
+    let squares = sumOfSquares(gradient, on: workers)
     guard squares.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient") }
     meter.gradientSquares += squares
     guard case .block(let norm) = options.clip, squares > Double(norm) * Double(norm) else {

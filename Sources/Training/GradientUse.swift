@@ -47,12 +47,12 @@ extension TrainingStep {
   /// The factor that brings all gradients together down to `norm`, as torch's `clip_grad_norm_` has
   /// it: norm / (their norm + 1e-6), at most 1.
   mutating func gradientScale(norm: Float, step: Int) throws -> Float {
+    let (dense, workers) = (model.dense, model.workers)
     var squares = 0.0
     try gradients(step: step) {
-      squares += sumOfSquares($1.matrix(rows: 1, columns: $1.count))
+      squares += sumOfSquares($1.matrix(rows: 1, columns: $1.count), on: workers)
     }
-    let dense = model.dense
-    for slot in dense.layout.slots { squares += sumOfSquares(dense.gradient(slot)) }
+    for slot in dense.layout.slots { squares += sumOfSquares(dense.gradient(slot), on: workers) }
     dense.clearGradients()
     guard squares.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient") }
     return Float(min(1, Double(norm) / (squares.squareRoot() + 1e-6)))

@@ -23,6 +23,15 @@ import Testing
     #expect(abs(sumOfSquares(x) - expected) < 1e-6 * expected)
   }
 
+  /// Any number of workers, more pieces than one task has, rows and columns of pieces.
+  @Test(arguments: [(1, 70_000), (50, 1030), (0, 3), (3, 0)])
+  func sumsSquaresTheSameOnAnyWorkers(rows: Int, columns: Int) {
+    let x = testMatrix(rows, columns, seed: 7)
+    let alone = sumOfSquares(x)
+    #expect(abs(alone - Reference.dot(x.values, x.values)) <= 1e-5 * alone)
+    for count in [2, 3] { #expect(sumOfSquares(x, on: Workers(count: count)) == alone) }
+  }
+
   /// Tolerance: 40 terms below 1, plus what is there.
   @Test(arguments: [1, 64, 130]) func sumsColumns(columns: Int) {
     let (x, weights) = (testMatrix(40, columns, seed: 4, padding: 3), testMatrix(40, 1, seed: 5))
