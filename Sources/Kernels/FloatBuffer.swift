@@ -54,6 +54,25 @@ import Glibc
     }
   }
 
+  /// Makes all floats of `range` zero; the memory of whole pages goes back to the system until they
+  /// are touched again. The caller sees to it that nobody reads or writes them meanwhile.
+  package func discard(_ range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count, "range inside the buffer")
+    let floatsPerPage = Int(getpagesize()) / MemoryLayout<Float>.stride
+    let first = (range.lowerBound + floatsPerPage - 1) / floatsPerPage * floatsPerPage
+    let last = range.upperBound / floatsPerPage * floatsPerPage
+    guard first < last else { return clear(range) }
+    clear(range.lowerBound..<first)
+    clear(last..<range.upperBound)
+    let bytes = (last - first) * MemoryLayout<Float>.stride
+    let result = unsafe madvise(base + first, bytes, MADV_DONTNEED)
+    precondition(result == 0, "the kernel takes back what it gave: errno \(errno)")
+  }
+
+  private func clear(_ range: Range<Int>) {
+    for i in range { unsafe base[i] = 0 }
+  }
+
   /// A row-major view of `rows` times `columns` floats from `offset` on.
   package func matrix(rows: Int, columns: Int, offset: Int = 0) -> Matrix {
     Matrix(buffer: self, offset: offset, rows: rows, columns: columns, stride: columns)

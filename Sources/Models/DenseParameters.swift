@@ -91,8 +91,8 @@ package struct DenseLayout: Sendable {
   }
 }
 
-/// The dense parameters, always resident: one flat vector each for weights, gradients and, when
-/// training, the two moments. The store keeps it as blocks of the experts' size.
+/// The dense parameters: one flat vector each for weights, gradients and, where they are not left on
+/// the disk, the two moments. The store keeps them as blocks of the experts' size.
 package final class DenseParameters: Sendable {
   package let layout: DenseLayout
   package let weights: FloatBuffer
@@ -100,36 +100,48 @@ package final class DenseParameters: Sendable {
   package let firstMoments: FloatBuffer
   package let secondMoments: FloatBuffer
 
-  /// Bytes for `count` parameters: 16 each for training, 4 for inference.
+  /// Bytes for `count` parameters that are all in memory: 16 each for training, 4 for inference.
   package static func byteCount(count: Int, training: Bool) -> Int {
     count * MemoryLayout<Float>.stride * (training ? 4 : 1)
   }
 
   /// All zeros; `initialise` or a store fills them.
-  /// - Parameter count: floats of each vector, at least those of `layout`.
-  package init(_ layout: DenseLayout, count: Int, training: Bool) {
+  /// - Parameters:
+  ///   - count: floats of each vector, at least those of `layout`.
+  ///   - training: whether there are gradients.
+  ///   - moments: whether the moments are in memory; if not given, when training.
+  package init(_ layout: DenseLayout, count: Int, training: Bool, moments: Bool? = nil) {
     precondition(count >= layout.count, "the vector holds the layout")
     self.layout = layout
     weights = FloatBuffer(count: count)
     gradients = FloatBuffer(count: training ? count : 0)
-    firstMoments = FloatBuffer(count: training ? count : 0)
-    secondMoments = FloatBuffer(count: training ? count : 0)
+    let momentCount = moments ?? training ? count : 0
+    firstMoments = FloatBuffer(count: momentCount)
+    secondMoments = FloatBuffer(count: momentCount)
   }
 
-  package var isTraining: Bool { firstMoments.count > 0 }
+  package var isTraining: Bool { gradients.count > 0 }
+  package var hasMoments: Bool { firstMoments.count > 0 }
 
   package func weights(_ slot: TensorSlot) -> Matrix { view(weights, slot) }
   package func gradient(_ slot: TensorSlot) -> Matrix { view(gradients, slot) }
 
   /// Fills the weights from `seed`: tensor number n is the stream of dense block n.
   package func initialise(seed: UInt64) {
-    for (number, slot) in layout.slots.enumerated() {
-      let target = weights(slot)
+    initialise(0..<layout.count, seed: seed)
+  }
+
+  /// The same of those weights alone that lie in `range`.
+  package func initialise(_ range: Range<Int>, seed: UInt64) {
+    for (number, slot) in layout.slots.enumerated() where slot.range.overlaps(range) {
+      let part = slot.range.clamped(to: range)
+      let target = flat(\.weights, part)
       switch slot.initial {
       case .zeros: target.fill(0)
       case .ones: target.fill(1)
       case .uniform(let bound):
-        UniformFill(seed: seed, block: .dense(number), bound: bound).fill(target, first: 0)
+        UniformFill(seed: seed, block: .dense(number), bound: bound)
+          .fill(target, first: part.lowerBound - slot.offset)
       }
     }
   }

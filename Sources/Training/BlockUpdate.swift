@@ -27,7 +27,9 @@ struct BlockUpdate {
     try meter.update { meter in
       let gradient = model.expertGradients
       let row = gradient.matrix(rows: 1, columns: gradient.count)
-      let factor = try clip(row, on: model.workers, &meter)
+      let squares = sumOfSquares(row, on: model.workers)
+      meter.gradientSquares += squares
+      let factor = try factor(squares)
       let workers = model.workers.on(page.node(of: .m))
       let (index, matrices) = (page.updates + 1, model.description.experts.matrixParameters)
       for range in [0..<matrices, matrices..<gradient.count] where !range.isEmpty {
@@ -48,25 +50,17 @@ struct BlockUpdate {
     return optimizer
   }
 
-  /// Updates the dense tensors, each clipped by itself, and clears their gradients.
-  func dense(_ dense: DenseParameters, on workers: Workers, _ meter: inout StepMeter) throws {
-    for slot in dense.layout.slots {
-      let factor = try clip(dense.gradient(slot), on: workers, &meter)
-      let step = adamW(decays: slot.decays)
-        .step(step, learningRate: rate, gradientScale: factor)
-      dense.update(slot, with: step, on: workers)
-    }
-    dense.clearGradients()
+  /// A dense tensor's step, clipped by itself.
+  /// - Parameter squares: the sum of squares of its gradient.
+  func dense(_ slot: TensorSlot, squares: Double) throws -> AdamWStep {
+    adamW(decays: slot.decays)
+      .step(step, learningRate: rate, gradientScale: try factor(squares))
   }
 
-  /// The factor that `gradient` is scaled by.
+  /// The factor that a gradient is scaled by, given the sum of its squares.
   /// - Throws: `TrainingError.notFinite` for a gradient with a NaN or infinity in it.
-  private func clip(
-    _ gradient: Matrix, on workers: Workers, _ meter: inout StepMeter
-  ) throws -> Float {
-    let squares = sumOfSquares(gradient, on: workers)
+  private func factor(_ squares: Double) throws -> Float {
     guard squares.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient") }
-    meter.gradientSquares += squares
     guard case .block(let norm) = options.clip, squares > Double(norm) * Double(norm) else {
       return scale
     }

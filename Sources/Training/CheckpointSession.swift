@@ -68,6 +68,7 @@ package struct CheckpointSession: ~Copyable {
       options: StepOptions(
         microBatches: limits.microBatches, precision: .fp32, clip: options.clip,
         untouched: options.untouched, decaysVectors: options.decaysVectors),
+      dense: DenseResidency(dense, description, blocks, isPaged: false),
       unsaved: UnsavedDense(blocks))
     try Self.fill(&step, description, from: checkpoint)
     self.step = step

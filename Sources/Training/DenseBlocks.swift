@@ -15,8 +15,16 @@ struct DenseBlocks: Sendable {
 
   var paddedCount: Int { count * parametersPerBlock }
 
-  private func range(_ block: Int) -> Range<Int> {
+  /// Where a block lies in the vector.
+  func range(_ block: Int) -> Range<Int> {
     block * parametersPerBlock..<(block + 1) * parametersPerBlock
+  }
+
+  /// The blocks that have a part of `range`.
+  func blocks(of range: Range<Int>) -> Range<Int> {
+    range.isEmpty
+      ? 0..<0
+      : range.lowerBound / parametersPerBlock..<(range.upperBound - 1) / parametersPerBlock + 1
   }
 
   /// Their names.
@@ -33,22 +41,22 @@ struct DenseBlocks: Sendable {
 
   /// Reads weights, and moments when `dense` has them, of the newest generation.
   func load(_ dense: DenseParameters, _ pager: inout Pager) throws {
-    let planes: PlaneSet = dense.isTraining ? .all : [.hi, .lo]
+    let planes: PlaneSet = dense.hasMoments ? .all : [.hi, .lo]
     pager.plan((0..<count).map { Visit(.dense($0), planes) })
     for block in 0..<count {
       let page = try pager.next()
       guard page.virgin.isEmpty else {
         throw TrainingError.damagedState(cause: "\(page.block) was never written")
       }
-      read(page, into: dense, range(block))
+      read(page, into: dense, block)
       pager.keep(page)
     }
   }
 
-  private func fill(_ page: inout Page, from dense: DenseParameters, _ range: Range<Int>) {
+  func fill(_ page: inout Page, from dense: DenseParameters, _ range: Range<Int>) {
     var spans = page.spans
     splitMaster(dense.flat(\.weights, range), hi: &spans.hi, lo: &spans.lo)
-    guard dense.isTraining else {
+    guard dense.hasMoments else {
       spans.m.update(repeating: 0)
       return spans.v.update(repeating: 0)
     }
@@ -56,9 +64,14 @@ struct DenseBlocks: Sendable {
     dense.flat(\.secondMoments, range).copy(into: &spans.v)
   }
 
-  private func read(_ page: borrowing Page, into dense: DenseParameters, _ range: Range<Int>) {
-    joinMaster(hi: page.hi, lo: page.lo, into: dense.flat(\.weights, range), on: .inline)
-    guard dense.isTraining else { return }
+  func readWeights(_ page: borrowing Page, into dense: DenseParameters, _ block: Int) {
+    joinMaster(hi: page.hi, lo: page.lo, into: dense.flat(\.weights, range(block)), on: .inline)
+  }
+
+  private func read(_ page: borrowing Page, into dense: DenseParameters, _ block: Int) {
+    readWeights(page, into: dense, block)
+    guard dense.hasMoments else { return }
+    let range = range(block)
     dense.flat(\.firstMoments, range).copy(from: page.m)
     dense.flat(\.secondMoments, range).copy(from: page.v)
   }

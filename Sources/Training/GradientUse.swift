@@ -21,19 +21,22 @@ extension Transformer {
     guard case .update = use, options.untouched == .decay else { return routing.blocks.reversed() }
     return routing.blocks.reversed() + routing.untouchedBlocks(description.experts)
   }
+}
 
+extension TrainingStep {
   /// The visits of the whole backward sweep.
-  func backwardVisits(_ use: GradientUse, _ options: StepOptions) -> [Visit] {
-    let planes: PlaneSet = if case .update = use { .all } else { options.forwardPlanes }
-    return routings.indices.reversed().flatMap { mixture in
-      backwardBlocks(of: mixture, use, options).map {
+  func backwardVisits(_ use: GradientUse) -> [Visit] {
+    let isUpdate = if case .update = use { true } else { false }
+    let planes = isUpdate ? .all : options.forwardPlanes
+    let layers = model.description.layers
+    return dense.backwardVisits(isUpdate: isUpdate) { number in
+      guard let mixture = layers[number].mixture else { return [] }
+      return model.backwardBlocks(of: mixture, use, options).map {
         Visit(.expert(layer: mixture, $0.expert, slice: $0.slice), planes)
       }
     }
   }
-}
 
-extension TrainingStep {
   /// Shows the gradient of every touched expert to `observe`, in the order of the backward sweep;
   /// those of the dense part are in `model.dense` afterwards, until they are cleared. Comes after a
   /// forward sweep, and another backward sweep may follow it.
@@ -47,13 +50,12 @@ extension TrainingStep {
   /// The factor that brings all gradients together down to `norm`, as torch's `clip_grad_norm_` has
   /// it: norm / (their norm + 1e-6), at most 1.
   mutating func gradientScale(norm: Float, step: Int) throws -> Float {
-    let (dense, workers) = (model.dense, model.workers)
+    let workers = model.workers
     var squares = 0.0
     try gradients(step: step) {
       squares += sumOfSquares($1.matrix(rows: 1, columns: $1.count), on: workers)
     }
-    for slot in dense.layout.slots { squares += sumOfSquares(dense.gradient(slot), on: workers) }
-    dense.clearGradients()
+    dense.addSquares(to: &squares, on: workers)
     guard squares.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient") }
     return Float(min(1, Double(norm) / (squares.squareRoot() + 1e-6)))
   }

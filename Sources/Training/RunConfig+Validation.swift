@@ -144,6 +144,7 @@ extension RunConfig {
 
   private func validateMachine() throws(ConfigError) {
     try choose(memory.numa, "memory.numa", NumaPolicy.allCases.map(\.rawValue))
+    try choose(memory.dense, "memory.dense", ["automatic", "resident", "paged"])
     try choose(storage.engine, "storage.engine", ["automatic", "io_uring", "threads"])
     try choose(storage.ring, "storage.ring", ["automatic"] + RingMode.allCases.map(\.rawValue))
     try choose(

@@ -87,7 +87,9 @@ private struct HeldOutLoss {
         geometry.description, dense: dense, limits: geometry.limits, smoothing: 0, training: false,
         workers: Workers(count: geometry.threads)),
       optimizer: AdamW(config), schedule: LearningRateSchedule(config),
-      options: StepOptions(config), unsaved: UnsavedDense(geometry.dense))
+      options: StepOptions(config),
+      dense: DenseResidency(dense, geometry.description, geometry.dense, isPaged: false),
+      unsaved: UnsavedDense(geometry.dense))
     report = try sweep.evaluate(data, step: generation.step)
   }
 

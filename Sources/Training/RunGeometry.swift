@@ -32,15 +32,22 @@ struct RunGeometry: Sendable {
   }
 
   /// What training needs beside page frames, by name; `data`: what the data needs.
-  func fixedMemory(_ config: RunConfig, _ data: [MemoryLedger.Grant]) -> [MemoryLedger.Grant] {
+  /// - Parameter isDensePaged: whether the dense part is in memory layer by layer.
+  func fixedMemory(
+    _ config: RunConfig, _ data: [MemoryLedger.Grant], isDensePaged: Bool
+  ) -> [MemoryLedger.Grant] {
     [
       .init(
         name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: threads)),
       storeTables(config, isReadOnly: false),
     ] + data + [
-      .init(
-        name: "dense parameters, gradients and moments",
-        bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
+      isDensePaged
+        ? .init(
+          name: "dense parameters and gradients, paged",
+          bytes: DenseMap(description, dense).pagedBytes)
+        : .init(
+          name: "dense parameters, gradients and moments",
+          bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
       .init(
         name: "activations",
         bytes: Transformer.byteCount(description, limits, training: true, workers: threads)),

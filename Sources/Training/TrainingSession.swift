@@ -69,9 +69,12 @@ package struct TrainingSession: ~Copyable {
     var pager = try Pager(
       store: store, frames: plan.frames,
       sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
-    let dense = DenseParameters(
-      geometry.description.layout, count: geometry.dense.paddedCount, training: true)
-    var progress = try Self.restore(store, dense, geometry, &pager, seed: UInt64(config.seed))
+    let parameters = DenseParameters(
+      geometry.description.layout, count: geometry.dense.paddedCount, training: true,
+      moments: !plan.isDensePaged)
+    var dense = DenseResidency(
+      parameters, geometry.description, geometry.dense, isPaged: plan.isDensePaged)
+    var progress = try Self.restore(store, &dense, &pager, seed: UInt64(config.seed))
     try progress.belong(to: config, facts, path: storePaths[0])
 
     self.config = config
@@ -91,10 +94,10 @@ package struct TrainingSession: ~Copyable {
     step = TrainingStep(
       pager: pager,
       model: Transformer(
-        geometry.description, dense: dense, limits: geometry.limits,
+        geometry.description, dense: parameters, limits: geometry.limits,
         smoothing: Float(config.training.label_smoothing_factor), training: true, workers: workers),
       optimizer: AdamW(config), schedule: LearningRateSchedule(config),
-      options: StepOptions(config), unsaved: UnsavedDense(geometry.dense))
+      options: StepOptions(config), dense: dense, unsaved: UnsavedDense(geometry.dense))
   }
 
   /// The sizes of a run and how its memory is shared out; opens nothing.
@@ -107,23 +110,29 @@ package struct TrainingSession: ~Copyable {
     _ config: RunConfig, _ facts: DataFacts
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
-    let memory = try MemoryPlan(
-      ceiling: try config.bytes(config.memory.budget, key: "memory.budget"),
-      fixed: geometry.fixedMemory(config, facts.memory), geometry: geometry.record,
-      blocks: geometry.blocks, resident: config.memory.resident)
-    return (geometry, memory)
+    let ceiling = try config.bytes(config.memory.budget, key: "memory.budget")
+    func memory(isDensePaged: Bool) throws(MemoryRefusal) -> MemoryPlan {
+      try MemoryPlan(
+        ceiling: ceiling,
+        fixed: geometry.fixedMemory(config, facts.memory, isDensePaged: isDensePaged),
+        geometry: geometry.record, blocks: geometry.blocks, resident: config.memory.resident,
+        isDensePaged: isDensePaged)
+    }
+    if config.memory.dense == "automatic", let whole = try? memory(isDensePaged: false) {
+      return (geometry, whole)
+    }
+    return (geometry, try memory(isDensePaged: config.memory.dense != "resident"))
   }
 
   /// Fills `dense` from the last generation, or from the seed when there is none.
   private static func restore(
-    _ store: Store, _ dense: DenseParameters, _ geometry: RunGeometry, _ pager: inout Pager,
-    seed: UInt64
+    _ store: Store, _ dense: inout DenseResidency, _ pager: inout Pager, seed: UInt64
   ) throws -> RunProgress {
     guard let generation = store.generation else {
-      dense.initialise(seed: seed)
+      try dense.initialise(seed: seed, &pager)
       return RunProgress()
     }
-    try geometry.dense.load(dense, &pager)
+    try dense.load(&pager)
     return try RunProgress(payload: generation.payload)
   }
 
@@ -164,13 +173,12 @@ extension TrainingSession {
     let start = ContinuousClock.now
     try finishCommit()
     guard progress.step > store.generation?.step ?? -1 else { return false }
-    let dense = geometry.dense
+    let late = step.dense.lateBlocks
     progress.account(
-      step.pager.counters, unwritten: dense.count * geometry.record.recordBytes)
+      step.pager.counters, unwritten: late.count * geometry.record.recordBytes)
     try step.pager.freeze(
-      step: progress.step, payload: try progress.payload(), late: dense.blocks,
-      companions: companions)
-    step.unsaved.freeze(step: progress.step)
+      step: progress.step, payload: try progress.payload(), late: late, companions: companions)
+    if !late.isEmpty { step.unsaved.freeze(step: progress.step) }
     pauseSeconds += (ContinuousClock.now - start).seconds
     return true
   }

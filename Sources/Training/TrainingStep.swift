@@ -29,6 +29,8 @@ struct TrainingStep: ~Copyable {
   let optimizer: AdamW
   let schedule: LearningRateSchedule
   let options: StepOptions
+  /// How much of the dense part is in memory.
+  var dense: DenseResidency
   /// The dense part of a frozen generation, as far as it is not on its way to the disk.
   var unsaved: UnsavedDense
 
@@ -49,7 +51,7 @@ struct TrainingStep: ~Copyable {
     meter.mark(\.backward)
 
     precondition(unsaved.isEmpty, "what is frozen is saved before it changes")
-    try update.dense(model.dense, on: model.workers, &meter)
+    try dense.finish(update, &pager, on: model.workers, &meter)
     meter.mark(\.update)
     return meter.report(step: step, loss: loss, model, pager.counters, rate: update.rate)
   }
@@ -57,6 +59,7 @@ struct TrainingStep: ~Copyable {
   /// The forward sweep.
   mutating func forward(_ batch: PackedBatch, step: Int, mode: Transformer.Mode) throws {
     model.embed(batch, step: step, mode: mode)
+    pager.plan(dense.visits(after: nil))
     for layer in model.layers(.encoder) { try forward(layer) }
     model.encoderToDecoder()
     for layer in model.layers(.decoder) { try forward(layer) }
@@ -66,7 +69,7 @@ struct TrainingStep: ~Copyable {
   mutating func backward(
     _ use: GradientUse, step: Int, _ meter: inout StepMeter
   ) throws -> CrossEntropy.Total {
-    pager.plan(model.backwardVisits(use, options))
+    pager.plan(backwardVisits(use))
     let loss = model.lossForwardBackward()
     guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
 
@@ -79,8 +82,11 @@ struct TrainingStep: ~Copyable {
 
   /// One layer forward: the dense part for all micro-batches, then its experts one after another.
   private mutating func forward(_ layer: LayerDescription) throws {
+    let number = model.description.number(of: layer)
+    try dense.enter(number, &pager)
     model.attendForward(layer)
-    try pager.forwardExperts(of: layer, model, options)
+    try pager.forwardExperts(of: layer, model, options, then: dense.visits(after: number))
+    dense.leave(number)
     try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
   }
 
@@ -89,6 +95,8 @@ struct TrainingStep: ~Copyable {
   private mutating func backward(
     _ layer: LayerDescription, _ use: GradientUse, _ meter: inout StepMeter
   ) throws {
+    let number = model.description.number(of: layer)
+    try dense.enter(number, &pager)
     if let mixture = layer.mixture {
       model.routeRecompute(layer)
       for block in model.backwardBlocks(of: mixture, use, options) {
@@ -109,18 +117,21 @@ struct TrainingStep: ~Copyable {
       model.routeBackward(layer)
     }
     model.attendBackward(layer)
+    try dense.finish(number, use, &pager, on: model.workers, &meter)
   }
 }
 
 extension Pager {
   /// The experts of one layer forward, for training and generation alike: gate, then each touched
   /// expert with all the rows it was given.
+  /// - Parameter following: what is visited after them, to be read beside their arithmetic.
   mutating func forwardExperts(
-    of layer: LayerDescription, _ model: Transformer, _ options: StepOptions
+    of layer: LayerDescription, _ model: Transformer, _ options: StepOptions,
+    then following: [Visit] = []
   ) throws {
-    guard let mixture = layer.mixture else { return }
+    guard let mixture = layer.mixture else { return plan(following) }
     model.routeForward(layer)
-    plan(model.visits(of: mixture, options.forwardPlanes))
+    plan(model.visits(of: mixture, options.forwardPlanes) + following)
     for block in model.routings[mixture].blocks {
       var page = try next()
       page.initialiseIfVirgin(model.description.experts, seed: options.seed)

@@ -12,6 +12,18 @@ import Testing
     #expect(buffer.canaryIsAlive || !isDebugBuild)
   }
 
+  /// Ranges inside a page, over page edges, of whole pages, and the end, which has the canary.
+  @Test(arguments: [0..<0, 3..<9, 1000..<1030, 1000..<3100, 1024..<2048, 4000..<5000, 0..<5000])
+  func discardedFloatsAreZeroAndNoOthers(_ range: Range<Int>) {
+    let buffer = FloatBuffer(count: 5000)
+    let row = buffer.matrix(rows: 1, columns: 5000)
+    row.fill(7)
+    buffer.discard(range)
+    #expect(row.values == (0..<5000).map { range.contains($0) ? 0 : 7 })
+    row.fill(8)
+    #expect(row.values.allSatisfy { $0 == 8 })
+  }
+
   @Test func anEmptyBufferIsAllowed() {
     let isEmpty = FloatBuffer(count: 0).span.isEmpty
     #expect(isEmpty)

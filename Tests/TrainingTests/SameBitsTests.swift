@@ -30,6 +30,15 @@ import Training
     Variant(testDescription: "half a MiB more than the least") {
       $0.config.memory.budget = "\(try $0.leastBudget() + 1 << 19)"
     },
+    Variant(testDescription: "the least budget with the dense part in memory") {
+      $0.config.memory.dense = "resident"
+      $0.config.memory.budget = "\(try $0.leastBudget())"
+    },
+    Variant(testDescription: "all experts in memory, the dense part paged") {
+      $0.config.memory.dense = "paged"
+      $0.config.memory.budget = "1GiB"
+      $0.config.compute.threads = 2
+    },
     Variant(testDescription: "the least budget on threads instead of io_uring") {
       $0.config.memory.budget = "\(try $0.leastBudget())"
       $0.config.storage.engine = "threads"

@@ -1,0 +1,211 @@
+import Base
+import Kernels
+import Models
+import Optimizers
+import Paging
+import Storage
+
+/// How much of the dense part is in memory, and what a sweep does about it.
+///
+/// Resident: all of it with its moments, updated after the backward sweep, saved beside the forward
+/// sweep after a freeze.
+///
+/// Paged: the flat vectors of weights and gradients are address space of which only parts have
+/// memory: what belongs to no layer always (the ends: embeddings, head, final norms, tables of
+/// positions), the weights of a layer while a sweep is in it, its gradients during its backward. The
+/// optimizer works on pages as it does for experts: a block is updated when the backward sweep has
+/// left the last layer that has a part of it, and those of the ends last.
+struct DenseResidency {
+  private let parameters: DenseParameters
+  private let map: DenseMap
+  let isPaged: Bool
+  /// Of paged weights, by block: whether they are in memory.
+  private var isLoaded: [Bool]
+  /// Sum of squares of each tensor's gradient, as far as the backward sweep has come.
+  private var squares: [Double]
+
+  /// - Throws: `StorageError`; `TrainingError.damagedState`.
+  init(
+    _ parameters: DenseParameters, _ description: ModelDescription, _ blocks: DenseBlocks,
+    isPaged: Bool
+  ) {
+    self.parameters = parameters
+    self.isPaged = isPaged
+    map = DenseMap(description, blocks)
+    isLoaded = Array(repeating: false, count: blocks.count)
+    squares = Array(repeating: 0, count: parameters.layout.slots.count)
+  }
+
+  var blocks: DenseBlocks { map.blocks }
+
+  /// What a freeze leaves to be saved beside the next step.
+  var lateBlocks: [BlockID] { isPaged ? [] : blocks.blocks }
+
+  // MARK: The beginning of a run
+
+  /// Takes the newest generation; of a paged part only the ends.
+  mutating func load(_ pager: inout Pager) throws {
+    guard isPaged else { return try blocks.load(parameters, &pager) }
+    pager.plan(visits(map.ends))
+    for block in map.ends { try load(block, &pager) }
+  }
+
+  /// Starts from the seed. A paged part goes to the disk, a block at a time.
+  mutating func initialise(seed: UInt64, _ pager: inout Pager) throws {
+    guard isPaged else { return parameters.initialise(seed: seed) }
+    for block in 0..<blocks.count {
+      let range = blocks.range(block)
+      parameters.initialise(range.clamped(to: 0..<parameters.layout.count), seed: seed)
+      var page = try pager.blank(.dense(block))
+      blocks.fill(&page, from: parameters, range)
+      pager.writeBack(page, step: 0, tokens: 0)
+      isLoaded[block] = true
+      if !map.isEnd[block] { release(block) }
+    }
+  }
+
+  // MARK: Forward
+
+  /// Plans the weights of the layer after `layer`, or of the first one, as far as they are not here.
+  func visits(after layer: Int?) -> [Visit] {
+    let next = layer.map { $0 + 1 } ?? 0
+    guard isPaged, next < map.layers.count else { return [] }
+    return visits(map.layers[next].filter { !isLoaded[$0] })
+  }
+
+  /// Takes what was planned for `layer`, so that its weights are in memory.
+  mutating func enter(_ layer: Int, _ pager: inout Pager) throws {
+    guard isPaged else { return }
+    for block in map.layers[layer] where !isLoaded[block] { try load(block, &pager) }
+  }
+
+  /// Gives back what the next layer does not need. The last layer stays for the backward sweep.
+  mutating func leave(_ layer: Int) {
+    guard isPaged, layer + 1 < map.layers.count else { return }
+    for block in map.layers[layer] where !map.layers[layer + 1].contains(block) {
+      if !map.isEnd[block] { release(block) }
+    }
+  }
+
+  // MARK: Backward
+
+  /// The visits of a whole backward sweep, which has `experts` of each layer between its own.
+  func backwardVisits(isUpdate: Bool, experts: (_ layer: Int) -> [Visit]) -> [Visit] {
+    var isHere = isLoaded
+    var all: [Visit] = []
+    for layer in map.layers.indices.reversed() {
+      if isPaged {
+        all += visits(map.layers[layer].filter { !isHere[$0] })
+        for block in map.layers[layer] { isHere[block] = true }
+      }
+      all += experts(layer)
+      if isPaged {
+        if isUpdate { all += map.finished(by: layer).map { Visit(.dense($0), .all) } }
+        for block in map.finished(by: layer) { isHere[block] = false }
+      }
+    }
+    return isPaged && isUpdate ? all + map.ends.map { Visit(.dense($0), .all) } : all
+  }
+
+  /// After the backward of `layer`: its gradients are complete.
+  mutating func finish(
+    _ layer: Int, _ use: GradientUse, _ pager: inout Pager, on workers: Workers,
+    _ meter: inout StepMeter
+  ) throws {
+    guard isPaged else { return }
+    meter.update { _ in add(map.slots[layer], on: workers) }
+    for block in map.finished(by: layer) {
+      if case .update(let update) = use {
+        try self.update(block, update, &pager, on: workers, &meter)
+      }
+      release(block)
+      parameters.gradients.discard(blocks.range(block))
+    }
+  }
+
+  /// After the backward sweep: what is not updated yet. The gradients are zero then.
+  mutating func finish(
+    _ update: BlockUpdate, _ pager: inout Pager, on workers: Workers, _ meter: inout StepMeter
+  ) throws {
+    add(isPaged ? map.endSlots : Array(squares.indices), on: workers)
+    if isPaged {
+      for block in map.ends { try self.update(block, update, &pager, on: workers, &meter) }
+    } else {
+      for (slot, squares) in zip(parameters.layout.slots, squares) {
+        parameters.update(slot, with: try update.dense(slot, squares: squares), on: workers)
+      }
+    }
+    clearGradients()
+    for squares in squares { meter.gradientSquares += squares }
+  }
+
+  /// After a backward sweep that only observed: the sum of squares of all gradients, tensor by tensor
+  /// added to `sum`. The gradients are zero then.
+  mutating func addSquares(to sum: inout Double, on workers: Workers) {
+    add(isPaged ? map.endSlots : Array(squares.indices), on: workers)
+    clearGradients()
+    for squares in squares { sum += squares }
+  }
+
+  private mutating func add(_ slots: [Int], on workers: Workers) {
+    for slot in slots {
+      squares[slot] = sumOfSquares(
+        parameters.gradient(parameters.layout.slots[slot]), on: workers)
+    }
+  }
+
+  private func clearGradients() {
+    guard isPaged else { return parameters.clearGradients() }
+    for block in map.ends { parameters.gradients.discard(blocks.range(block)) }
+  }
+
+  // MARK: Blocks
+
+  private func visits(_ blocks: [Int]) -> [Visit] {
+    blocks.map { Visit(.dense($0), [.hi, .lo]) }
+  }
+
+  private mutating func load(_ block: Int, _ pager: inout Pager) throws {
+    let page = try pager.next()
+    precondition(page.block == .dense(block), "blocks come as planned")
+    guard page.virgin.isEmpty else {
+      throw TrainingError.damagedState(cause: "\(page.block) was never written")
+    }
+    blocks.readWeights(page, into: parameters, block)
+    pager.keep(page)
+    isLoaded[block] = true
+  }
+
+  private mutating func release(_ block: Int) {
+    parameters.weights.discard(blocks.range(block))
+    isLoaded[block] = false
+  }
+
+  /// AdamW on the parts of tensors that lie in a block, while its page is here.
+  private func update(
+    _ block: Int, _ update: BlockUpdate, _ pager: inout Pager, on workers: Workers,
+    _ meter: inout StepMeter
+  ) throws {
+    var page = try pager.next()
+    precondition(page.block == .dense(block), "blocks come as planned")
+    try meter.update { _ in try self.update(&page, update, blocks.range(block), on: workers) }
+    if map.isEnd[block] { blocks.readWeights(page, into: parameters, block) }
+    pager.writeBack(page, step: update.step, tokens: 0)
+  }
+
+  private func update(
+    _ page: inout Page, _ update: BlockUpdate, _ range: Range<Int>, on workers: Workers
+  ) throws {
+    let gradients = parameters.gradients
+    let gradient = gradients.span.extracting(range)
+    for (slot, squares) in zip(parameters.layout.slots, squares) where slot.range.overlaps(range) {
+      let part = slot.range.clamped(to: range)
+      let step = try update.dense(slot, squares: squares)
+      var spans = page.spans
+      step.update(
+        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient,
+        elements: part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound,
+        on: workers)
+    }
+  }
+}
