@@ -98,6 +98,17 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], cSettings: posix, swiftSettings: floats),
 
+    // Measurements: one command for each claim.
+    .target(
+      name: "BenchHarness", dependencies: ["Base", "Kernels", "Planning"], path: "bench/Harness",
+      cSettings: posix, swiftSettings: floats),
+    .target(name: "CStreaming", path: "bench/CStreaming"),
+    .executableTarget(
+      name: "KernelBench",
+      dependencies: [
+        "Base", "BenchHarness", "CStreaming", "Kernels", "Layers", "Optimizers",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/KernelBench", cSettings: posix, swiftSettings: floats),
     .executableTarget(
       name: "CommitBench", dependencies: ["Base", "Paging", "Storage", "Training"],
       path: "bench/CommitBench",

@@ -1,0 +1,25 @@
+import COpenBLAS
+
+/// c = a b by one call of OpenBLAS's sgemm, whatever the size: what `matmul` is measured against.
+/// Nothing that is trained uses it: with threads of OpenBLAS's own the order of sums depends on
+/// their number.
+package func wholeProduct(_ a: Matrix, _ b: Matrix, into c: Matrix) {
+  precondition(a.rows == c.rows, "a has the rows of c")
+  precondition(b.columns == c.columns, "b has the columns of c")
+  precondition(a.columns == b.rows, "a and b share the summed dimension")
+  unsafe cblas_sgemm(
+    CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(c.rows), blasint(c.columns),
+    blasint(a.columns), 1, a.pointer, blasint(a.stride), b.pointer, blasint(b.stride), 0, c.pointer,
+    blasint(c.stride))
+}
+
+/// Runs `body` while OpenBLAS cuts each product over `count` threads of its own; then it has one
+/// again, as everything else expects. Not while other products are computed.
+package func withBlasThreads<Result>(
+  _ count: Int, _ body: () throws -> Result
+) rethrows -> Result {
+  precondition(count > 0, "at least one thread")
+  openblas_set_num_threads(Int32(count))
+  defer { openblas_set_num_threads(1) }
+  return try body()
+}
