@@ -106,7 +106,7 @@ let package = Package(
     .executableTarget(
       name: "KernelBench",
       dependencies: [
-        "Base", "BenchHarness", "CStreaming", "Kernels", "Layers", "Optimizers",
+        "BenchHarness", "CStreaming", "Kernels", "Layers", "Optimizers",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/KernelBench", cSettings: posix, swiftSettings: floats),
     .executableTarget(
@@ -114,8 +114,11 @@ let package = Package(
       path: "bench/CommitBench",
       cSettings: posix, swiftSettings: floats),
     .executableTarget(
-      name: "PagedBench", dependencies: ["Base", "Training"], path: "bench/PagedBench",
-      cSettings: posix, swiftSettings: floats),
+      name: "PagedBench",
+      dependencies: [
+        "Base", "BenchHarness", "Kernels", "Layers", "Models", "Planning", "Storage", "Training",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/PagedBench", cSettings: posix, swiftSettings: floats),
 
     // A disk and databases that misbehave by seed: for tests and tools.
     module("Simulation", ["Base", "PinnedMemory", "DirectIO", "CSQLite"]),

@@ -2,7 +2,7 @@ package import Base
 package import DirectIO
 import Kernels
 import Layers
-import Models
+package import Models
 import Optimizers
 package import Paging
 package import PinnedMemory
@@ -151,8 +151,7 @@ extension TrainingSession {
 
   /// Runs the next step. A frozen generation becomes durable beside it.
   package mutating func runStep() throws -> StepMetrics {
-    let batch = data.batch(step: nextStep, microBatches: step.options.microBatches)
-    var metrics = try step.run(step: nextStep, batch)
+    var metrics = try step.run(step: nextStep, batch(step: nextStep))
     metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
     metrics.memory_budget_bytes = plan.ceiling
     metrics.commit_pause_s = pauseSeconds
@@ -226,4 +225,11 @@ extension TrainingSession {
     geometry.description.expertBlocks * geometry.experts.parametersPerBlock
   }
   package var denseParameters: Int { geometry.description.layout.count }
+  package var experts: ExpertShape { geometry.experts }
+  /// (token, expert) pairs that the experts of all layers computed in the last step.
+  package var routedTokens: Int { step.model.routings.reduce(0) { $0 + $1.rows.count } }
+  /// What step `step` learns from.
+  package func batch(step: Int) -> PackedBatch {
+    data.batch(step: step, microBatches: self.step.options.microBatches)
+  }
 }

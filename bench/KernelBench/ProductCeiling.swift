@@ -1,4 +1,3 @@
-import Base
 import BenchHarness
 import Glibc
 import Kernels

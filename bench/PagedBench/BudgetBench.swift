@@ -1,0 +1,130 @@
+import ArgumentParser
+import Base
+import BenchHarness
+import Foundation
+import Models
+import Training
+
+/// Tokens per second by memory budget, against everything resident.
+struct BudgetBench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "budgets", abstract: "Paged under some budgets, against resident.",
+    discussion: """
+      BUDGETS are ceilings on the whole process, `512MiB,1GiB`; or, in per cent of the experts' \
+      state on disk, what of it the page pool holds: `10%` is a tenth of the state beside what \
+      training needs anyway (with --ceiling, a tenth of the state in all).
+
+        .build/release/PagedBench tools/examples/quickstart.yaml 512MiB 8 3
+        .build/release/PagedBench tools/examples/quickstart.yaml 2%,10%,50% --bounds
+        bench/curve
+
+      Everything must have the losses of the resident run, bit for bit; exits with 70 if not. With \
+      --bounds, the drive and the experts' products are measured, and each budget is compared with \
+      the cost model: m, tokens per touched expert; m*, from which on the drive hides behind the \
+      arithmetic; and the bound, the slower of the resident step and the step's bytes at the \
+      drive's rates.
+      """)
+
+  @OptionGroup var arguments: RunArguments
+  @Argument(help: "Budgets, comma-separated.") var budgets: String
+  @Argument(
+    help: ArgumentHelp(
+      "Steps of a run (8), rounds (3), and overrides, key.path=value.", valueName: "more"))
+  var more: [String] = []
+  @Option(help: "Overrides, comma-separated, of further paged runs under each budget.")
+  var variant: [String] = []
+  @Flag(help: "Per cents are of the whole ceiling.") var ceiling = false
+  @Flag(help: "Measure what the cost model needs, and compare with it.") var bounds = false
+  @Option(help: "Seconds of measuring the drive, for each budget.") var driveSeconds = 3.0
+
+  private var steps: Int { get throws { try RunArguments.numbers(more).first ?? 8 } }
+  private var rounds: Int { get throws { try RunArguments.numbers(more).dropFirst().first ?? 3 } }
+
+  func validate() throws {
+    guard try RunArguments.numbers(more).count <= 2, try steps > RunArguments.uncounted else {
+      throw ValidationError("more than two steps, then rounds")
+    }
+  }
+
+  func run() throws {
+    let residentConfig = try config(
+      memory: Machine.this.memoryBytes, ["memory.resident=true"])
+    let sizes = try RunSizes(residentConfig, scratch: arguments.scratch)
+    let budgets = try Budget.parse(self.budgets, sizes, ofCeiling: ceiling)
+    var contest = Contest(
+      bench: "paged", subject: "\(arguments.config) \(try overrides.joined(separator: " "))",
+      unit: "tokens/s", rounds: try rounds)
+    contest.warmups = 0
+    contest.ceilings = ["resident"]
+
+    let bounds =
+      self.bounds ? CostBounds(sizes, scratch: arguments.scratch, seconds: driveSeconds) : nil
+    var residentStep = 0.0
+    let (steps, scratch) = (try steps, arguments.scratch)
+    let resident = Entrant("resident") {
+      let run = try MeasuredRun(residentConfig, steps: steps, scratch: scratch)
+      residentStep = run.stepSeconds
+      return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: run.figures)
+    }
+    var entrants = [resident]
+    for budget in budgets {
+      let rates = try bounds?.rates(poolBytes: budget.bytes - sizes.fixedBytes)
+      for variant in [[]] + variant.map({ $0.split(separator: ",").map(String.init) }) {
+        let config = try config(memory: budget.bytes, variant)
+        let name = ([budget.name] + variant).joined(separator: " ")
+        entrants.append(
+          Entrant(name) {
+            let run = try MeasuredRun(config, steps: steps, scratch: scratch)
+            var figures = run.figures.merging(budget.figures(sizes)) { $1 }
+            let bytes = run.bytesAgainstModel(parameters: sizes.experts.parametersPerBlock)
+            (figures["read_to_model"], figures["write_to_model"]) = bytes
+            if let bounds, let rates {
+              figures.merge(bounds.compare(run, rates, residentStep: residentStep)) { $1 }
+            }
+            return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: figures)
+          })
+      }
+    }
+    contest.agreeing = Set(entrants.map(\.name))
+    var report = try contest.run(entrants)
+    report.figures["state_bytes"] = Double(sizes.stateBytes)
+    try report.print()
+    if report.agrees == false { throw ExitCode(70) }
+  }
+
+  private var overrides: [String] { get throws { RunArguments.overrides(more) } }
+
+  private func config(memory: Int, _ more: [String]) throws -> RunConfig {
+    try RunConfig.load(
+      path: arguments.config, overrides: try overrides + ["memory.budget=\(memory)"] + more)
+  }
+}
+
+/// A ceiling on the whole process.
+struct Budget {
+  /// As it was given.
+  let name: String
+  let bytes: Int
+
+  /// - Parameter ofCeiling: per cents are of the ceiling, not of the pool.
+  static func parse(_ list: String, _ sizes: RunSizes, ofCeiling: Bool) throws -> [Budget] {
+    try list.split(separator: ",").map { word in
+      let name = String(word)
+      if let size = ByteCount(parsing: name) { return Budget(name: name, bytes: size.bytes) }
+      guard name.last == "%", let percent = Double(name.dropLast()), percent > 0 else {
+        throw ValidationError("\(name) is neither a size nor a share such as 10%")
+      }
+      let part = Int(Double(sizes.stateBytes) * percent / 100)
+      return Budget(
+        name: name,
+        bytes: ofCeiling ? part : sizes.fixedBytes + max(part, sizes.leastPoolBytes))
+    }
+  }
+
+  func figures(_ sizes: RunSizes) -> [String: Double] {
+    [
+      "memory_bytes": Double(bytes), "ceiling_share": Double(bytes) / Double(sizes.stateBytes),
+      "pool_share": Double(bytes - sizes.fixedBytes) / Double(sizes.stateBytes),
+    ]
+  }
+}

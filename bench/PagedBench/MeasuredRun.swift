@@ -1,0 +1,102 @@
+import Base
+import BenchHarness
+import Foundation
+import Planning
+import Storage
+import Training
+
+/// One run from the seed, and what its counted steps were like.
+struct MeasuredRun {
+  /// Of all steps.
+  private(set) var losses = Checksum()
+  private(set) var timed: [StepMetrics] = []
+  /// (token, expert) pairs of the counted steps.
+  private(set) var routedTokens = 0
+  let recordBytes: Int
+  let stateBytes: Int
+  /// The most that the process had resident during this run.
+  let peakBytes: Int
+
+  /// Runs `steps` steps with a store in a directory below `scratch`, which is removed afterwards.
+  init(_ config: RunConfig, steps: Int, scratch: String) throws {
+    precondition(steps > RunArguments.uncounted, "some steps are counted")
+    let scratch = try ScratchDirectory(in: scratch)
+    PeakMemory.reset()
+    var session = try TrainingSession(config, storePaths: ["\(scratch.path)/store"])
+    recordBytes = session.store.geometry.recordBytes
+    stateBytes = session.expertStateBytes
+    for step in 0..<steps {
+      let metrics = try session.runStep()
+      losses.add(metrics.loss)
+      guard step >= RunArguments.uncounted else { continue }
+      timed.append(metrics)
+      routedTokens += session.routedTokens
+    }
+    peakBytes = PeakMemory.bytes
+  }
+
+  var seconds: Double { sum(\.step_s) }
+  var stepSeconds: Double { median(timed.map(\.step_s)) }
+  var tokensPerSecond: Double { Double(sum(\.tokens)) / seconds }
+  var stallShare: Double { sum(\.stall_s) / seconds }
+  var hitRate: Double { Double(sum(\.hits)) / Double(max(1, sum(\.visits))) }
+  var readBytesPerStep: Double { Double(sum(\.read_bytes)) / Double(timed.count) }
+  var writtenBytesPerStep: Double { Double(sum(\.write_bytes)) / Double(timed.count) }
+  /// Records of a step's touched experts: each is visited in both sweeps.
+  var touchedBytesPerStep: Double {
+    Double(sum(\.visits) / 2 * recordBytes) / Double(timed.count)
+  }
+  /// Tokens per touched expert: m of the cost model.
+  var tokensPerExpert: Double { Double(routedTokens) / Double(max(1, sum(\.experts_touched))) }
+
+  func sum<Number: AdditiveArithmetic>(_ key: KeyPath<StepMetrics, Number>) -> Number {
+    timed.reduce(.zero) { $0 + $1[keyPath: key] }
+  }
+
+  var figures: [String: Double] {
+    [
+      "stall_share": stallShare, "hit_rate": hitRate, "step_s": stepSeconds,
+      "read_gbps": Double(sum(\.read_bytes)) / seconds / 1e9,
+      "write_gbps": Double(sum(\.write_bytes)) / seconds / 1e9,
+      "read_bytes": readBytesPerStep, "write_bytes": writtenBytesPerStep,
+      "tokens_per_expert": tokensPerExpert, "peak_rss_bytes": Double(peakBytes),
+    ]
+  }
+
+  /// Measured bytes of the counted steps to those of the cost model, reads and writes, where each
+  /// touched block is visited once a sweep. Every hit forward leaves one behind for the way back, a
+  /// palindrome; more hits than that are records found whole.
+  func bytesAgainstModel(parameters: Int) -> (read: Double, written: Double) {
+    let block = BlockBytes(parameters: parameters, RecordLayout())
+    var predicted = (read: 0, written: 0)
+    for line in timed {
+      let touched = line.visits / 2
+      let forward = min(line.hits, touched)
+      let whole = line.hits - forward
+      let traffic = StepTraffic(
+        block, touched: touched, forwardHits: forward, backwardHits: forward - whole,
+        residentRecords: whole)
+      predicted = (
+        predicted.read + traffic.readBytes, predicted.written + traffic.writtenBytes
+      )
+    }
+    func ratio(_ measured: Int, _ predicted: Int) -> Double {
+      measured == predicted ? 1 : Double(measured) / Double(predicted)
+    }
+    return (
+      ratio(sum(\.read_bytes), predicted.read), ratio(sum(\.write_bytes), predicted.written)
+    )
+  }
+}
+
+/// A directory that goes away with its owner.
+final class ScratchDirectory {
+  let path: String
+
+  init(in parent: String) throws {
+    path = "\(parent)/bench-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
