@@ -119,6 +119,12 @@ let package = Package(
         "Base", "BenchHarness", "Kernels", "Layers", "Models", "Planning", "Storage", "Training",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/PagedBench", cSettings: posix, swiftSettings: floats),
+    .executableTarget(
+      name: "StepBench",
+      dependencies: [
+        "Base", "BenchHarness", "Models", "Training",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/StepBench", cSettings: posix, swiftSettings: floats),
 
     // A disk and databases that misbehave by seed: for tests and tools.
     module("Simulation", ["Base", "PinnedMemory", "DirectIO", "CSQLite"]),
