@@ -125,6 +125,12 @@ let package = Package(
         "Base", "BenchHarness", "Models", "Training",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/StepBench", cSettings: posix, swiftSettings: floats),
+    .executableTarget(
+      name: "SwapUpdateBench",
+      dependencies: [
+        "Base", "BenchHarness", "DirectIO", "Kernels", "Optimizers", "Paging", "PinnedMemory",
+        "Storage", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/SwapUpdateBench", cSettings: posix, swiftSettings: floats),
 
     // A disk and databases that misbehave by seed: for tests and tools.
     module("Simulation", ["Base", "PinnedMemory", "DirectIO", "CSQLite"]),
