@@ -110,7 +110,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/KernelBench", cSettings: posix, swiftSettings: floats),
     .executableTarget(
-      name: "CommitBench", dependencies: ["Base", "Paging", "Storage", "Training"],
+      name: "CommitBench", dependencies: ["Base", "BenchHarness", "Paging", "Storage", "Training"],
       path: "bench/CommitBench",
       cSettings: posix, swiftSettings: floats),
     .executableTarget(

@@ -1,4 +1,5 @@
 import Base
+import BenchHarness
 import Foundation
 import Paging
 import Storage
@@ -11,7 +12,7 @@ import Training
 /// One run in a scratch directory under `runs`. After steps that are not counted, windows of STEPS
 /// steps (10) take turns: one begins with a commit, which becomes durable beside its steps, the
 /// other has none. Then commits that are waited for, and the run opened again, one step done.
-/// Prints one JSON object: how long training paused for a commit and what share of a step that is,
+/// Prints one line of JSON: how long training paused for a commit and what share of a step that is,
 /// the ratio of the windows' times, and the times of the rest, all medians.
 @main
 enum CommitBench {
@@ -36,6 +37,12 @@ enum CommitBench {
   }
 
   private struct Report: Encodable {
+    let bench = "commit"
+    let commit = Provenance.commit
+    let date = Provenance.date
+    let machine = Machine.this
+    /// Of the losses.
+    let checksum: String
     /// Weights and moments in the store.
     let stateBytes: Int
     let memoryBytes: Int
@@ -61,11 +68,7 @@ enum CommitBench {
     let scratch = "runs/commit-bench-\(getpid())"
     try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: scratch) }
-    let report = try measure(arguments, store: "\(scratch)/store")
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    print(String(decoding: try encoder.encode(report), as: UTF8.self))
+    try printLine(try measure(arguments, store: "\(scratch)/store"))
   }
 
   private static func measure(_ arguments: Arguments, store: String) throws -> Report {
@@ -94,7 +97,7 @@ enum CommitBench {
     let stepSeconds = try seconds { _ = try resumed!.runStep() }
     let step = median(run.steps)
     return Report(
-      stateBytes: stateBytes,
+      checksum: run.losses.text, stateBytes: stateBytes,
       memoryBytes: try arguments.config.bytes(
         arguments.config.memory.budget, key: "memory.budget"),
       stepSeconds: step, pauseSeconds: median(run.pauses), pauseSecondsMax: run.pauses.max() ?? 0,
@@ -109,6 +112,7 @@ enum CommitBench {
     var durable: [Double] = []
     private var withCommit: [Double] = []
     private var without: [Double] = []
+    private(set) var losses = Checksum()
     var ratios: [Double] { zip(withCommit, without).map { $0 / $1 } }
 
     mutating func window(
@@ -121,6 +125,7 @@ enum CommitBench {
       for _ in 0..<count {
         let metrics = try session.runStep()
         steps.append(metrics.step_s)
+        losses.add(metrics.loss)
         if let generation = session.takeDurable() { durable.append(generation.seconds) }
       }
       let spent = (ContinuousClock.now - start).seconds

@@ -57,39 +57,53 @@ struct BudgetBench: ParsableCommand {
     contest.warmups = 0
     contest.ceilings = ["resident"]
 
-    let bounds =
-      self.bounds ? CostBounds(sizes, scratch: arguments.scratch, seconds: driveSeconds) : nil
-    var residentStep = 0.0
-    let (steps, scratch) = (try steps, arguments.scratch)
-    let resident = Entrant("resident") {
-      let run = try MeasuredRun(residentConfig, steps: steps, scratch: scratch)
-      residentStep = run.stepSeconds
-      return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: run.figures)
-    }
-    var entrants = [resident]
-    for budget in budgets {
-      let rates = try bounds?.rates(poolBytes: budget.bytes - sizes.fixedBytes)
-      for variant in [[]] + variant.map({ $0.split(separator: ",").map(String.init) }) {
-        let config = try config(memory: budget.bytes, variant)
-        let name = ([budget.name] + variant).joined(separator: " ")
-        entrants.append(
-          Entrant(name) {
-            let run = try MeasuredRun(config, steps: steps, scratch: scratch)
-            var figures = run.figures.merging(budget.figures(sizes)) { $1 }
-            let bytes = run.bytesAgainstModel(parameters: sizes.experts.parametersPerBlock)
-            (figures["read_to_model"], figures["write_to_model"]) = bytes
-            if let bounds, let rates {
-              figures.merge(bounds.compare(run, rates, residentStep: residentStep)) { $1 }
-            }
-            return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: figures)
-          })
-      }
-    }
+    let newest = Newest()
+    let entrants =
+      [try resident(residentConfig, newest)]
+      + (try budgets.flatMap { try paged($0, sizes, newest) })
     contest.agreeing = Set(entrants.map(\.name))
     var report = try contest.run(entrants)
     report.figures["state_bytes"] = Double(sizes.stateBytes)
     try report.print()
     if report.agrees == false { throw ExitCode(70) }
+  }
+
+  /// What the newest resident run was like, for the others to compare with.
+  private final class Newest {
+    var stepSeconds = 0.0
+  }
+
+  private func resident(_ config: RunConfig, _ newest: Newest) throws -> Entrant {
+    let (steps, scratch) = (try steps, arguments.scratch)
+    return Entrant("resident") {
+      let run = try MeasuredRun(config, steps: steps, scratch: scratch)
+      newest.stepSeconds = run.stepSeconds
+      return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: run.figures)
+    }
+  }
+
+  /// An entrant without and one with each variant.
+  private func paged(
+    _ budget: Budget, _ sizes: RunSizes, _ newest: Newest
+  ) throws -> [Entrant] {
+    let (steps, scratch) = (try steps, arguments.scratch)
+    let bounds = CostBounds(sizes, scratch: scratch, seconds: driveSeconds)
+    let rates =
+      self.bounds ? try bounds.rates(poolBytes: budget.bytes - sizes.fixedBytes) : nil
+    return try ([[]] + variant.map { $0.split(separator: ",").map(String.init) }).map { variant in
+      let config = try config(memory: budget.bytes, variant)
+      return Entrant(([budget.name] + variant).joined(separator: " ")) {
+        let run = try MeasuredRun(config, steps: steps, scratch: scratch)
+        var figures = run.figures.merging(budget.figures(sizes)) { $1 }
+        if let bytes = run.bytesAgainstModel(parameters: sizes.experts.parametersPerBlock) {
+          (figures["read_to_model"], figures["write_to_model"]) = bytes
+        }
+        if let rates {
+          figures.merge(bounds.compare(run, rates, residentStep: newest.stepSeconds)) { $1 }
+        }
+        return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: figures)
+      }
+    }
   }
 
   private var overrides: [String] { get throws { RunArguments.overrides(more) } }

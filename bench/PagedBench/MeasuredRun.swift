@@ -10,6 +10,8 @@ struct MeasuredRun {
   /// Of all steps.
   private(set) var losses = Checksum()
   private(set) var timed: [StepMetrics] = []
+  /// Those of them that wrote no block for the first time.
+  private(set) var settled: [StepMetrics] = []
   /// (token, expert) pairs of the counted steps.
   private(set) var routedTokens = 0
   let recordBytes: Int
@@ -26,10 +28,12 @@ struct MeasuredRun {
     recordBytes = session.store.geometry.recordBytes
     stateBytes = session.expertStateBytes
     for step in 0..<steps {
+      let written = session.store.writtenBlocks.count
       let metrics = try session.runStep()
       losses.add(metrics.loss)
       guard step >= RunArguments.uncounted else { continue }
       timed.append(metrics)
+      if session.store.writtenBlocks.count == written { settled.append(metrics) }
       routedTokens += session.routedTokens
     }
     peakBytes = PeakMemory.bytes
@@ -63,13 +67,14 @@ struct MeasuredRun {
     ]
   }
 
-  /// Measured bytes of the counted steps to those of the cost model, reads and writes, where each
-  /// touched block is visited once a sweep. Every hit forward leaves one behind for the way back, a
+  /// Measured bytes of the settled steps to those of the cost model, reads and writes, where each
+  /// touched block is visited once a sweep; nil when no step is settled. Every hit forward leaves one behind for the way back, a
   /// palindrome; more hits than that are records found whole.
-  func bytesAgainstModel(parameters: Int) -> (read: Double, written: Double) {
+  func bytesAgainstModel(parameters: Int) -> (read: Double, written: Double)? {
+    guard !settled.isEmpty else { return nil }
     let block = BlockBytes(parameters: parameters, RecordLayout())
     var predicted = (read: 0, written: 0)
-    for line in timed {
+    for line in settled {
       let touched = line.visits / 2
       let forward = min(line.hits, touched)
       let whole = line.hits - forward
@@ -80,12 +85,11 @@ struct MeasuredRun {
         predicted.read + traffic.readBytes, predicted.written + traffic.writtenBytes
       )
     }
-    func ratio(_ measured: Int, _ predicted: Int) -> Double {
-      measured == predicted ? 1 : Double(measured) / Double(predicted)
+    func ratio(_ key: KeyPath<StepMetrics, Int>, _ predicted: Int) -> Double {
+      let measured = settled.reduce(0) { $0 + $1[keyPath: key] }
+      return measured == predicted ? 1 : Double(measured) / Double(predicted)
     }
-    return (
-      ratio(sum(\.read_bytes), predicted.read), ratio(sum(\.write_bytes), predicted.written)
-    )
+    return (ratio(\.read_bytes, predicted.read), ratio(\.write_bytes, predicted.written))
   }
 }
 

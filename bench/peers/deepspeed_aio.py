@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+import race
+
 UNITS = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "": 1}
 LOADS = ("read", "write", "mix")
 
@@ -166,7 +168,7 @@ def main() -> int:
     finally:
         peer.close()
     if given.json:
-        print(json.dumps({"duels": found}, indent=2))
+        race.report("aio-race", duels=found)
         return 0
     print(
         f"pagoda against DeepSpeed's async_io: {given.size >> 20} MiB files, requests of "

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+import race
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LAYERS, HIDDEN, TOKENS = 8, 2048, 64
 PAGODA = [
@@ -162,20 +164,20 @@ def main() -> None:
                  lambda: ours.append(pagoda_round())]
         for turn in turns if number % 2 == 0 else reversed(turns):
             turn()
-        print(json.dumps({"deepspeed": theirs[-1], "pagoda": ours[-1]}), flush=True)
+        race.say(json.dumps({"deepspeed": theirs[-1], "pagoda": ours[-1]}))
 
     def ratio(their: str, our: str, *more: str) -> float:
         return round(statistics.median(
             sum(t[name] for name in (their, *more)) / sum(o[name] for name in (our, *more))
             for t, o in zip(theirs, ours)), 1)
 
-    print(json.dumps({
+    race.report("checkpoint-race", rounds=given.rounds, ratios={
         "durable_against_a_commit_that_is_waited_for": ratio("durable", "waited"),
         "save_against_a_commit_that_is_waited_for": ratio("save", "waited"),
         "save_against_freeze_to_durable_beside_training": ratio("save", "beside"),
         "resume_to_the_first_step": ratio("resume", "resume"),
         "resume_to_the_end_of_the_first_step": ratio("resume", "resume", "step"),
-    }, indent=2))
+    })
 
 
 if __name__ == "__main__":

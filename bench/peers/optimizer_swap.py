@@ -161,7 +161,7 @@ def main() -> None:
 
 
 def paged(found: dict) -> dict:
-    return next(entrant for entrant in found["entrants"] if entrant["ratio"] is not None)
+    return next(entrant for entrant in found["entrants"] if "ratio" in entrant)
 
 
 if __name__ == "__main__":
