@@ -21,7 +21,7 @@ package struct MemoryPlan: Sendable {
   package static func runtimeBytes(threads: Int) -> Int { (48 + 4 * threads) << 20 }
 
   /// Frames that one direction cannot do without: one read, one in use, one written, one to spare.
-  private static let leastFrames = 4
+  static let leastFrames = 4
   /// State frames beyond those smooth the overlap of reads and writes; more only help as a cache.
   private static let overlapFrames = 8
 

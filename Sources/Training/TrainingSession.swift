@@ -225,7 +225,6 @@ extension TrainingSession {
     geometry.description.expertBlocks * geometry.experts.parametersPerBlock
   }
   package var denseParameters: Int { geometry.description.layout.count }
-  package var experts: ExpertShape { geometry.experts }
   /// (token, expert) pairs that the experts of all layers computed in the last step.
   package var routedTokens: Int { step.model.routings.reduce(0) { $0 + $1.rows.count } }
   /// What step `step` learns from.

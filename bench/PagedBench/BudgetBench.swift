@@ -49,8 +49,8 @@ struct BudgetBench: ParsableCommand {
   func run() throws {
     let residentConfig = try config(
       memory: Machine.this.memoryBytes, ["memory.resident=true"])
-    let sizes = try RunSizes(residentConfig, scratch: arguments.scratch)
-    let budgets = try Budget.parse(self.budgets, sizes, ofCeiling: ceiling)
+    let needs = try RunNeeds(residentConfig)
+    let budgets = try Budget.parse(self.budgets, needs, ofCeiling: ceiling)
     var contest = Contest(
       bench: "paged", subject: "\(arguments.config) \(try overrides.joined(separator: " "))",
       unit: "tokens/s", rounds: try rounds)
@@ -60,10 +60,10 @@ struct BudgetBench: ParsableCommand {
     let newest = Newest()
     let entrants =
       [try resident(residentConfig, newest)]
-      + (try budgets.flatMap { try paged($0, sizes, newest) })
+      + (try budgets.flatMap { try paged($0, needs, newest) })
     contest.agreeing = Set(entrants.map(\.name))
     var report = try contest.run(entrants)
-    report.figures["state_bytes"] = Double(sizes.stateBytes)
+    report.figures["state_bytes"] = Double(needs.stateBytes)
     try report.print()
     if report.agrees == false { throw ExitCode(70) }
   }
@@ -84,18 +84,18 @@ struct BudgetBench: ParsableCommand {
 
   /// An entrant without and one with each variant.
   private func paged(
-    _ budget: Budget, _ sizes: RunSizes, _ newest: Newest
+    _ budget: Budget, _ needs: RunNeeds, _ newest: Newest
   ) throws -> [Entrant] {
     let (steps, scratch) = (try steps, arguments.scratch)
-    let bounds = CostBounds(sizes, scratch: scratch, seconds: driveSeconds)
+    let bounds = CostBounds(needs, scratch: scratch, seconds: driveSeconds)
     let rates =
-      self.bounds ? try bounds.rates(poolBytes: budget.bytes - sizes.fixedBytes) : nil
+      self.bounds ? try bounds.rates(poolBytes: budget.bytes - needs.fixedBytes) : nil
     return try ([[]] + variant.map { $0.split(separator: ",").map(String.init) }).map { variant in
       let config = try config(memory: budget.bytes, variant)
       return Entrant(([budget.name] + variant).joined(separator: " ")) {
         let run = try MeasuredRun(config, steps: steps, scratch: scratch)
-        var figures = run.figures.merging(budget.figures(sizes)) { $1 }
-        if let bytes = run.bytesAgainstModel(parameters: sizes.experts.parametersPerBlock) {
+        var figures = run.figures.merging(budget.figures(needs)) { $1 }
+        if let bytes = run.bytesAgainstModel(parameters: needs.experts.parametersPerBlock) {
           (figures["read_to_model"], figures["write_to_model"]) = bytes
         }
         if let rates {
@@ -121,24 +121,24 @@ struct Budget {
   let bytes: Int
 
   /// - Parameter ofCeiling: per cents are of the ceiling, not of the pool.
-  static func parse(_ list: String, _ sizes: RunSizes, ofCeiling: Bool) throws -> [Budget] {
+  static func parse(_ list: String, _ needs: RunNeeds, ofCeiling: Bool) throws -> [Budget] {
     try list.split(separator: ",").map { word in
       let name = String(word)
       if let size = ByteCount(parsing: name) { return Budget(name: name, bytes: size.bytes) }
       guard name.last == "%", let percent = Double(name.dropLast()), percent > 0 else {
         throw ValidationError("\(name) is neither a size nor a share such as 10%")
       }
-      let part = Int(Double(sizes.stateBytes) * percent / 100)
+      let part = Int(Double(needs.stateBytes) * percent / 100)
       return Budget(
         name: name,
-        bytes: ofCeiling ? part : sizes.fixedBytes + max(part, sizes.leastPoolBytes))
+        bytes: ofCeiling ? part : needs.fixedBytes + max(part, needs.leastPoolBytes))
     }
   }
 
-  func figures(_ sizes: RunSizes) -> [String: Double] {
+  func figures(_ needs: RunNeeds) -> [String: Double] {
     [
-      "memory_bytes": Double(bytes), "ceiling_share": Double(bytes) / Double(sizes.stateBytes),
-      "pool_share": Double(bytes - sizes.fixedBytes) / Double(sizes.stateBytes),
+      "memory_bytes": Double(bytes), "ceiling_share": Double(bytes) / Double(needs.stateBytes),
+      "pool_share": Double(bytes - needs.fixedBytes) / Double(needs.stateBytes),
     ]
   }
 }

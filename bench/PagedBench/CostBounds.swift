@@ -10,15 +10,15 @@ import Training
 /// Compares runs with the cost model, fed with what is measured here: the drive, with requests that
 /// rotate through as much memory as the pool has, and the products of an expert.
 struct CostBounds {
-  private let sizes: RunSizes
+  private let needs: RunNeeds
   private let scratch: String
   private let seconds: Double
 
   /// - Parameters:
   ///   - scratch: a directory on the drive.
   ///   - seconds: of measuring it, for each pool.
-  init(_ sizes: RunSizes, scratch: String, seconds: Double) {
-    (self.sizes, self.scratch, self.seconds) = (sizes, scratch, seconds)
+  init(_ needs: RunNeeds, scratch: String, seconds: Double) {
+    (self.needs, self.scratch, self.seconds) = (needs, scratch, seconds)
   }
 
   /// Of the drive, bytes per second; `mixed` of half reads and half writes together.
@@ -33,8 +33,8 @@ struct CostBounds {
     let scratch = try ScratchDirectory(in: scratch)
     var benchmark = SwapBenchmark(directories: [scratch.path])
     benchmark.layouts = .records
-    benchmark.recordBytes = roundUp(sizes.recordBytes, to: benchmark.requestBytes)
-    benchmark.fileBytes = max(4 * benchmark.recordBytes, min(sizes.stateBytes, 1 << 30))
+    benchmark.recordBytes = roundUp(needs.recordBytes, to: benchmark.requestBytes)
+    benchmark.fileBytes = max(4 * benchmark.recordBytes, min(needs.stateBytes, 1 << 30))
     benchmark.footprintBytes = min(poolBytes, benchmark.fileBytes)
     benchmark.seconds = seconds
     let jobs = try benchmark.run().jobs
@@ -51,7 +51,7 @@ struct CostBounds {
   func compare(
     _ run: MeasuredRun, _ rates: DriveRates, residentStep: Double
   ) -> [String: Double] {
-    let parameters = sizes.experts.parametersPerBlock
+    let parameters = needs.experts.parametersPerBlock
     let flops = arithmeticRate(rows: max(1, Int(run.tokensPerExpert.rounded())))
     let model = CostModel(
       readRate: rates.read, writeRate: rates.write, arithmeticRate: flops, updateRate: 1e9)
@@ -75,8 +75,8 @@ struct CostBounds {
   /// Floating-point operations per second of a block forward, again, and backward, for so many rows,
   /// by as many threads as the run has: 8 for each parameter and row.
   private func arithmeticRate(rows: Int) -> Double {
-    let shape = sizes.experts
-    let workers = Workers(count: sizes.threads)
+    let shape = needs.experts
+    let workers = Workers(count: needs.threads)
     func matrix(_ columns: Int) -> Matrix { Matrix(rows: rows, columns: columns) }
     let (weights, gradients) = (
       FloatBuffer(count: shape.parametersPerBlock), FloatBuffer(count: shape.parametersPerBlock)

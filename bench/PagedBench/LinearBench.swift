@@ -47,9 +47,7 @@ struct LinearBench: ParsableCommand {
     guard let largest = sizes.map(bytes).max() else {
       throw ValidationError("no size fits on the drive")
     }
-    let needs = try RunSizes(
-      try config(largest, memory: Machine.this.memoryBytes), scratch: arguments.scratch)
-    let memory = needs.fixedBytes + bytes(pool)
+    let memory = try RunNeeds(try config(largest, memory: bytes(pool))).fixedBytes + bytes(pool)
     var contest = Contest(
       bench: "linear",
       subject: "experts \(width) x \(4 * width), \(tokens) tokens a side, in \(ByteCount(memory))",

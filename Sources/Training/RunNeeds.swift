@@ -1,0 +1,31 @@
+package import Base
+package import Models
+import Storage
+
+/// What a run takes whatever its budget is, found without opening anything: for those who choose
+/// budgets.
+package struct RunNeeds: Sendable {
+  package let experts: ExpertShape
+  /// Of one block of the store.
+  package let recordBytes: Int
+  /// Weights and moments of all experts.
+  package let stateBytes: Int
+  /// Everything but page frames, by name.
+  package let fixed: [MemoryLedger.Grant]
+  package let threads: Int
+
+  package var fixedBytes: Int { fixed.reduce(0) { $0 + $1.bytes } }
+  /// Frames that paging cannot do without.
+  package var leastPoolBytes: Int { MemoryPlan.leastFrames * recordBytes }
+
+  /// - Throws: `ConfigError`, `CorpusError`, `InterchangeError`, `TrainingError`.
+  package init(_ config: RunConfig) throws {
+    let facts = try DataFacts(config)
+    let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
+    experts = geometry.experts
+    recordBytes = geometry.record.recordBytes
+    stateBytes = geometry.description.expertBlocks * recordBytes
+    fixed = geometry.fixedMemory(config, facts.memory)
+    threads = geometry.threads
+  }
+}
