@@ -2,7 +2,7 @@ import Base
 
 /// What one run of an entrant came to.
 package struct Outcome: Sendable {
-  /// Work done in a second, in the unit of the contest; for some contests seconds turned over.
+  /// Work done in a second, in the unit of the contest: more is better.
   package var rate: Double
   /// Of what was computed.
   package var checksum: Checksum

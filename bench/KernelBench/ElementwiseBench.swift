@@ -11,8 +11,8 @@ struct ElementwiseBench: ParsableCommand {
     abstract: "Softmax, norms, gather, activations, loss and attention against their ceilings.",
     discussion: """
       Bytes count every operand once for each read and write; the ceilings are those of `adam`, \
-      over as many bytes as three of the matrices have. Attention's core and the loss, which are products for the \
-      most part, are compared with OpenBLAS's own large product.
+      over as many bytes as three of the matrices have. Attention's core and the loss, which are \
+      products for the most part, are compared with OpenBLAS's own large product.
       """)
 
   @Option(help: "Rows of the matrices.") var rows = 16384

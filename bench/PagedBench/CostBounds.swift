@@ -31,6 +31,7 @@ struct CostBounds {
   /// Measures records at random places of a scratch file beside the stores.
   func rates(poolBytes: Int) throws -> DriveRates {
     let scratch = try ScratchDirectory(in: scratch)
+    defer { extendLifetime(scratch) }
     var benchmark = SwapBenchmark(directories: [scratch.path])
     benchmark.layouts = .records
     benchmark.recordBytes = roundUp(needs.recordBytes, to: benchmark.requestBytes)

@@ -27,7 +27,7 @@ struct LinearBench: ParsableCommand {
   var pool = "64MiB"
   @Option(help: "Steps of a run, the first two uncounted.") var steps = 4
   @Option(help: "Interleaved rounds.") var rounds = 1
-  @Option(help: "Source tokens of a step, and target tokens.") var tokens = 512
+  @Option(help: "Source tokens of a step, and target tokens.") var tokens = 256
   @Option(help: "Room on the drive that is left alone.") var spare = "4GiB"
   @Option(help: "Width of the model; experts are four times as wide.") var width = 512
 

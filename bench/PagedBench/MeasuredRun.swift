@@ -14,6 +14,8 @@ struct MeasuredRun {
   private(set) var settled: [StepMetrics] = []
   /// (token, expert) pairs of the counted steps.
   private(set) var routedTokens = 0
+  /// Whether there are two sweeps, of which the first reads upper halves alone.
+  private let isModelled: Bool
   let recordBytes: Int
   let stateBytes: Int
   /// The most that the process had resident during this run.
@@ -23,6 +25,8 @@ struct MeasuredRun {
   init(_ config: RunConfig, steps: Int, scratch: String) throws {
     precondition(steps > RunArguments.uncounted, "some steps are counted")
     let scratch = try ScratchDirectory(in: scratch)
+    defer { extendLifetime(scratch) }
+    isModelled = config.model.weights == "bf16" && config.training.clip != "global"
     PeakMemory.reset()
     var session = try TrainingSession(config, storePaths: ["\(scratch.path)/store"])
     recordBytes = session.store.geometry.recordBytes
@@ -67,11 +71,11 @@ struct MeasuredRun {
     ]
   }
 
-  /// Measured bytes of the settled steps to those of the cost model, reads and writes, where each
-  /// touched block is visited once a sweep; nil when no step is settled. Every hit forward leaves one behind for the way back, a
-  /// palindrome; more hits than that are records found whole.
+  /// Measured bytes of the settled steps to those of the cost model, reads and writes; nil when
+  /// there are none. Every hit forward leaves one behind for the way back, a palindrome; more hits
+  /// than that are records found whole.
   func bytesAgainstModel(parameters: Int) -> (read: Double, written: Double)? {
-    guard !settled.isEmpty else { return nil }
+    guard isModelled, !settled.isEmpty else { return nil }
     let block = BlockBytes(parameters: parameters, RecordLayout())
     var predicted = (read: 0, written: 0)
     for line in settled {

@@ -7,8 +7,9 @@ struct PagedBench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measures paged training: against resident training, and as the state grows.",
     discussion: """
-      Runs take turns in one process, each from the seed, with stores below --scratch. The first two steps of a run do not count: they draw the initial weights and find the \
-      drive's blocks unwritten. A table goes to stderr, a line of JSON to stdout.
+      Runs take turns in one process, each from the seed, with stores below --scratch. The first \
+      two steps of a run do not count: they draw the initial weights and find the drive's blocks \
+      unwritten. A table goes to stderr, a line of JSON to stdout.
       """,
     subcommands: [BudgetBench.self, LinearBench.self], defaultSubcommand: BudgetBench.self)
 }

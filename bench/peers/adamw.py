@@ -45,8 +45,9 @@ def serve(kind: str, elements: int, threads: int) -> None:
               flush=True)
 
 
-def ours(elements: int, threads: int) -> dict[str, tuple[float, float]]:
-    """Elements per second and ratio to the ceiling of the same turn, by variant."""
+def ours(elements: int, threads: int) -> dict[str, tuple[float, float, float, str]]:
+    """By variant: elements per second, ratio to the ceiling of the same turn, the ceiling in GB/s, and
+    the checksum of the weights."""
     command = [str(race.BUILD / "KernelBench"), "adam", "--elements", str(elements), "--threads",
                str(threads), "--rounds", str(UPDATES)]
     done = subprocess.run(command, capture_output=True, text=True)
