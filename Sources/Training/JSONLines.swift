@@ -7,10 +7,11 @@ package struct JSONLines<Line: Codable> {
   private let handle: FileHandle
   private let encoder = JSONEncoder()
 
-  /// Opens `path` for appending, keeping the lines for which `keep` holds, as they are. A last line
-  /// that a crash cut short, or any line that does not read, ends what is kept.
-  package init(path: String, keeping keep: (Line) -> Bool) throws {
-    let kept = Self.parse(path).prefix { keep($0.line) }
+  /// Opens `path` for appending, keeping its lines up to `step`, as they are, whatever else is in
+  /// them: a program before this one may have known other keys. A last line that a crash cut short,
+  /// or any line that does not read, ends what is kept.
+  package init(path: String, upTo step: Int) throws {
+    let kept = Self.parse(path, as: Numbered.self).prefix { $0.line.step <= step }
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     self.path = path
     handle = try writing(path) {
@@ -31,16 +32,21 @@ package struct JSONLines<Line: Codable> {
   }
 
   /// The lines of `path` up to the first that does not read; none when there is no file.
-  package static func read(_ path: String) -> [Line] { parse(path).map(\.line) }
+  package static func read(_ path: String) -> [Line] { parse(path, as: Line.self).map(\.line) }
+
+  /// What every line has.
+  private struct Numbered: Decodable { let step: Int }
 
   /// Whole lines, each with the offset behind it.
-  private static func parse(_ path: String) -> [(line: Line, end: Int)] {
+  private static func parse<Form: Decodable>(
+    _ path: String, as form: Form.Type
+  ) -> [(line: Form, end: Int)] {
     guard let data = FileManager.default.contents(atPath: path) else { return [] }
-    var lines: [(line: Line, end: Int)] = []
+    var lines: [(line: Form, end: Int)] = []
     let decoder = JSONDecoder()
     var start = data.startIndex
     while let end = data[start...].firstIndex(of: UInt8(ascii: "\n")),
-      let line = try? decoder.decode(Line.self, from: data[start..<end])
+      let line = try? decoder.decode(form, from: data[start..<end])
     {
       start = end + 1
       lines.append((line, start))

@@ -13,8 +13,8 @@ struct RunLog {
   /// Opens the files of `run`; lines after `step`, of work that was never committed, are cut off.
   init(_ run: RunDirectory, upTo step: Int) throws {
     evaluations = JSONLines<EvaluationReport>.read(run.evaluations).filter { $0.step <= step }
-    metrics = try JSONLines(path: run.metrics) { $0.step <= step }
-    reports = try JSONLines(path: run.evaluations) { $0.step <= step }
+    metrics = try JSONLines(path: run.metrics, upTo: step)
+    reports = try JSONLines(path: run.evaluations, upTo: step)
     let now = Date().timeIntervalSince1970
     let path = "\(run.path)/events.out.tfevents.\(Int(now)).pagoda.\(getpid())"
     eventsPath = path
