@@ -60,6 +60,7 @@ let package = Package(
 
     // The byte side: bytes, offsets, alignment; no arithmetic on floats.
     module("Base"),
+    module("Tracing", ["Base"]),
     module("PinnedMemory", ["Base", "CNuma"]),
     module("DirectIO", ["Base", "PinnedMemory", "CLiburing"]),
     module("Storage", ["Base", "PinnedMemory", "DirectIO", "CXXHash", "CSQLite"]),
@@ -183,6 +184,7 @@ let package = Package(
       path: "Tests/TestSupport",
       resources: [.copy("Resources")], cSettings: posix, swiftSettings: swift),
     tests("BaseTests", ["Base"]),
+    tests("TracingTests", ["Base", "Tracing"]),
     tests(
       "InterchangeTests", ["Fuzzing", "Interchange", "TestSupport"],
       resources: [.copy("Goldens"), .copy("Resources")]),

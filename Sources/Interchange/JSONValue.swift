@@ -72,7 +72,7 @@ package enum JSONValue: Hashable, Sendable {
     text += (elements.isEmpty ? "" : "\n" + indent) + end
   }
 
-  private static func quote(_ string: String, to text: inout String) {
+  static func quote(_ string: String, to text: inout String) {
     text += "\""
     for scalar in string.unicodeScalars {
       switch scalar {
