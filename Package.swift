@@ -64,10 +64,10 @@ let package = Package(
     module("PinnedMemory", ["Base", "CNuma"]),
     module("DirectIO", ["Base", "PinnedMemory", "CLiburing"]),
     module("Storage", ["Base", "PinnedMemory", "DirectIO", "CXXHash", "CSQLite"]),
-    module("Paging", ["Base", "PinnedMemory", "DirectIO", "Storage"]),
+    module("Paging", ["Base", "Tracing", "PinnedMemory", "DirectIO", "Storage"]),
 
     // The float side: matrices and spans; no files.
-    module("Kernels", ["Base", "COpenBLAS"], floats),
+    module("Kernels", ["Base", "Tracing", "COpenBLAS"], floats),
     module("Optimizers", ["Kernels"], floats),
     module("Layers", ["Base", "Kernels"], floats),
     module("Models", ["Base", "Kernels", "Optimizers", "Layers", "Interchange"], floats),
@@ -81,8 +81,9 @@ let package = Package(
     module(
       "Training",
       [
-        "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Optimizers", "Layers",
-        "Models", "Interchange", "Corpus", "Tokenizers", .product(name: "Yams", package: "Yams"),
+        "Base", "Tracing", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels",
+        "Optimizers", "Layers", "Models", "Interchange", "Corpus", "Tokenizers",
+        .product(name: "Yams", package: "Yams"),
       ], floats),
     module(
       "Planning",

@@ -1,6 +1,7 @@
 import Base
 import Glibc
 import Synchronization
+import Tracing
 
 /// What the threads of a pool share. Kept alive by the threads themselves.
 ///
@@ -19,7 +20,9 @@ import Synchronization
   private let word = Atomic<UInt64>(1 << 31)
   private let next = Atomic<Int>(0)
   private let stopping = Atomic<Bool>(false)
-  private var job: (count: Int, members: Range<Int>, body: Body)?
+  private var job: (count: Int, members: Range<Int>, body: Body, recorder: TraceRecorder?)?
+  /// What loops are noted with; read and written by the caller between two of them.
+  var trace = Trace.off
   private var threads: [pthread_t] = []
   /// Guards sleeping only; the two conditions are "a loop opened" and "the last thread left".
   private let lock: UnsafeMutablePointer<pthread_mutex_t>
@@ -54,7 +57,7 @@ import Synchronization
   /// Runs a loop on the workers `members`; the caller, worker 0, need not be one of them.
   func run(_ count: Int, on members: Range<Int>, _ body: @escaping Body) {
     precondition(!isBusy.exchange(true, ordering: .acquiring), "forEach inside forEach")
-    job = (count, members, body)
+    job = (count, members, body, trace.recording)
     next.store(0, ordering: .relaxed)
     open()
     drain(worker: 0)
@@ -115,12 +118,18 @@ import Synchronization
 
   private func drain(worker: Int) {
     guard let job, job.members.contains(worker) else { return }
+    let start = job.recorder == nil ? 0 : nanoseconds()
+    var tasks = 0
     while true {
       let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
       if index >= job.count { break }
       job.body(index, worker)
+      tasks += 1
     }
+    let recorder = job.recorder
+    let end = recorder == nil ? 0 : nanoseconds()
     word.bitwiseOr(Self.closedBit, ordering: .acquiringAndReleasing)
+    recorder?.loop(worker: worker, tasks: tasks, from: start, to: end)
   }
 
   private func waitForLoop(after seen: UInt64) -> UInt64 {
@@ -160,11 +169,5 @@ import Synchronization
       if isTrue() { return true }
     } while nanoseconds() &- start < Self.spinNanoseconds
     return false
-  }
-
-  private func nanoseconds() -> UInt64 {
-    var time = timespec()
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
   }
 }

@@ -1,4 +1,5 @@
 import Base
+package import Tracing
 
 /// A pool of threads for the loops of one training thread.
 ///
@@ -61,6 +62,9 @@ package final class Workers: Sendable {
   package func count(on node: Int) -> Int {
     groups.isEmpty ? count : groups.first { $0.node == node }?.members.count ?? 0
   }
+
+  /// Notes the loops that are shared out from now on. For the caller of loops, between two of them.
+  package func record(with trace: Trace) { shared.trace = trace }
 
   /// Runs `body` for every index in 0..<count, in any order, on any worker. Not reentrant.
   package func forEach(_ count: Int, _ body: @Sendable (_ index: Int) -> Void) {

@@ -2,6 +2,7 @@ package import Base
 import DirectIO
 import Glibc
 package import Storage
+import Tracing
 
 /// A frozen generation on its way to the disk.
 struct ClosingGeneration {
@@ -114,6 +115,8 @@ extension Pager {
 
   private mutating func bookCommit(wait: Bool) throws(StorageError) {
     let ended: Generation?
+    let start = nanoseconds()
+    defer { if wait { bookStall(.slot, since: start) } }
     do throws(StorageError) {
       ended = try store.finishCommit(wait: wait)
     } catch {
@@ -134,6 +137,8 @@ extension Pager {
     }
     guard try !store.dropUnread() else { return }
     try whileReaderWaits()
+    let start = nanoseconds()
     usleep(50_000)
+    bookStall(.slot, since: start)
   }
 }

@@ -2,6 +2,7 @@ import Base
 import DirectIO
 import PinnedMemory
 import Storage
+import Tracing
 
 /// What moves between frames and disk.
 extension Pager {
@@ -86,7 +87,7 @@ extension Pager {
   ) {
     let memory = operation.resident.memory(from: operation.first, through: operation.last)
     let offset = place.offset + store.geometry.offset(of: operation.first)
-    operations[nextTag] = operation
+    operations[nextTag] = noteSubmitted(operation, memory.byteCount, at: place.file)
     switch operation.kind {
     case .read: readsInFlight += 1
     // Booked where it starts: a write that ends later still belongs to the step that asked for it.
@@ -110,18 +111,15 @@ extension Pager {
   }
 
   /// Waits for one transfer, whatever it is, and books the time under `cause`.
-  mutating func waitForCompletion(for cause: Transfer.Kind) {
+  /// - Parameter block: the one that is waited for; nil when no page is.
+  mutating func waitForCompletion(for cause: StallCause, of block: BlockID? = nil) {
     precondition(
       !operations.isEmpty, "pages held at once leave a frame of each kind for the next one")
-    let start = ContinuousClock.now
+    let start = nanoseconds()
     guard let completion = store.disk.nextCompletion(wait: true) else {
       preconditionFailure("a submitted transfer completes")
     }
-    let waited = (ContinuousClock.now - start) / .seconds(1)
-    switch cause {
-    case .read: counters.readStallSeconds += waited
-    case .write: counters.writeStallSeconds += waited
-    }
+    bookStall(cause, since: start, for: block)
     finish(completion)
   }
 
@@ -130,6 +128,7 @@ extension Pager {
     guard let operation = operations.removeValue(forKey: completion.tag) else {
       preconditionFailure("completions answer transfers of this pager")
     }
+    noteEnded(operation, byteCount(operation), hasFailed: completion.failure != nil)
     let resident = operation.resident
     let planes = PlaneSet(operation.first, through: operation.last)
     switch operation.kind {
@@ -192,7 +191,7 @@ extension Pager {
     if closing != nil { failure = failure ?? found }
   }
 
-  private func byteCount(_ operation: Operation) -> Int {
+  func byteCount(_ operation: Operation) -> Int {
     operation.resident.memory(from: operation.first, through: operation.last).byteCount
   }
 }

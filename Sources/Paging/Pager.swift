@@ -2,6 +2,7 @@ package import Base
 import DirectIO
 package import PinnedMemory
 package import Storage
+package import Tracing
 
 /// Decides which blocks are resident, and has the next ones there in time.
 ///
@@ -17,6 +18,8 @@ package struct Pager: ~Copyable {
   /// Everything fits: nothing is written before a commit, nothing is ever evicted.
   package let isResident: Bool
   package internal(set) var counters = PagerCounters()
+  /// Where transfers and waits are noted while the owner wants to see them.
+  package var trace = Trace.off
 
   var weights: FrameShelf
   var state: FrameShelf
@@ -42,10 +45,13 @@ package struct Pager: ~Copyable {
   var unclaimedVisits: [BlockID: Int] = [:]
   /// False when an attempt to admit failed and nothing has changed since.
   var mayAdmit = true
+  /// Whether the page that `next` is asked for was wanted as soon as it was planned.
+  var isUnplanned = false
 
   var operations: [UInt64: Operation] = [:]
   var readsInFlight = 0
   var writesInFlight: Int { operations.count - readsInFlight }
+  var bytesInFlight = BytesInFlight()
   /// Writes in flight of the open generation.
   var openWritesInFlight = 0
   var nextTag: UInt64 = 1
@@ -56,6 +62,8 @@ package struct Pager: ~Copyable {
     let visit: Visit
     var resident: Resident?
     var didRead = false
+    /// Wanted as soon as it was planned.
+    var isUnplanned = false
   }
 
   struct Operation {
@@ -66,6 +74,8 @@ package struct Pager: ~Copyable {
     let isRepeated: Bool
     /// Of a write: the generation that its record belongs to, counted in freezes.
     var generation = 0
+    /// When and where it was submitted, if that is traced.
+    var traced: TracedTransfer?
   }
 
   /// - Parameter sharing: which memory nodes the frames are on. Weights choose first: they are read
@@ -119,9 +129,11 @@ package struct Pager: ~Copyable {
 
 extension Pager {
   /// Appends to the list of visits to come and starts reading for them as far as frames allow.
-  package mutating func plan(_ new: [Visit]) {
-    for visit in new {
-      visits.append(PlannedVisit(visit: visit))
+  /// - Parameter isUrgent: the first of them is wanted now: nobody could plan it earlier, and waiting
+  ///   for it is counted as `unplannedStallSeconds`.
+  package mutating func plan(_ new: [Visit], isUrgent: Bool = false) {
+    for (index, visit) in new.enumerated() {
+      visits.append(PlannedVisit(visit: visit, isUnplanned: isUrgent && index == 0))
       unclaimedVisits[visit.block, default: 0] += 1
       // Idle frames of the block are no longer the first to be evicted.
       if let resident = residents[visit.block] { settle(resident) }
@@ -138,14 +150,18 @@ extension Pager {
   ///   that failed, which ends everything.
   package mutating func next() throws(StorageError) -> Page {
     precondition(!visits.isEmpty, "only planned visits are handed out")
+    let block = visits[0].visit.block
+    isUnplanned = visits[0].isUnplanned
+    defer { isUnplanned = false }
     pump()
     while true {
       if let failure { throw failure }
       if admitted > 0 {
         if let page = try firstPage() { return page }
-        waitForCompletion(for: visits[0].resident?.reading.isEmpty == false ? .read : .write)
+        let isRead = visits[0].resident?.reading.isEmpty == false
+        waitForCompletion(for: isRead ? .read : .write, of: block)
       } else {
-        waitForCompletion(for: .write)
+        waitForCompletion(for: .write, of: block)
       }
       admit()
     }
@@ -224,11 +240,11 @@ extension Pager {
         throw failure
       }
       if !provideFrames(resident, .all, orPlanned: true) {
-        if !revokeLastClaim() { waitForCompletion(for: .write) }
+        if !revokeLastClaim() { waitForCompletion(for: .write, of: block) }
       } else if resident.isFrozen {
         writeFrozen(resident)
       } else if !resident.inTransfer.isEmpty {
-        waitForCompletion(for: resident.reading.isEmpty ? .write : .read)
+        waitForCompletion(for: resident.reading.isEmpty ? .write : .read, of: block)
       } else {
         break
       }

@@ -17,10 +17,15 @@ package struct PagerCounters: Hashable, Sendable {
   package internal(set) var readStallSeconds = 0.0
   /// Time the holder waited for writes to finish.
   package internal(set) var writeStallSeconds = 0.0
+  /// Time the holder waited for slots: for the generation on its way, or for a reader of old ones.
+  package internal(set) var slotStallSeconds = 0.0
+  /// Part of the three above: waiting for pages that were wanted as soon as they were planned.
+  package internal(set) var unplannedStallSeconds = 0.0
 
   package init() {}
 
-  package var stallSeconds: Double { readStallSeconds + writeStallSeconds }
+  /// All time that the holder waited.
+  package var stallSeconds: Double { readStallSeconds + writeStallSeconds + slotStallSeconds }
   /// Hits per visit; 0 before the first.
   package var hitRate: Double { visits == 0 ? 0 : Double(hits) / Double(visits) }
 
@@ -36,6 +41,8 @@ package struct PagerCounters: Hashable, Sendable {
     difference.repeatedReads -= earlier.repeatedReads
     difference.readStallSeconds -= earlier.readStallSeconds
     difference.writeStallSeconds -= earlier.writeStallSeconds
+    difference.slotStallSeconds -= earlier.slotStallSeconds
+    difference.unplannedStallSeconds -= earlier.unplannedStallSeconds
     return difference
   }
 }

@@ -3,6 +3,7 @@ import Kernels
 import Models
 import Paging
 import Storage
+import Tracing
 
 /// The dense parameters as blocks of the store: the flat vector is cut into ranges of the experts'
 /// size, so that one kind of record, and one kind of slot, serves all.
@@ -97,7 +98,9 @@ struct UnsavedDense {
   ) throws {
     let share = (dense.count + layers - 1) / layers
     for block in blocks.prefix(share) {
+      let span = pager.trace.begin(.denseSave)
       try dense.save(block, of: parameters, &pager, step: step)
+      span.end()
       blocks.removeFirst()
     }
   }

@@ -3,6 +3,7 @@ import Kernels
 import Models
 import Paging
 import Storage
+import Tracing
 
 /// What a backward sweep does with each expert's gradient, which lives only while its page is here.
 enum GradientUse {
@@ -43,8 +44,10 @@ extension TrainingStep {
   mutating func gradients(
     step: Int, _ observe: @escaping (BlockID, FloatBuffer) throws -> Void
   ) throws {
-    var meter = StepMeter(pager.counters)
+    var meter = StepMeter(pager.counters, trace)
+    let span = trace.begin(.gradientNorm)
     _ = try backward(.observe(observe), step: step, &meter)
+    span.end()
   }
 
   /// The factor that brings all gradients together down to `norm`, as torch's `clip_grad_norm_` has

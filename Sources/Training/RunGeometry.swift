@@ -4,6 +4,7 @@ import Layers
 import Models
 import Paging
 import Storage
+import Tracing
 
 /// The sizes that follow from a configuration and its corpus, before anything large is allocated.
 struct RunGeometry: Sendable {
@@ -52,6 +53,16 @@ struct RunGeometry: Sendable {
         name: "activations",
         bytes: Transformer.byteCount(description, limits, training: true, workers: threads)),
     ]
+  }
+
+  /// What a timeline has room for.
+  var traceCapacity: TraceRecorder.Capacity {
+    TraceRecorder.Capacity(
+      blocks: blocks, layers: description.layers.count, workers: threads > 1 ? threads : 0)
+  }
+
+  var traceMemory: MemoryLedger.Grant {
+    .init(name: "trace", bytes: traceCapacity.byteCount + TraceDrawing.bufferBytes)
   }
 
   /// Where the store says which record is where.

@@ -39,6 +39,7 @@ struct RunLog {
         ("train/loss", line.loss), ("train/aux_loss", line.aux_loss),
         ("train/learning_rate", line.learning_rate), ("train/grad_norm", line.grad_norm),
         ("speed/tokens_per_s", line.tokens_per_s), ("speed/stall_s", line.stall_s),
+        ("speed/router_stall_s", line.router_stall_s),
         ("io/read_gbps", line.read_gbps), ("io/write_gbps", line.write_gbps),
         ("io/hit_rate", line.hit_rate), ("memory/peak_rss_bytes", Double(line.peak_rss_bytes)),
       ])

@@ -47,7 +47,7 @@ package struct RunProgress: Codable, Equatable, Sendable {
     step = metrics.step
     tokens += metrics.tokens
     seconds += metrics.step_s
-    stallSeconds += metrics.stall_s
+    stallSeconds += metrics.allStallSeconds
     visits += metrics.visits
     hits += metrics.hits
   }

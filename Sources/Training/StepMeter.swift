@@ -3,47 +3,89 @@ import Kernels
 import Layers
 import Models
 import Paging
+import Tracing
 
 /// Takes the time of the parts of a step and adds up what its report says.
+///
+///     | embed, layer ... layer | loss, layer ... layer  | dense tensors |
+///     |        forward         |        backward        |    update     |   marks
+///         waits                    experts' updates, waits                 booked by themselves
+///
+/// Parts are disjoint and add up to the step: what waits for the disk is in none but the stalls, and
+/// the update of an expert is in `update` though the backward sweep is under way.
 struct StepMeter {
+  enum Part { case forward, backward, update }
+
+  /// Seconds of arithmetic.
   struct Seconds {
     var forward = 0.0
     var backward = 0.0
     var update = 0.0
+
+    subscript(part: Part) -> Double {
+      get {
+        switch part {
+        case .forward: forward
+        case .backward: backward
+        case .update: update
+        }
+      }
+      set {
+        switch part {
+        case .forward: forward = newValue
+        case .backward: backward = newValue
+        case .update: update = newValue
+        }
+      }
+    }
   }
+
   /// Sum of squares of every gradient of the step, before clipping.
   var gradientSquares = 0.0
   private(set) var seconds = Seconds()
+  private let trace: Trace
   private let before: PagerCounters
-  private let start = ContinuousClock.now
-  private var last = ContinuousClock.now
-  /// Seconds booked as update inside another part.
+  private let start = nanoseconds()
+  /// The last mark, and the seconds waited until then.
+  private var last: UInt64
+  private var stalled: Double
+  /// Seconds booked as update since then, inside another part.
   private var inner = 0.0
 
-  init(_ counters: PagerCounters) { before = counters }
+  init(_ counters: PagerCounters, _ trace: Trace) {
+    before = counters
+    self.trace = trace
+    last = start
+    stalled = counters.stallSeconds
+  }
 
-  /// Books the time since the last mark, less the updates inside it, to `part`.
-  mutating func mark(_ part: WritableKeyPath<Seconds, Double>) {
-    let now = ContinuousClock.now
-    seconds[keyPath: part] += (now - last).seconds - inner
-    (last, inner) = (now, 0)
+  /// Books the time since the last mark, less waits and the updates inside it, to `part`.
+  mutating func mark(_ part: Part, _ counters: PagerCounters) {
+    let now = nanoseconds()
+    seconds[part] += elapsedSeconds(from: last, to: now) - inner - (counters.stallSeconds - stalled)
+    trace.note(part.name, from: last, to: now)
+    (last, stalled, inner) = (now, counters.stallSeconds, 0)
   }
 
   /// Books the time of `body` as update, though another part is under way.
   mutating func update<R>(_ body: (inout Self) throws -> R) rethrows -> R {
-    let begin = ContinuousClock.now
+    let begin = nanoseconds()
     let result = try body(&self)
-    let spent = (ContinuousClock.now - begin).seconds
+    let end = nanoseconds()
+    let spent = elapsedSeconds(from: begin, to: end)
     seconds.update += spent
     inner += spent
+    trace.note(.update, from: begin, to: end)
     return result
   }
 
+  /// What there is to say of the step that ended with the last mark.
   func report(
     step: Int, loss: CrossEntropy.Total, _ model: Transformer, _ after: PagerCounters,
     rate: Double
   ) -> StepMetrics {
-    let elapsed = (ContinuousClock.now - start).seconds
+    trace.note(.step, subject: Int64(step), from: start, to: last)
+    let elapsed = elapsedSeconds(from: start, to: last)
     let paged = after.since(before)
     var metrics = StepMetrics()
     metrics.step = step
@@ -57,7 +99,8 @@ struct StepMeter {
     metrics.forward_s = seconds.forward
     metrics.backward_s = seconds.backward
     metrics.update_s = seconds.update
-    metrics.stall_s = paged.stallSeconds
+    metrics.stall_s = paged.stallSeconds - paged.unplannedStallSeconds
+    metrics.router_stall_s = paged.unplannedStallSeconds
     metrics.read_bytes = paged.bytesRead
     metrics.write_bytes = paged.bytesWritten
     metrics.read_gbps = Double(metrics.read_bytes) / elapsed / 1e9
@@ -68,6 +111,16 @@ struct StepMeter {
     metrics.experts_touched = model.routings.reduce(0) { $0 + $1.touchedExperts }
     metrics.dropped = model.droppedShare
     return metrics
+  }
+}
+
+extension StepMeter.Part {
+  fileprivate var name: TraceName {
+    switch self {
+    case .forward: .forward
+    case .backward: .backward
+    case .update: .denseUpdate
+    }
   }
 }
 

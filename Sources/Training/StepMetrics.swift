@@ -14,12 +14,20 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// Source and target tokens of the step.
   package var tokens = 0
   package var tokens_per_s = 0.0
+  /// Of the whole step: the sum of the five below.
   package var step_s = 0.0
+  /// Arithmetic of the forward sweep, with bringing the dense part of a frozen generation into
+  /// pages.
   package var forward_s = 0.0
+  /// Arithmetic of the loss and the backward sweep, or sweeps (`clip: global`), without updates.
   package var backward_s = 0.0
   package var update_s = 0.0
-  /// Part of the three above that waited for the disk.
+  /// Waiting for the disk: for reads, for frames that are being written, for free slots. Without
+  /// what `router_stall_s` has.
   package var stall_s = 0.0
+  /// Waiting for the first expert of each layer in the forward sweep, which cannot be read before
+  /// the router has decided.
+  package var router_stall_s = 0.0
   /// Between the step before and this one, to freeze a generation; not part of `step_s`.
   package var commit_pause_s = 0.0
   package var read_bytes = 0
@@ -38,6 +46,9 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   package var memory_budget_bytes = 0
 
   package init() {}
+
+  /// Seconds of the step that waited for the disk.
+  package var allStallSeconds: Double { stall_s + router_stall_s }
 }
 
 /// One line of `evaluations.jsonl`: held-out cross-entropy per target token in nats.

@@ -62,11 +62,14 @@ package struct Trainer {
   package typealias MeasureDrive = (_ directory: String, _ memoryBytes: Int) -> DriveProfile?
   private let profiles: DriveProfiles
   private let measureDrive: MeasureDrive
+  private let trace: TraceRequest?
 
   package init(
     _ config: RunConfig, run: RunDirectory, lastStep: Int?, start: Start = .either,
-    profiles: DriveProfiles = .ofUser, measureDrive: @escaping MeasureDrive = { _, _ in nil }
+    trace: TraceRequest? = nil, profiles: DriveProfiles = .ofUser,
+    measureDrive: @escaping MeasureDrive = { _, _ in nil }
   ) {
+    self.trace = trace
     self.profiles = profiles
     self.measureDrive = measureDrive
     self.config = config.resolved(in: run)
@@ -116,11 +119,16 @@ package struct Trainer {
         firstStep: session.nextStep, lastStep: lastStep, memory: session.ledger.grants))
     var log = try RunLog(run, upTo: session.progress.step)
     var commits = CommitClock(config.checkpoint)
+    defer {
+      session.finishTrace()
+      if let note = session.takeTraceNote() { observe(.note(note)) }
+    }
 
     while session.nextStep <= lastStep && !isStopping() {
       let metrics = try session.runStep()
       try log.append(metrics)
       observe(.step(metrics, lastStep: lastStep))
+      if let note = session.takeTraceNote() { observe(.note(note)) }
       commits.take(from: &session, observe)
       let isLast = session.nextStep > lastStep
       if session.canEvaluate && (isLast || config.evaluation.isDue(session.progress.step)) {
@@ -192,7 +200,7 @@ package struct Trainer {
   ///   a new beginning.
   private func open(hasBegun: Bool, _ start: Start) throws -> TrainingSession {
     try requireImport()
-    let plan = try TrainingSession.plan(config)
+    let plan = try TrainingSession.plan(config, isTraced: trace != nil)
     if config.evaluation.translations > 0 {
       let memory = try config.bytes(config.memory.budget, key: "memory.budget")
       try TextGenerator.requireMemory(config, memory: memory)
@@ -205,6 +213,7 @@ package struct Trainer {
     let isNew = !FileManager.default.fileExists(atPath: run.path)
     try run.create()
     do {
+      try trace?.requireWritable()
       if !hasBegun, start != .resume {
         // Nothing but the program is there yet: the measurement has the rest of the memory.
         let program = MemoryPlan.runtimeBytes(threads: plan.geometry.threads)
@@ -212,7 +221,8 @@ package struct Trainer {
       }
       let session = try TrainingSession(
         config, storePaths: Self.storePaths(config, run),
-        beginning: start == .resume ? .resume : hasBegun ? .existing : .either, profiles: profiles)
+        beginning: start == .resume ? .resume : hasBegun ? .existing : .either, profiles: profiles,
+        trace: trace)
       if start == .fresh && session.hasResumed {
         throw TrainingError.storeNotFresh(path: Self.storePaths(config, run)[0])
       }

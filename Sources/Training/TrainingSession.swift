@@ -7,6 +7,7 @@ import Optimizers
 package import Paging
 package import PinnedMemory
 package import Storage
+import Tracing
 
 /// A run held open: corpus, disk, store, model and pager, and the step that ties them together.
 ///
@@ -26,6 +27,7 @@ package struct TrainingSession: ~Copyable {
   package private(set) var progress: RunProgress
   var step: TrainingStep
   private let pin: ThreadPin?
+  private let trace: StepTrace?
   /// What freezes since the last step have taken.
   private var pauseSeconds = 0.0
 
@@ -38,15 +40,18 @@ package struct TrainingSession: ~Copyable {
     case resume
   }
 
-  /// - Parameter disk: what the store is on; opened as the configuration says when nil.
+  /// - Parameters:
+  ///   - disk: what the store is on; opened as the configuration says when nil.
+  ///   - trace: the steps that a timeline is drawn of, and where to.
   /// - Throws: `ConfigError`, `CorpusError`, `InterchangeError`, `TokenizerError`, `MemoryRefusal`,
   ///   `StorageError`, `TrainingError`.
   package init(
     _ config: RunConfig, storePaths: [String], beginning: Beginning = .either,
-    profiles: DriveProfiles = .ofUser, disk givenDisk: (any Disk)? = nil
+    profiles: DriveProfiles = .ofUser, disk givenDisk: (any Disk)? = nil,
+    trace: TraceRequest? = nil
   ) throws {
     let facts = try DataFacts(config)
-    let (geometry, plan) = try Self.plan(config, facts)
+    let (geometry, plan) = try Self.plan(config, facts, isTraced: trace != nil)
     let ledger = MemoryLedger(ceiling: plan.ceiling)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
@@ -91,6 +96,12 @@ package struct TrainingSession: ~Copyable {
       isFromSeed ? "nothing was imported: all weights of the model start from the seed" : nil
     notes = [start, note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes + data.notes
     self.data = data
+    self.trace = trace.map {
+      StepTrace($0, geometry.traceCapacity, next: progress.step + 1, disk)
+    }
+    let timeline = Trace(self.trace?.recorder)
+    pager.trace = timeline
+    workers.record(with: timeline)
     step = TrainingStep(
       pager: pager,
       model: Transformer(
@@ -102,19 +113,22 @@ package struct TrainingSession: ~Copyable {
 
   /// The sizes of a run and how its memory is shared out; opens nothing.
   /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `TrainingError`.
-  static func plan(_ config: RunConfig) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
-    try plan(config, try DataFacts(config))
+  static func plan(
+    _ config: RunConfig, isTraced: Bool = false
+  ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
+    try plan(config, try DataFacts(config), isTraced: isTraced)
   }
 
   private static func plan(
-    _ config: RunConfig, _ facts: DataFacts
+    _ config: RunConfig, _ facts: DataFacts, isTraced: Bool
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
     let ceiling = try config.bytes(config.memory.budget, key: "memory.budget")
+    let trace = isTraced ? [geometry.traceMemory] : []
     func memory(isDensePaged: Bool) throws(MemoryRefusal) -> MemoryPlan {
       try MemoryPlan(
         ceiling: ceiling,
-        fixed: geometry.fixedMemory(config, facts.memory, isDensePaged: isDensePaged),
+        fixed: geometry.fixedMemory(config, facts.memory, isDensePaged: isDensePaged) + trace,
         geometry: geometry.record, blocks: geometry.blocks, resident: config.memory.resident,
         isDensePaged: isDensePaged)
     }
@@ -151,7 +165,11 @@ extension TrainingSession {
 
   /// Runs the next step. A frozen generation becomes durable beside it.
   package mutating func runStep() throws -> StepMetrics {
-    var metrics = try step.run(step: nextStep, batch(step: nextStep))
+    let number = nextStep
+    let batch = batch(step: number)
+    trace?.begin(step: number)
+    defer { trace?.end(step: number, inFlight: step.pager.tracedTransfersInFlight) }
+    var metrics = try step.run(step: number, batch)
     metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
     metrics.memory_budget_bytes = plan.ceiling
     metrics.commit_pause_s = pauseSeconds
@@ -169,7 +187,8 @@ extension TrainingSession {
   package mutating func freeze(
     _ companions: [@Sendable () throws(StorageError) -> Void] = []
   ) throws -> Bool {
-    let start = ContinuousClock.now
+    let start = nanoseconds()
+    defer { trace?.noteBetween(.commitFreeze, since: start) }
     try finishCommit()
     guard progress.step > store.generation?.step ?? -1 else { return false }
     let late = step.dense.lateBlocks
@@ -178,7 +197,7 @@ extension TrainingSession {
     try step.pager.freeze(
       step: progress.step, payload: try progress.payload(), late: late, companions: companions)
     if !late.isEmpty { step.unsaved.freeze(step: progress.step) }
-    pauseSeconds += (ContinuousClock.now - start).seconds
+    pauseSeconds += elapsedSeconds(from: start, to: nanoseconds())
     return true
   }
 
@@ -209,10 +228,17 @@ extension TrainingSession {
 
   /// The held-out loss of the state in memory.
   package mutating func evaluate() throws -> EvaluationReport {
+    let start = nanoseconds()
+    defer { trace?.noteBetween(.evaluation, since: start) }
     let report = try step.evaluate(data.evaluation, step: progress.step)
     progress.account(step.pager.counters)
     return report
   }
+
+  /// Ends the timeline, if there is one: no further step of it will be made.
+  package func finishTrace() { trace?.finish() }
+  /// What there is to say of the timeline since the last call.
+  package func takeTraceNote() -> String? { trace?.takeNote() }
 
   /// Where the pages of the pools are now, by region.
   package var poolPlaces: [RegionPlace] { step.pager.places }

@@ -5,6 +5,7 @@ import Models
 import Optimizers
 import Paging
 import Storage
+import Tracing
 
 /// One optimizer step, top to bottom. Read this file first.
 ///
@@ -38,27 +39,27 @@ struct TrainingStep: ~Copyable {
   /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
   ///   reaches a weight. The last committed generation is whole after either.
   mutating func run(step: Int, _ batch: PackedBatch) throws -> StepMetrics {
-    var meter = StepMeter(pager.counters)
+    var meter = StepMeter(pager.counters, trace)
     var update = BlockUpdate(optimizer, options, rate: schedule.rate(step), step: step)
     try forward(batch, step: step, mode: .training)
-    meter.mark(\.forward)
+    meter.mark(.forward, pager.counters)
 
     // The norm of all gradients is known when the last one is: it costs a sweep of its own.
     if case .global(let norm) = options.clip {
       update.scale = try gradientScale(norm: norm, step: step)
     }
     let loss = try backward(.update(update), step: step, &meter)
-    meter.mark(\.backward)
+    meter.mark(.backward, pager.counters)
 
     precondition(unsaved.isEmpty, "what is frozen is saved before it changes")
     try dense.finish(update, &pager, on: model.workers, &meter)
-    meter.mark(\.update)
+    meter.mark(.update, pager.counters)
     return meter.report(step: step, loss: loss, model, pager.counters, rate: update.rate)
   }
 
   /// The forward sweep.
   mutating func forward(_ batch: PackedBatch, step: Int, mode: Transformer.Mode) throws {
-    model.embed(batch, step: step, mode: mode)
+    trace.span(.embedding) { model.embed(batch, step: step, mode: mode) }
     pager.plan(dense.visits(after: nil))
     for layer in model.layers(.encoder) { try forward(layer) }
     model.encoderToDecoder()
@@ -70,24 +71,25 @@ struct TrainingStep: ~Copyable {
     _ use: GradientUse, step: Int, _ meter: inout StepMeter
   ) throws -> CrossEntropy.Total {
     pager.plan(backwardVisits(use))
-    let loss = model.lossForwardBackward()
+    let loss = trace.span(.loss) { model.lossForwardBackward() }
     guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
 
     for layer in model.layers(.decoder).reversed() { try backward(layer, use, &meter) }
-    model.decoderToEncoder()
+    trace.span(.embedding) { model.decoderToEncoder() }
     for layer in model.layers(.encoder).reversed() { try backward(layer, use, &meter) }
-    model.embedBackward(.encoder)
+    trace.span(.embedding) { model.embedBackward(.encoder) }
     return loss
   }
 
   /// One layer forward: the dense part for all micro-batches, then its experts one after another.
   private mutating func forward(_ layer: LayerDescription) throws {
-    let number = model.description.number(of: layer)
+    let (number, span) = (model.description.number(of: layer), trace.begin(layer))
     try dense.enter(number, &pager)
-    model.attendForward(layer)
+    trace.attention(layer) { model.attendForward(layer) }
     try pager.forwardExperts(of: layer, model, options, then: dense.visits(after: number))
     dense.leave(number)
     try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
+    span.end()
   }
 
   /// One layer backward. Experts come in reverse, so that the first ones are still resident from
@@ -95,11 +97,12 @@ struct TrainingStep: ~Copyable {
   private mutating func backward(
     _ layer: LayerDescription, _ use: GradientUse, _ meter: inout StepMeter
   ) throws {
-    let number = model.description.number(of: layer)
+    let (number, span) = (model.description.number(of: layer), trace.begin(layer))
     try dense.enter(number, &pager)
     if let mixture = layer.mixture {
-      model.routeRecompute(layer)
+      trace.span(.router) { model.routeRecompute(layer) }
       for block in model.backwardBlocks(of: mixture, use, options) {
+        let span = trace.begin(mixture, block)
         var page = try pager.next()
         page.initialiseIfVirgin(model.description.experts, seed: options.seed)
         page.widen(
@@ -113,11 +116,13 @@ struct TrainingStep: ~Copyable {
           try observe(page.block, model.expertGradients)
           pager.keep(page)
         }
+        span.end()
       }
-      model.routeBackward(layer)
+      trace.span(.router) { model.routeBackward(layer) }
     }
-    model.attendBackward(layer)
+    trace.attention(layer) { model.attendBackward(layer) }
     try dense.finish(number, use, &pager, on: model.workers, &meter)
+    span.end()
   }
 }
 
@@ -130,14 +135,17 @@ extension Pager {
     then following: [Visit] = []
   ) throws {
     guard let mixture = layer.mixture else { return plan(following) }
-    model.routeForward(layer)
-    plan(model.visits(of: mixture, options.forwardPlanes) + following)
+    trace.span(.router) { model.routeForward(layer) }
+    plan(model.visits(of: mixture, options.forwardPlanes), isUrgent: true)
+    plan(following)
     for block in model.routings[mixture].blocks {
+      let span = trace.begin(mixture, block)
       var page = try next()
       page.initialiseIfVirgin(model.description.experts, seed: options.seed)
       page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
       keep(page)
       model.expertForward(layer, block)
+      span.end()
     }
   }
 }

@@ -14,6 +14,7 @@ struct Train: ParsableCommand {
         pagoda train tools/examples/quickstart.yaml --run runs/mine
         pagoda train tools/examples/quickstart.yaml --run runs/mine --memory 2GiB --steps 400
         pagoda train tools/examples/quickstart.yaml --run runs/try training.learning_rate=1e-3
+        pagoda train tools/examples/quickstart.yaml --run runs/mine --trace trace.json
       """)
 
   @Argument(help: "The configuration, a YAML file.")
@@ -43,12 +44,27 @@ struct Train: ParsableCommand {
   @Flag(help: "Delete the run in the run directory and its store, and start over.")
   var fresh = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Draw a timeline of steps into a file, for ui.perfetto.dev or chrome://tracing.",
+      discussion: "A file that is there is replaced when the steps are done.", valueName: "file"))
+  var trace: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The steps of the timeline. Default: the first \(TraceRequest.firstSteps) that this command makes.",
+      valueName: "first-last"))
+  var traceSteps: StepRange?
+
   @Flag(help: "Print one JSON object, the summary, on stdout.")
   var json = false
 
   func validate() throws {
     if resume && fresh { throw ValidationError("--resume and --fresh exclude each other") }
     if let steps, steps < 1 { throw ValidationError("--steps must be at least 1") }
+    if traceSteps != nil, trace == nil {
+      throw ValidationError("--trace-steps says which steps --trace draws: give both")
+    }
   }
 
   func run() throws {
@@ -59,6 +75,7 @@ struct Train: ParsableCommand {
       let start: Trainer.Start = fresh ? .fresh : resume ? .resume : .either
       var trainer = Trainer(
         config, run: directory, lastStep: steps, start: start,
+        trace: trace.map { TraceRequest(path: $0, steps: traceSteps?.steps) },
         measureDrive: DriveProfile.measure)
       var view = TrainingView()
       let outcome = try trainer.train(isStopping: { stop.wasAsked }, observe: { view.show($0) })
@@ -82,5 +99,18 @@ struct Train: ParsableCommand {
     var config = try RunConfig.load(path: config, overrides: overrides)
     if !store.isEmpty { config.storage.paths = store }
     return config
+  }
+}
+
+/// Steps as the command line has them: `7` or `5-9`.
+struct StepRange: ExpressibleByArgument {
+  let steps: ClosedRange<Int>
+
+  init?(argument: String) {
+    let ends = argument.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+    guard 1...2 ~= ends.count, let first = ends[0], let last = ends[ends.count - 1],
+      first >= 1, last >= first
+    else { return nil }
+    steps = first...last
   }
 }

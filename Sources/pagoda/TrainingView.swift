@@ -43,7 +43,8 @@ struct TrainingView {
     return "step \(metrics.step)/\(last) [<\(clock(remaining))]  loss \(fixed(metrics.loss, 4))  "
       + "\(Int(metrics.tokens_per_s)) tokens/s  in \(fixed(metrics.read_gbps, 2)) out "
       + "\(fixed(metrics.write_gbps, 2)) GB/s  "
-      + "stall \(Int(100 * metrics.stall_s / metrics.step_s))%  hits \(Int(100 * metrics.hit_rate))%  memory \(ByteCount(metrics.peak_rss_bytes)) of "
+      + "stall \(Int(100 * metrics.allStallSeconds / metrics.step_s))%  "
+      + "hits \(Int(100 * metrics.hit_rate))%  memory \(ByteCount(metrics.peak_rss_bytes)) of "
       + "\(ByteCount(metrics.memory_budget_bytes))"
   }
 

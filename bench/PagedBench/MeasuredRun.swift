@@ -46,7 +46,7 @@ struct MeasuredRun {
   var seconds: Double { sum(\.step_s) }
   var stepSeconds: Double { median(timed.map(\.step_s)) }
   var tokensPerSecond: Double { Double(sum(\.tokens)) / seconds }
-  var stallShare: Double { sum(\.stall_s) / seconds }
+  var stallShare: Double { sum(\.allStallSeconds) / seconds }
   var hitRate: Double { Double(sum(\.hits)) / Double(max(1, sum(\.visits))) }
   var readBytesPerStep: Double { Double(sum(\.read_bytes)) / Double(timed.count) }
   var writtenBytesPerStep: Double { Double(sum(\.write_bytes)) / Double(timed.count) }

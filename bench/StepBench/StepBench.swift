@@ -52,7 +52,7 @@ struct StepBench: ParsableCommand {
         answer.losses.append(metrics.loss)
         answer.seconds.append(metrics.step_s)
         answer.tokens.append(metrics.tokens)
-        answer.stallSeconds.append(metrics.stall_s)
+        answer.stallSeconds.append(metrics.allStallSeconds)
       }
       answer.checksum = losses.text
       try printLine(answer)
