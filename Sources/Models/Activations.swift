@@ -26,7 +26,7 @@ package struct BatchLimits: Sendable, Equatable {
 ///     boundary[0] --attention--> boundary[1] --FFN--> boundary[2] ...      one such chain a side
 ///
 /// A boundary holds the rows [rows, width] that enter a sublayer; the backward sweep recomputes the
-/// rest from it.
+/// rest from it. Those of all layers are here, or those of one layer at a time (`BoundaryRule`).
 package final class Activations: Sendable {
   package let limits: BatchLimits
   let encoder: [Matrix]
@@ -44,14 +44,17 @@ package final class Activations: Sendable {
   let scratch: AttentionScratch
   let expert: ExpertScratch
 
-  package init(_ model: ModelDescription, _ limits: BatchLimits, training: Bool) {
+  package init(
+    _ model: ModelDescription, _ limits: BatchLimits, _ rule: BoundaryRule, training: Bool
+  ) {
     let width = model.width
     func rows(_ count: Int) -> Matrix { Matrix(rows: count, columns: width) }
     let backward = training ? limits.rows : 0
     self.limits = limits
-    // Without a backward sweep two boundaries a side take turns.
-    encoder = Self.chain(model.boundaries(.encoder), training, limits.rows, rows)
-    decoder = Self.chain(model.boundaries(.decoder), training, limits.rows, rows)
+    let chains = BoundaryChains(model, rule, training: training)
+    let boundaries = (0..<chains.matrices).map { _ in rows(limits.rows) }
+    encoder = chains.encoder.map { boundaries[$0] }
+    decoder = chains.decoder.map { boundaries[$0] }
     memory = rows(model.encoder == nil ? 0 : limits.rows)
     dMemory = rows(model.encoder == nil ? 0 : backward)
     dx = rows(backward)
@@ -65,21 +68,11 @@ package final class Activations: Sendable {
     expert = ExpertScratch(model.experts, rows: limits.rowsOfOneExpert, training: training)
   }
 
-  private static func chain(
-    _ count: Int, _ training: Bool, _ limit: Int, _ rows: (Int) -> Matrix
-  ) -> [Matrix] {
-    let own = (0..<min(count, training ? count : 2)).map { _ in rows(limit) }
-    return (0..<count).map { own[$0 % own.count] }
-  }
-
   /// Bytes that `init` allocates, for the memory ledger.
   package static func byteCount(
-    _ model: ModelDescription, _ limits: BatchLimits, training: Bool
+    _ model: ModelDescription, _ limits: BatchLimits, _ rule: BoundaryRule, training: Bool
   ) -> Int {
-    let sides: [Side] = model.encoder == nil ? [.decoder] : [.encoder, .decoder]
-    let boundaries = sides.reduce(0) { sum, side in
-      sum + (training ? model.boundaries(side) : min(2, model.boundaries(side)))
-    }
+    let boundaries = BoundaryChains(model, rule, training: training).matrices
     let wide = boundaries + 1 + (training ? 2 : 0) + (model.encoder == nil ? 0 : training ? 2 : 1)
     let floats =
       wide * limits.rows * model.width
@@ -91,16 +84,6 @@ package final class Activations: Sendable {
   }
 
   func boundaries(_ side: Side) -> [Matrix] { side == .encoder ? encoder : decoder }
-}
-
-extension ModelDescription {
-  /// Boundaries of one side: one before each sublayer, and the last.
-  func boundaries(_ side: Side) -> Int {
-    stack(side).map { sublayers(side) * $0.layers.count + 1 } ?? 0
-  }
-
-  /// Of each layer of a side: self-attention, cross-attention where there is an encoder, FFN.
-  func sublayers(_ side: Side) -> Int { side == .decoder && encoder != nil ? 3 : 2 }
 }
 
 /// What one micro-batch needs inside a dense sublayer.

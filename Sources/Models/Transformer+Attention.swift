@@ -46,6 +46,7 @@ extension Transformer {
     _ layer: LayerDescription, _ microBatch: Int, _ index: Int
   ) {
     let (x, y, spans) = sublayer(layer.side, index, microBatch)
+    roundBoundary(x)
     y.copy(from: x)
     let context = selfAttentionContext(layer, x, microBatch, spans)
     addProjected(context, layer.selfAttention.output, to: y)
@@ -100,6 +101,7 @@ extension Transformer {
     _ slots: AttentionDescription, _ microBatch: Int, _ index: Int
   ) {
     let (x, y, _) = sublayer(.decoder, index, microBatch)
+    roundBoundary(x)
     y.copy(from: x)
     addProjected(crossAttentionContext(slots, x, microBatch), slots.output, to: y)
   }
@@ -160,6 +162,7 @@ extension Transformer {
   ) {
     let (x, y, _) = sublayer(layer.side, index, microBatch)
     let h = scratch.normed.rows(0..<x.rows)
+    roundBoundary(x)
     norm(layer.feedForwardNorm, x, into: h)
     y.copy(from: x)
     feedForward(ffn).forward(

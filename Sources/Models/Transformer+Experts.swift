@@ -19,6 +19,7 @@ extension Transformer {
     let mixture = mixture(layer)
     let (x, y) = (boundary(layer.side, last(layer) - 1), boundary(layer.side, last(layer)))
     let normed = rows(activations.normed, layer.side)
+    roundBoundary(x)
     norm(layer.feedForwardNorm, x, into: normed)
     y.copy(from: x)
     let probabilities = rows(activations.probabilities[mixture.number], layer.side)

@@ -21,6 +21,7 @@ package final class Transformer {
   package let dense: DenseParameters
   package let activations: Activations
   package let workers: Workers
+  package let boundaryRule: BoundaryRule
   let attentions: [AttentionShape: Attention]
   let rotaries: [RotaryKey: RotaryEmbedding]
   let positionBiases: [Side: RelativePositionBias]
@@ -40,14 +41,16 @@ package final class Transformer {
   /// - Parameters:
   ///   - smoothing: of the labels, in 0..<1.
   ///   - training: whether there is memory for a backward sweep.
+  ///   - boundaries: how that finds the boundaries of the forward sweep.
   package init(
     _ description: ModelDescription, dense: DenseParameters, limits: BatchLimits,
-    smoothing: Float, training: Bool, workers: Workers
+    smoothing: Float, training: Bool, boundaries: BoundaryRule = BoundaryRule(), workers: Workers
   ) {
     self.description = description
     self.dense = dense
     self.workers = workers
-    activations = Activations(description, limits, training: training)
+    boundaryRule = boundaries
+    activations = Activations(description, limits, boundaries, training: training)
     attentions = Self.attentions(description, limits, workers)
     rotaries = Self.rotaries(description, limits)
     positionBiases = Self.positionBiases(description, limits)
@@ -63,12 +66,13 @@ package final class Transformer {
 
   /// Bytes that `init` allocates, dense parameters excepted, for the memory ledger.
   package static func byteCount(
-    _ description: ModelDescription, _ limits: BatchLimits, training: Bool, workers: Int
+    _ description: ModelDescription, _ limits: BatchLimits, training: Bool,
+    boundaries: BoundaryRule = BoundaryRule(), workers: Int
   ) -> Int {
     let positions = limits.sequenceRows * description.width
     let logits = CrossEntropy.rowsPerTile * (description.vocabulary + 2)
     let shapes = Set(description.attentions.map(\.shape)).count
-    return Activations.byteCount(description, limits, training: training)
+    return Activations.byteCount(description, limits, boundaries, training: training)
       + shapes * Attention.scratchByteCount(keysMax: limits.sequenceRows, workers: workers)
       + positionByteCount(description, limits)
       + (positions + logits + Gates.floatCount(description, limits)) * MemoryLayout<Float>.stride
@@ -127,13 +131,14 @@ package final class Transformer {
   /// Between the stacks: the normalised output of the encoder becomes the decoder's memory.
   package func encoderToDecoder() {
     guard let encoder = description.encoder else { return }
+    roundBoundary(top(.encoder))
     norm(encoder.finalNorm, top(.encoder), into: memory)
   }
 
   /// The loss and its gradient, times 1 / counted labels, at the top of the decoder.
   package func lossForwardBackward() -> CrossEntropy.Total {
     let (z, dz) = (rows(activations.normed, .decoder), rows(activations.dNormed, .decoder))
-    norm(description.decoder.finalNorm, top(.decoder), into: z)
+    finalNorm(into: z)
     let table = description.head.weight
     let total = head.forwardBackward(
       z, targets: batch.labels, embedding: weights(table), scale: 1 / Float(batch.labelCount),
@@ -145,6 +150,13 @@ package final class Transformer {
     return total
   }
 
+  /// What the vocabulary's logits are computed from.
+  private func finalNorm(into z: Matrix) {
+    let x = top(.decoder)
+    roundBoundary(x)
+    norm(description.decoder.finalNorm, x, into: z)
+  }
+
   /// The negative log likelihood of every target row, in nats; 0 of rows that are not counted.
   package func losses() -> [Float] { rowLosses().map(\.negativeLogLikelihood) }
 
@@ -153,7 +165,7 @@ package final class Transformer {
 
   private func rowLosses() -> [(smoothed: Float, negativeLogLikelihood: Float)] {
     let z = rows(activations.normed, .decoder)
-    norm(description.decoder.finalNorm, top(.decoder), into: z)
+    finalNorm(into: z)
     var losses: [(smoothed: Float, negativeLogLikelihood: Float)] = []
     _ = head.forward(
       z, targets: batch.labels, embedding: weights(description.head.weight), on: workers
@@ -164,7 +176,7 @@ package final class Transformer {
   /// The logits of every target row, [rows, vocabulary].
   package func logits() -> Matrix {
     let z = rows(activations.normed, .decoder)
-    norm(description.decoder.finalNorm, top(.decoder), into: z)
+    finalNorm(into: z)
     let logits = Matrix(rows: z.rows, columns: description.vocabulary)
     matmul(
       z, weights(description.head.weight), transposeB: true, into: logits,

@@ -9,6 +9,7 @@ struct TinyModel {
   /// Weights by block, as `ExpertShape` lays them out.
   var experts: [BlockID: FloatBuffer] = [:]
   let batch: PackedBatch
+  private let kept = KeptBoundaries()
 
   /// Z-code, with two layers a side.
   init(
@@ -28,14 +29,15 @@ struct TinyModel {
   }
 
   init(
-    _ description: ModelDescription, smoothing: Float, threads: Int = 1, seed: UInt64 = 3
+    _ description: ModelDescription, smoothing: Float, threads: Int = 1, seed: UInt64 = 3,
+    boundaries: BoundaryRule = BoundaryRule()
   ) {
     let dense = DenseParameters(description.layout, count: description.layout.count, training: true)
     dense.initialise(seed: seed)
     let limits = BatchLimits(microBatches: 2, microBatchRows: 16, sequenceRows: 9, expertRows: 16)
     model = Transformer(
       description, dense: dense, limits: limits, smoothing: smoothing, training: true,
-      workers: Workers(count: threads))
+      boundaries: boundaries, workers: Workers(count: threads))
     batch = Self.batch(vocabulary: description.vocabulary, hasSource: description.encoder != nil)
     let shape = description.experts
     for mixture in 0..<description.mixtures {
@@ -115,6 +117,7 @@ struct TinyModel {
   }
 
   private func forward(_ layer: LayerDescription) {
+    defer { kept.keep(layer, model) }
     model.attendForward(layer)
     guard let mixture = layer.mixture else { return }
     model.routeForward(layer)
@@ -126,8 +129,13 @@ struct TinyModel {
 
   /// Forward and backward; the gradient of every touched block, and of the dense part in `dense`.
   func gradients() -> [BlockID: [Float]] {
-    model.dense.clearGradients()
     forward()
+    return backward()
+  }
+
+  /// One more backward sweep after the same forward sweep.
+  func backward() -> [BlockID: [Float]] {
+    model.dense.clearGradients()
     _ = model.lossForwardBackward()
     var gradients: [BlockID: [Float]] = [:]
     for layer in model.layers(.decoder).reversed() { backward(layer, &gradients) }
@@ -138,6 +146,7 @@ struct TinyModel {
   }
 
   private func backward(_ layer: LayerDescription, _ gradients: inout [BlockID: [Float]]) {
+    kept.restore(layer, model)
     if let mixture = layer.mixture {
       model.routeRecompute(layer)
       for block in model.routings[mixture].blocks.reversed() {
@@ -165,5 +174,27 @@ struct TinyModel {
     let rows = model.smoothedLosses()
     let mean = rows.reduce(0.0) { $0 + Double($1) } / Double(batch.labelCount)
     return mean + model.routerLoss
+  }
+}
+
+/// What a model with a window does not keep of a forward sweep.
+private final class KeptBoundaries {
+  private var values: [Int: [Float]] = [:]
+
+  func keep(_ layer: LayerDescription, _ model: Transformer) {
+    guard model.boundaryRule.isWindow else { return }
+    for (index, x) in model.inputs(of: layer).enumerated() {
+      values[model.firstInput(of: layer) + index] = x.values
+    }
+  }
+
+  func restore(_ layer: LayerDescription, _ model: Transformer) {
+    guard model.boundaryRule.isWindow else { return }
+    for (index, x) in model.inputs(of: layer).enumerated() {
+      guard let values = values[model.firstInput(of: layer) + index] else {
+        preconditionFailure("every boundary was kept")
+      }
+      x.assign(values)
+    }
   }
 }
