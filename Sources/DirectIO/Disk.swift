@@ -56,6 +56,9 @@ package struct Completion: Sendable {
 package enum OpenMode: Sendable {
   /// Made new with mode 0600 and preallocated to its byte count; an error when it exists.
   case create
+  /// Made new with mode 0600, without a name as soon as it is there, and preallocated to its byte
+  /// count: gone with the disk or the process, whatever ends that. A file of this name is replaced.
+  case scratch
   /// There already, for reading and writing.
   case readWrite
   /// There already, for reading and writing; made longer where it is shorter, all of it
@@ -81,8 +84,8 @@ package protocol Disk: AnyObject {
   /// The same by path: the directories of the files, in the order in which they were first used.
   var pathCounters: [PathCounters] { get }
 
-  /// Opens `path`; with `.create` the file has `byteCount` bytes afterwards, with the other modes
-  /// at least so many: with `.grow` they are added, else the file has them or is refused.
+  /// Opens `path`; a new file has `byteCount` bytes afterwards, one that is there already at least
+  /// so many: with `.grow` they are added, else the file has them or is refused.
   func openFile(_ path: String, byteCount: Int, _ mode: OpenMode) throws(DiskError) -> DiskFile
   /// The path that `file` was opened with.
   func path(of file: DiskFile) -> String

@@ -44,7 +44,10 @@ struct FileTable: ~Copyable {
 
     do throws(DiskError) {
       switch mode {
-      case .create, .grow: try Self.allocate(descriptor, path, byteCount)
+      case .create, .grow:
+        try Self.allocate(descriptor, path, byteCount)
+        try Self.makeDurable(descriptor, path, byteCount)
+      case .scratch: try Self.allocate(descriptor, path, byteCount)
       case .readWrite, .readOnly: try Self.checkSize(descriptor, path, byteCount)
       }
     } catch {
@@ -78,21 +81,24 @@ struct FileTable: ~Copyable {
 extension FileTable {
   private static func descriptor(_ path: String, _ mode: OpenMode) throws(DiskError) -> Int32 {
     let flags = O_CLOEXEC | O_NOFOLLOW
+    // What a process that was killed between making and unlinking one has left, without bytes.
+    if mode == .scratch { _ = unsafe unlink(path) }
     let descriptor = retrying {
       switch mode {
-      case .create: unsafe Glibc.open(path, flags | O_RDWR | O_CREAT | O_EXCL, 0o600)
+      case .create, .scratch: unsafe Glibc.open(path, flags | O_RDWR | O_CREAT | O_EXCL, 0o600)
       case .readWrite, .grow: unsafe Glibc.open(path, flags | O_RDWR)
       case .readOnly: unsafe Glibc.open(path, flags | O_RDONLY)
       }
     }
     guard descriptor >= 0 else {
-      throw DiskError(mode == .create ? .create : .open, path: path, errno: errno)
+      let isNew = mode == .create || mode == .scratch
+      throw DiskError(isNew ? .create : .open, path: path, errno: errno)
     }
+    if mode == .scratch { _ = unsafe unlink(path) }
     return descriptor
   }
 
-  /// Gives a file its blocks and makes it, and its name, durable: a crash later may tear what is in
-  /// the file but not lose the file.
+  /// Gives a file its blocks.
   private static func allocate(
     _ descriptor: Int32, _ path: String, _ byteCount: Int
   ) throws(DiskError) {
@@ -102,7 +108,17 @@ extension FileTable {
       // Answers with the errno itself; EINTR is possible for large files.
       repeat { code = posix_fallocate(descriptor, 0, byteCount) } while code == EINTR
     }
-    if code == 0, retrying({ fsync(descriptor) }) != 0 { code = errno }
+    guard code == 0 else {
+      throw DiskError(.create, path: path, length: byteCount, errno: code)
+    }
+  }
+
+  /// Makes a file with its blocks, and its name, durable: a crash later may tear what is in the file
+  /// but not lose the file.
+  private static func makeDurable(
+    _ descriptor: Int32, _ path: String, _ byteCount: Int
+  ) throws(DiskError) {
+    var code = retrying({ fsync(descriptor) }) == 0 ? 0 : errno
     if code == 0 { code = syncNames(in: parent(of: path)) }
     guard code == 0 else {
       throw DiskError(.create, path: path, length: byteCount, errno: code)

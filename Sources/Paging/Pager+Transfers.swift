@@ -114,7 +114,7 @@ extension Pager {
   /// - Parameter block: the one that is waited for; nil when no page is.
   mutating func waitForCompletion(for cause: StallCause, of block: BlockID? = nil) {
     precondition(
-      !operations.isEmpty, "pages held at once leave a frame of each kind for the next one")
+      transfersInFlight > 0, "pages held at once leave a frame of each kind for the next one")
     let start = nanoseconds()
     guard let completion = store.disk.nextCompletion(wait: true) else {
       preconditionFailure("a submitted transfer completes")
@@ -126,7 +126,7 @@ extension Pager {
   /// Books a finished transfer.
   mutating func finish(_ completion: Completion) {
     guard let operation = operations.removeValue(forKey: completion.tag) else {
-      preconditionFailure("completions answer transfers of this pager")
+      return finishScratch(completion)
     }
     noteEnded(operation, byteCount(operation), hasFailed: completion.failure != nil)
     let resident = operation.resident

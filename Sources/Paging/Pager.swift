@@ -55,6 +55,8 @@ package struct Pager: ~Copyable {
   /// Writes in flight of the open generation.
   var openWritesInFlight = 0
   var nextTag: UInt64 = 1
+  /// Bytes of the step under way that are no records.
+  var scratch: Scratch?
   /// A write that failed or a lost update: nothing can be committed any more.
   var failure: StorageError?
 
@@ -107,20 +109,20 @@ package struct Pager: ~Copyable {
   /// The kernel must be done with the frames before they are unmapped.
   deinit {
     _ = try? store.finishCommit(wait: true)
-    for _ in operations { _ = store.disk.nextCompletion(wait: true) }
-    for memory in weights.pool.memory + state.pool.memory { store.disk.unregister(memory) }
+    for _ in 0..<transfersInFlight { _ = store.disk.nextCompletion(wait: true) }
+    for pool in pools { for memory in pool.memory { store.disk.unregister(memory) } }
   }
 
   /// What to tell the user of the pools: that they are not locked, once for all of them, and pages
   /// that are not on the node they were meant for.
   package var notes: [String] {
-    let (weights, state) = (weights.pool, state.pool)
     let lock = PageLock.all(
-      weights.locks + state.locks, wantedBytes: weights.byteCount + state.byteCount)
-    return [lock.remedy].compactMap { $0 } + weights.placementNotes + state.placementNotes
+      pools.flatMap(\.locks), wantedBytes: pools.reduce(0) { $0 + $1.byteCount })
+    return [lock.remedy].compactMap { $0 } + pools.flatMap(\.placementNotes)
   }
   /// Where the pages of the pools are now, by region.
-  package var places: [RegionPlace] { weights.pool.places + state.pool.places }
+  package var places: [RegionPlace] { pools.flatMap(\.places) }
+  private var pools: [FramePool] { [weights.pool, state.pool] + [scratch?.pool].compactMap { $0 } }
   /// Visits planned and not yet taken.
   package var plannedCount: Int { visits.count }
 }
@@ -270,7 +272,7 @@ extension Pager {
   /// there is nothing to do.
   package mutating func pump() {
     collectDropped()
-    while !operations.isEmpty, let completion = store.disk.nextCompletion(wait: false) {
+    while transfersInFlight > 0, let completion = store.disk.nextCompletion(wait: false) {
       finish(completion)
     }
     advanceCommit()

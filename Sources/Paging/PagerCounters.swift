@@ -11,7 +11,10 @@ package struct PagerCounters: Hashable, Sendable {
   /// Of writes started.
   package internal(set) var bytesWritten = 0
   package internal(set) var pagesWritten = 0
-  /// Planes that were read again because their checksum was wrong.
+  /// Of leaves of the scratch; not part of the two above.
+  package internal(set) var scratchBytesRead = 0
+  package internal(set) var scratchBytesWritten = 0
+  /// Planes and leaves that were read again because their checksum was wrong.
   package internal(set) var repeatedReads = 0
   /// Time the holder waited for reads.
   package internal(set) var readStallSeconds = 0.0
@@ -38,6 +41,8 @@ package struct PagerCounters: Hashable, Sendable {
     difference.bytesRead -= earlier.bytesRead
     difference.bytesWritten -= earlier.bytesWritten
     difference.pagesWritten -= earlier.pagesWritten
+    difference.scratchBytesRead -= earlier.scratchBytesRead
+    difference.scratchBytesWritten -= earlier.scratchBytesWritten
     difference.repeatedReads -= earlier.repeatedReads
     difference.readStallSeconds -= earlier.readStallSeconds
     difference.writeStallSeconds -= earlier.writeStallSeconds

@@ -33,6 +33,8 @@ package final class SimulatedDisk: Disk {
   private let log: EventLog
   private var errands: UInt32 = 0
   private var openPaths: [String] = []
+  /// Of files without a name, under which the medium has them as long as this disk is open.
+  private var scratchPaths: [String] = []
   private var pending: [Pending] = []
   private var submitted: UInt32 = 0
   private var reaps = 0
@@ -83,6 +85,12 @@ package final class SimulatedDisk: Disk {
     }
     pending = []
     isOpen = false
+    removeScratch()
+  }
+
+  private func removeScratch() {
+    for path in scratchPaths { medium.remove(path) }
+    scratchPaths = []
   }
 
   /// The errno of the next call, or nil when it succeeds.
@@ -119,6 +127,7 @@ package final class SimulatedDisk: Disk {
   package func close() {
     while nextCompletion(wait: true) != nil {}
     isOpen = false
+    removeScratch()
   }
 }
 
@@ -162,12 +171,17 @@ extension SimulatedDisk {
     _ path: String, byteCount: Int, _ mode: OpenMode
   ) throws(DiskError) -> DiskFile {
     precondition(isOpen, "the disk is open")
-    let action: DiskError.Action = mode == .create ? .create : .open
+    let isNew = mode == .create || mode == .scratch
+    let action: DiskError.Action = isNew ? .create : .open
     let failure = nextFailure()
-    log.add(mode == .create ? .create : .open, path, length: byteCount, failure: failure ?? 0)
+    log.add(isNew ? .create : .open, path, length: byteCount, failure: failure ?? 0)
     if let failure { throw DiskError(action, path: path, errno: failure) }
     switch mode {
     case .create: try create(path, byteCount)
+    case .scratch:
+      medium.remove(path)
+      try create(path, byteCount)
+      scratchPaths.append(path)
     case .grow: try grow(path, byteCount)
     case .readWrite, .readOnly: try checkSize(path, byteCount)
     }

@@ -75,6 +75,8 @@ package enum StorageError: Error, Sendable {
   case transfer(BlockID, Plane, Plane, DiskError)
   /// A read of such planes, and what is left without them.
   case unreadable(BlockID, Plane, Plane, DiskError, Damage.State)
+  /// An open or transfer of a file that nobody needs after the process.
+  case scratch(DiskError)
   /// A failed system call on a directory, lock or manifest file.
   case system(action: String, path: String, code: Int32)
   /// SQLite's result code and message.
@@ -145,6 +147,10 @@ extension StorageError: CustomStringConvertible {
     case .unreadable(let block, let first, let last, let error, let state):
       return "\(block), \(Self.planes(first, last)): \(error); "
         + "\(state.remedy(after: "then"))"
+    case .scratch(let error):
+      return
+        "\(error). No record is lost: run the same command again, with memory.spill=never where "
+        + "memory allows"
     case .system(let action, let path, let code):
       return "cannot \(action) \(path): errno \(code): check that the directory is writable"
     case .manifest(let path, let action, let code, let message):
@@ -175,7 +181,7 @@ extension StorageError: CustomStringConvertible {
     case .memory: 71
     case .abandoned: 70
     case .diskTooSmall: 73
-    case .disk(let error): error.action == .create ? 73 : 74
+    case .disk(let error), .scratch(let error): error.action == .create ? 73 : 74
     case .transfer, .unreadable: 74
     case .system: 74
     case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74

@@ -1,0 +1,143 @@
+package import Base
+import DirectIO
+import PinnedMemory
+package import Storage
+
+/// The scratch moves with the records: one disk, one queue for each path, one who hears what ends.
+extension Pager {
+  /// Gives the pager a scratch, of memory that `ledger` grants.
+  /// - Throws: `StorageError.scratch` when a path has no room for its file.
+  package mutating func openScratch(
+    _ size: ScratchSize, ledger: MemoryLedger
+  ) throws(StorageError) {
+    precondition(scratch == nil, "a pager has one scratch")
+    scratch = try Scratch(size, on: store, ledger: ledger)
+  }
+
+  /// Makes `leaf` what `fill` writes, `count` elements, and begins to write it behind. Waits only
+  /// when the disk is late.
+  /// - Throws: `StorageError.scratch`, of this or an earlier transfer.
+  package mutating func writeLeaf<Element: BitwiseCopyable>(
+    _ leaf: Int, count: Int, _ fill: (inout MutableSpan<Element>) -> Void
+  ) throws(StorageError) {
+    let scratch = wholeScratch
+    pump()
+    let frame = scratch.frame(of: leaf)
+    wait(for: frame)
+    if let failure = scratch.failure { throw failure }
+    let memory = frame.memory(count * MemoryLayout<Element>.stride)
+    var span = unsafe MutableSpan(
+      _unsafeStart: memory.address.assumingMemoryBound(to: Element.self), count: count)
+    fill(&span)
+    frame.leaf = leaf
+    scratch.written[leaf] = Scratch.Written(
+      byteCount: memory.byteCount, checksum: scratch.size.isOnDisk ? checksum(of: memory) : 0)
+    guard scratch.size.isOnDisk else { return }
+    start(.write, leaf, frame, .writeBack)
+    store.disk.start()
+  }
+
+  /// Shows `use` the `count` elements of `leaf` as they were written, and reads ahead those of lower
+  /// numbers.
+  /// - Throws: `StorageError.scratch`, of this or an earlier transfer.
+  package mutating func readLeaf<Element: BitwiseCopyable>(
+    _ leaf: Int, count: Int, _ use: (Span<Element>) -> Void
+  ) throws(StorageError) {
+    let scratch = wholeScratch
+    pump()
+    let frame = scratch.frame(of: leaf)
+    if frame.leaf != leaf { wait(for: frame) }
+    readAhead(from: leaf)
+    if frame.transfer == .read { wait(for: frame) }
+    if let failure = scratch.failure { throw failure }
+    let memory = frame.memory(count * MemoryLayout<Element>.stride)
+    precondition(scratch.written[leaf]?.byteCount == memory.byteCount, "what was written is read")
+    use(
+      unsafe Span(
+        _unsafeStart: memory.address.assumingMemoryBound(to: Element.self), count: count))
+    readAhead(from: leaf - 1)
+    store.disk.start()
+  }
+
+  var transfersInFlight: Int { operations.count + (scratch?.inFlight.count ?? 0) }
+
+  private var wholeScratch: Scratch {
+    guard let scratch else { preconditionFailure("the pager was given a scratch") }
+    return scratch
+  }
+
+  /// Starts reading those of `leaf` and the leaves below it that have a frame each and are not there.
+  private mutating func readAhead(from leaf: Int) {
+    let scratch = wholeScratch
+    guard scratch.size.isOnDisk, scratch.failure == nil else { return }
+    for number in stride(from: leaf, to: max(-1, leaf - scratch.frames.count), by: -1) {
+      let frame = scratch.frame(of: number)
+      guard frame.leaf != number, frame.transfer == nil else { continue }
+      frame.leaf = number
+      start(.read, number, frame, .prefetch)
+    }
+  }
+
+  private mutating func start(
+    _ kind: Transfer.Kind, _ leaf: Int, _ frame: ScratchFrame, _ priority: Transfer.Priority
+  ) {
+    let scratch = wholeScratch
+    guard let written = scratch.written[leaf] else {
+      preconditionFailure("a leaf is read after it was written")
+    }
+    let place = scratch.place(of: leaf)
+    (frame.transfer, frame.tag) = (kind, nextTag)
+    scratch.inFlight[nextTag] = frame
+    store.disk.submit(
+      Transfer(
+        kind, place.file, offset: place.offset, memory: frame.memory(written.byteCount),
+        tag: nextTag, priority: priority))
+    nextTag += 1
+    if kind == .write { counters.scratchBytesWritten += written.byteCount }
+  }
+
+  /// Until no transfer of `frame` is in flight; others may end meanwhile.
+  private mutating func wait(for frame: ScratchFrame) {
+    while let kind = frame.transfer {
+      store.disk.promote(tag: frame.tag)
+      waitForCompletion(for: kind)
+    }
+  }
+
+  /// Books a finished transfer of the scratch.
+  mutating func finishScratch(_ completion: Completion) {
+    let scratch = wholeScratch
+    guard let frame = scratch.inFlight.removeValue(forKey: completion.tag),
+      let kind = frame.transfer, let leaf = frame.leaf
+    else { preconditionFailure("completions answer transfers of this pager") }
+    frame.transfer = nil
+    if let failure = completion.failure {
+      scratch.failure = scratch.failure ?? .scratch(failure)
+    } else if kind == .read {
+      finishRead(leaf, frame)
+    }
+  }
+
+  /// Accepts a leaf with its checksum; else reads it once more, because the bytes on disk may be right
+  /// and the transfer wrong.
+  private mutating func finishRead(_ leaf: Int, _ frame: ScratchFrame) {
+    let scratch = wholeScratch
+    guard let written = scratch.written[leaf] else { return }
+    let found = checksum(of: frame.memory(written.byteCount))
+    if found == written.checksum {
+      frame.isRepeated = false
+      counters.scratchBytesRead += written.byteCount
+    } else if !frame.isRepeated {
+      frame.isRepeated = true
+      counters.repeatedReads += 1
+      start(.read, leaf, frame, .demand)
+    } else {
+      let place = scratch.place(of: leaf)
+      let failure = DiskError(
+        .read, path: store.disk.path(of: place.file), offset: place.offset,
+        length: written.byteCount, code: 0,
+        remedy: "twice it gave other bytes than were written; check the drive (smartctl)")
+      scratch.failure = scratch.failure ?? .scratch(failure)
+    }
+  }
+}
