@@ -227,7 +227,7 @@ let package = Package(
       "TrainingTests",
       [
         "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Layers", "Models",
-        "Optimizers", "Paging", "Storage", "TestSupport", "Training",
+        "Optimizers", "Paging", "Simulation", "Storage", "TestSupport", "Training",
       ]),
     tests(
       "SystemTests",

@@ -8,6 +8,8 @@ package struct MemoryRefusal: Error, Sendable, CustomStringConvertible {
   package let ceiling: Int
   /// Asked for by what comes after it.
   package let later: Int
+  /// Settings with which less would be asked for, such as `memory.spill=always`.
+  package var savings: [String] = []
 
   /// How much more the ceiling must be for everything to fit.
   package var missing: Int { granted + bytes + later - ceiling }

@@ -2,6 +2,7 @@ package import Base
 import DirectIO
 import PinnedMemory
 package import Storage
+import Tracing
 
 /// The scratch moves with the records: one disk, one queue for each path, one who hears what ends.
 extension Pager {
@@ -100,7 +101,7 @@ extension Pager {
   private mutating func wait(for frame: ScratchFrame) {
     while let kind = frame.transfer {
       store.disk.promote(tag: frame.tag)
-      waitForCompletion(for: kind)
+      waitForCompletion(for: kind == .read ? .read : .write)
     }
   }
 

@@ -13,8 +13,6 @@ package struct MemoryPlan: Sendable {
   package let frames: FrameBudget
   /// Whether every block stays in memory and the disk is written at commits only.
   package let isResident: Bool
-  /// Whether the dense part comes into memory layer by layer.
-  package let isDensePaged: Bool
 
   /// The program, the Swift runtime, SQLite, page tables and the small change of the heap, beyond
   /// the named allocations; and for each thread a stack and OpenBLAS's work buffer.
@@ -28,7 +26,7 @@ package struct MemoryPlan: Sendable {
   /// - Throws: `MemoryRefusal` naming the allocation that does not fit and the bytes missing.
   package init(
     ceiling: Int, fixed: [MemoryLedger.Grant], geometry: RecordGeometry, blocks: Int,
-    resident: Bool, isDensePaged: Bool = false
+    resident: Bool
   ) throws(MemoryRefusal) {
     let all = blocks * geometry.recordBytes
     let least = min(blocks, Self.leastFrames) * geometry.recordBytes
@@ -41,7 +39,6 @@ package struct MemoryPlan: Sendable {
     self.ceiling = ceiling
     self.fixed = fixed
     self.isResident = isResident
-    self.isDensePaged = isDensePaged
     self.frames =
       isResident
       ? FrameBudget(weights: blocks, state: blocks) : Self.share(left, geometry, blocks)

@@ -125,6 +125,7 @@ extension RunConfig {
       training.lr_scheduler_type, "training.lr_scheduler_type",
       ["constant", "linear", "cosine", "inverse_sqrt"])
     try choose(training.clip, "training.clip", ["block", "global", "none"])
+    try choose(training.boundaries, "training.boundaries", ["fp32", "bf16"])
     try choose(
       training.untouched, "training.untouched",
       ["automatic"] + StepOptions.Untouched.allCases.map(\.rawValue))
@@ -143,6 +144,7 @@ extension RunConfig {
   }
 
   private func validateMachine() throws(ConfigError) {
+    try choose(memory.spill, "memory.spill", BoundaryPlan.Spill.allCases.map(\.rawValue))
     try choose(memory.numa, "memory.numa", NumaPolicy.allCases.map(\.rawValue))
     try choose(memory.dense, "memory.dense", ["automatic", "resident", "paged"])
     try choose(storage.engine, "storage.engine", ["automatic", "io_uring", "threads"])

@@ -117,6 +117,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// `block`: each block's gradient is clipped to `max_grad_norm` by itself; `global`: all together,
     /// at the price of a second backward sweep; `none`: not at all.
     package var clip = "block"
+    /// What the boundary activations are kept as from the forward to the backward sweep: `fp32`, or
+    /// `bf16`, which rounds what passes from one sublayer to the next and takes half the room.
+    package var boundaries = "fp32"
     /// What happens to an expert without tokens: `skip` leaves it alone and on the disk, `decay`
     /// updates it with a gradient of zero; `automatic`: as transformers does for the family (`decay`
     /// for OLMoE and NLLB-MoE, `skip` for the others).
@@ -128,6 +131,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var budget = "2GiB"
     /// Keeps every block in memory; the disk is written at commits only.
     package var resident = false
+    /// Whether boundary activations wait for the backward sweep on the disk: `automatic`, when the run
+    /// does not fit otherwise and is not `resident`; `never`; `always`.
+    package var spill = "automatic"
     /// On machines with several memory nodes: `local` gives each node frames and workers of its
     /// own, `interleave` spreads every frame over the nodes, `off` leaves it to the kernel.
     package var numa = "local"

@@ -13,6 +13,10 @@ struct RunGeometry: Sendable {
   let record: RecordGeometry
   let dense: DenseBlocks
   let threads: Int
+  /// In memory, until the plan decides otherwise.
+  var boundaries: BoundaryPlan
+  /// Whether the dense part comes into memory layer by layer.
+  var isDensePaged: Bool
 
   var experts: ExpertShape { description.experts }
   var blocks: Int { description.expertBlocks + dense.count }
@@ -29,14 +33,83 @@ struct RunGeometry: Sendable {
     record = RecordGeometry(parametersPerBlock: experts.parametersPerBlock)
     dense = DenseBlocks(
       parametersPerBlock: experts.parametersPerBlock, parameters: description.layout.count)
+    boundaries = BoundaryPlan(
+      description, limits, Self.precision(config), isOnDisk: config.memory.spill == "always")
+    isDensePaged = config.memory.dense == "paged"
     threads = config.compute.threads > 0 ? config.compute.threads : ProcessMemory.cores
   }
 
+  /// The ways to run it that the configuration allows, those first that move the fewest bytes beside
+  /// the experts'.
+  func alternatives(_ config: RunConfig) -> [RunGeometry] {
+    guard !config.memory.resident else { return [self] }
+    var ways = [self]
+    if let spilled = spilled(config) { ways.append(spilled) }
+    if config.memory.dense == "automatic" {
+      ways += ways.map { way in
+        var paged = way
+        paged.isDensePaged = true
+        return paged
+      }
+    }
+    return ways.sorted { $0.furtherBytesPerStep < $1.furtherBytesPerStep }
+  }
+
+  /// What a step moves to and from the disk beside experts: boundaries there and back; the dense part
+  /// as halves in both sweeps, whole for the update, and back.
+  private var furtherBytesPerStep: Int {
+    (boundaries.isOnDisk ? 2 * (boundaries.scratch?.fileBytes ?? 0) : 0)
+      + (isDensePaged
+        ? dense.count * (2 * 4 * dense.parametersPerBlock + 2 * record.recordBytes) : 0)
+  }
+
+  /// The same run with its boundaries on the disk; nil where that is not wanted or saves nothing.
+  private func spilled(_ config: RunConfig) -> RunGeometry? {
+    guard config.memory.spill == "automatic" else { return nil }
+    var spilled = self
+    spilled.boundaries = BoundaryPlan(
+      description, limits, Self.precision(config), isOnDisk: true)
+    return spilled.activationBytes < activationBytes ? spilled : nil
+  }
+
+  /// Settings with which the run would take less memory.
+  func savings(_ config: RunConfig) -> [String] {
+    let others: [(String, BoundaryPlan)] = [
+      (
+        "memory.spill=always",
+        BoundaryPlan(description, limits, Self.precision(config), isOnDisk: true)
+      ),
+      (
+        "training.boundaries=bf16 for a new run",
+        BoundaryPlan(description, limits, .bf16, isOnDisk: boundaries.isOnDisk)
+      ),
+    ]
+    let paged = isDensePaged ? [] : ["memory.dense=paged"]
+    return paged
+      + others.filter { _, plan in
+        var other = self
+        other.boundaries = plan
+        return other.activationBytes < activationBytes
+      }.map(\.0)
+  }
+
+  private static func precision(_ config: RunConfig) -> BoundaryRule.Precision {
+    config.training.boundaries == "bf16" ? .bf16 : .fp32
+  }
+
+  /// Of training, boundary frames included.
+  private var activationBytes: Int {
+    activations.bytes + (boundaries.frames?.bytes ?? 0)
+  }
+  private var activations: MemoryLedger.Grant {
+    .init(
+      name: "activations",
+      bytes: Transformer.byteCount(
+        description, limits, training: true, boundaries: boundaries.rule, workers: threads))
+  }
+
   /// What training needs beside page frames, by name; `data`: what the data needs.
-  /// - Parameter isDensePaged: whether the dense part is in memory layer by layer.
-  func fixedMemory(
-    _ config: RunConfig, _ data: [MemoryLedger.Grant], isDensePaged: Bool
-  ) -> [MemoryLedger.Grant] {
+  func fixedMemory(_ config: RunConfig, _ data: [MemoryLedger.Grant]) -> [MemoryLedger.Grant] {
     [
       .init(
         name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: threads)),
@@ -49,10 +122,8 @@ struct RunGeometry: Sendable {
         : .init(
           name: "dense parameters, gradients and moments",
           bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
-      .init(
-        name: "activations",
-        bytes: Transformer.byteCount(description, limits, training: true, workers: threads)),
-    ]
+      activations,
+    ] + [boundaries.frames].compactMap { $0 }
   }
 
   /// What a timeline has room for.

@@ -103,6 +103,8 @@ struct StepMeter {
     metrics.router_stall_s = paged.unplannedStallSeconds
     metrics.read_bytes = paged.bytesRead
     metrics.write_bytes = paged.bytesWritten
+    metrics.spill_read_bytes = paged.scratchBytesRead
+    metrics.spill_write_bytes = paged.scratchBytesWritten
     metrics.read_gbps = Double(metrics.read_bytes) / elapsed / 1e9
     metrics.write_gbps = Double(metrics.write_bytes) / elapsed / 1e9
     metrics.visits = paged.visits

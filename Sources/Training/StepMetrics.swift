@@ -32,6 +32,9 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   package var commit_pause_s = 0.0
   package var read_bytes = 0
   package var write_bytes = 0
+  /// Boundary activations that went through the disk, not part of the two above.
+  package var spill_read_bytes = 0
+  package var spill_write_bytes = 0
   package var read_gbps = 0.0
   package var write_gbps = 0.0
   /// Blocks visited, forward and backward, and those found in memory.

@@ -74,11 +74,15 @@ package struct TrainingSession: ~Copyable {
     var pager = try Pager(
       store: store, frames: plan.frames,
       sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
+    if let scratch = geometry.boundaries.scratch {
+      // Granted above, as every fixed need.
+      try pager.openScratch(scratch, ledger: MemoryLedger(ceiling: scratch.memoryBytes))
+    }
     let parameters = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: true,
-      moments: !plan.isDensePaged)
+      moments: !geometry.isDensePaged)
     var dense = DenseResidency(
-      parameters, geometry.description, geometry.dense, isPaged: plan.isDensePaged)
+      parameters, geometry.description, geometry.dense, isPaged: geometry.isDensePaged)
     var progress = try Self.restore(store, &dense, &pager, seed: UInt64(config.seed))
     try progress.belong(to: config, facts, path: storePaths[0])
 
@@ -94,7 +98,9 @@ package struct TrainingSession: ~Copyable {
       store.generation == nil && PublishedFamily(rawValue: config.model.family) != nil
     let start =
       isFromSeed ? "nothing was imported: all weights of the model start from the seed" : nil
-    notes = [start, note, Self.bufferedNote(store)].compactMap { $0 } + pager.notes + data.notes
+    notes =
+      [start, note, Self.bufferedNote(store), geometry.boundaries.note].compactMap { $0 }
+      + pager.notes + data.notes
     self.data = data
     self.trace = trace.map {
       StepTrace($0, geometry.traceCapacity, next: progress.step + 1, disk)
@@ -106,7 +112,8 @@ package struct TrainingSession: ~Copyable {
       pager: pager,
       model: Transformer(
         geometry.description, dense: parameters, limits: geometry.limits,
-        smoothing: Float(config.training.label_smoothing_factor), training: true, workers: workers),
+        smoothing: Float(config.training.label_smoothing_factor), training: true,
+        boundaries: geometry.boundaries.rule, workers: workers),
       optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config), dense: dense, unsaved: UnsavedDense(geometry.dense))
   }
@@ -123,19 +130,33 @@ package struct TrainingSession: ~Copyable {
     _ config: RunConfig, _ facts: DataFacts, isTraced: Bool
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
+    var refusal: MemoryRefusal?
+    for alternative in geometry.alternatives(config) {
+      do {
+        return (alternative, try memory(of: alternative, config, facts, isTraced: isTraced))
+      } catch let error as MemoryRefusal {
+        if error.missing < refusal?.missing ?? .max { refusal = error }
+      }
+    }
+    guard let refusal else { preconditionFailure("a run can be run in one way at least") }
+    throw refusal
+  }
+
+  /// - Throws: `ConfigError`; `MemoryRefusal` that says what would save memory.
+  private static func memory(
+    of geometry: RunGeometry, _ config: RunConfig, _ facts: DataFacts, isTraced: Bool
+  ) throws -> MemoryPlan {
     let ceiling = try config.bytes(config.memory.budget, key: "memory.budget")
     let trace = isTraced ? [geometry.traceMemory] : []
-    func memory(isDensePaged: Bool) throws(MemoryRefusal) -> MemoryPlan {
-      try MemoryPlan(
-        ceiling: ceiling,
-        fixed: geometry.fixedMemory(config, facts.memory, isDensePaged: isDensePaged) + trace,
-        geometry: geometry.record, blocks: geometry.blocks, resident: config.memory.resident,
-        isDensePaged: isDensePaged)
+    do throws(MemoryRefusal) {
+      return try MemoryPlan(
+        ceiling: ceiling, fixed: geometry.fixedMemory(config, facts.memory) + trace,
+        geometry: geometry.record, blocks: geometry.blocks, resident: config.memory.resident)
+    } catch {
+      var refusal = error
+      refusal.savings = geometry.savings(config)
+      throw refusal
     }
-    if config.memory.dense == "automatic", let whole = try? memory(isDensePaged: false) {
-      return (geometry, whole)
-    }
-    return (geometry, try memory(isDensePaged: config.memory.dense != "resident"))
   }
 
   /// Fills `dense` from the last generation, or from the seed when there is none.

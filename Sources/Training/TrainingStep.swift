@@ -83,11 +83,13 @@ struct TrainingStep: ~Copyable {
 
   /// One layer forward: the dense part for all micro-batches, then its experts one after another.
   private mutating func forward(_ layer: LayerDescription) throws {
-    let (number, span) = (model.description.number(of: layer), trace.begin(layer))
+    let number = model.description.number(of: layer)
+    let span = trace.begin(layer)
     try dense.enter(number, &pager)
     trace.attention(layer) { model.attendForward(layer) }
     try pager.forwardExperts(of: layer, model, options, then: dense.visits(after: number))
     dense.leave(number)
+    try pager.keepBoundaries(of: layer, model)
     try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
     span.end()
   }
@@ -97,8 +99,10 @@ struct TrainingStep: ~Copyable {
   private mutating func backward(
     _ layer: LayerDescription, _ use: GradientUse, _ meter: inout StepMeter
   ) throws {
-    let (number, span) = (model.description.number(of: layer), trace.begin(layer))
+    let number = model.description.number(of: layer)
+    let span = trace.begin(layer)
     try dense.enter(number, &pager)
+    try pager.restoreBoundaries(of: layer, model)
     if let mixture = layer.mixture {
       trace.span(.router) { model.routeRecompute(layer) }
       for block in model.backwardBlocks(of: mixture, use, options) {

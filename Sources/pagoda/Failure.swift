@@ -40,7 +40,10 @@ func reportingFailures(_ body: () throws -> Void) throws {
 private func explain(_ error: any Error) -> String {
   if let refusal = error as? MemoryRefusal {
     let enough = (refusal.ceiling + refusal.missing + (1 << 20) - 1) >> 20
-    return "\(refusal): give --memory \(enough)MiB, or make the model or its micro-batches smaller"
+    let ways =
+      ["give --memory \(enough)MiB"] + refusal.savings.map { "set \($0)" }
+      + ["make the model or its micro-batches smaller"]
+    return "\(refusal): " + ways.joined(separator: ", or ")
   }
   return "\(error)"
 }

@@ -36,6 +36,30 @@ import Training
     #expect(summary.memory_budget_bytes == budget && summary.peak_rss_bytes < budget)
   }
 
+  /// Boundaries of 64 MiB wait on the disk under a budget that has no room for them: the peak stays
+  /// below it, no file is left, and the bits are those of a run that keeps all in memory.
+  @Test func boundariesOnTheDiskFitABudgetThatHasNoRoomForThem() throws {
+    let wide = [
+      "model.d_model=128", "model.ffn_dim=128", "model.encoder_layers=6",
+      "model.decoder_layers=6", "training.micro_batch_tokens=1024",
+      "training.gradient_accumulation_steps=4", "training.max_steps=2",
+    ]
+    let never = try LeastBudget.ofTraining(wide + ["memory.spill=never"])
+    let least = try LeastBudget.ofTraining(wide)
+    #expect(least < never - (40 << 20), "9 of 32 boundaries are in memory")
+    let budget = least + 4096
+    let ending = try Pagoda.run(workplace.training("spilled", ["--memory", "\(budget)"] + wide))
+    ending.expect(0, "in a scratch file of the store")
+    for line in workplace.metrics("spilled") {
+      #expect(line.peak_rss_bytes > 16 << 20 && line.peak_rss_bytes < budget)
+      #expect(line.spill_write_bytes > 0 && line.spill_read_bytes > 0)
+    }
+    #expect(!workplace.exists("spilled/store/scratch.bin"))
+    try Pagoda.run(workplace.training("resident", ["--memory", "1GiB"] + wide)).expect(0)
+    #expect(workplace.metrics("resident").allSatisfy { $0.spill_write_bytes == 0 })
+    #expect(try workplace.printedLosses("spilled") == workplace.printedLosses("resident"))
+  }
+
   @Test func aSmallBudgetPagesAndChangesNoBit() throws {
     let budget = "\(try LeastBudget.bytes + 4096)"
     try workplace.trained("paged", "--memory", budget)

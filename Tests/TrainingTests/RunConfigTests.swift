@@ -32,6 +32,8 @@ private let minimal = "data: {corpus: data/x}\n"
   ("training: 3", "training", "give its keys"),
   ("memory: {budget: lots}", "memory.budget", "512MiB"),
   ("training: {clip: blok}", "training.clip", "block"),
+  ("training: {boundaries: bf61}", "training.boundaries", "did you mean `bf16`?"),
+  ("memory: {spill: allways}", "memory.spill", "did you mean `always`?"),
   ("model: {sparse_step: 9}", "model.sparse_step", "at most 4"),
   ("storage: {queue_depth: 5000}", "storage.queue_depth", "at most 4096"),
   ("training: {min_lr_ratio: 2}", "training.min_lr_ratio", "up to 1"),
