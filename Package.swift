@@ -194,7 +194,10 @@ let package = Package(
       "StorageTests", ["Base", "PinnedMemory", "DirectIO", "Storage", "Simulation", "CSQLite"]),
     tests(
       "PagingTests",
-      ["Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation", "TestSupport"]),
+      [
+        "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation", "TestSupport",
+        "Tracing",
+      ]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "TestSupport"]),
     tests(
       "TokenizersTests", ["Base", "TestSupport", "Tokenizers"], exclude: ["make_goldens.py"],
@@ -213,7 +216,7 @@ let package = Package(
         "Training",
       ]),
     tests("FuzzingTests", ["Fuzzing"], resources: [.copy("Inputs")]),
-    tests("KernelsTests", ["Base", "Kernels", "TestSupport"]),
+    tests("KernelsTests", ["Base", "Kernels", "TestSupport", "Tracing"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
     tests("LayersTests", ["Base", "Kernels", "Layers", "TestSupport"]),
     tests("PlanningTests", ["Base", "DirectIO", "PinnedMemory", "Planning", "Simulation"]),

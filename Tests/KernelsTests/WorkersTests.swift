@@ -2,6 +2,7 @@ import Base
 import Kernels
 import Synchronization
 import Testing
+import Tracing
 
 @Suite struct WorkersTests {
   /// Goal: every index exactly once, for many loops in a row, short and long, so that threads
@@ -29,6 +30,28 @@ import Testing
       inside[worker].value.store(false, ordering: .releasing)
     }
     #expect(clashes.load(ordering: .relaxed) == 0)
+  }
+
+  /// Goal: while a recorder is on, each worker has the loops it took part in, one after another, and
+  /// all of them together every task.
+  @Test func loopsAreRecorded() {
+    let recorder = TraceRecorder(.init(blocks: 10, layers: 1, workers: 3))
+    let workers = Workers(count: 3)
+    workers.record(with: Trace(recorder))
+    workers.forEach(9) { _ in }
+    recorder.isRecording = true
+    for _ in 0..<100 { workers.forEach(7) { _ in } }
+    recorder.isRecording = false
+    workers.forEach(9) { _ in }
+    var tasks = 0
+    for track in recorder.workers {
+      var last: UInt64 = 0
+      track.drain { loop in
+        #expect(loop.name == .loop && last <= loop.start && loop.start <= loop.end)
+        (last, tasks) = (loop.end, tasks + Int(loop.amount))
+      }
+    }
+    #expect(tasks == 700 && recorder.dropped == 0)
   }
 
   @Test func chunksCoverTheRange() {

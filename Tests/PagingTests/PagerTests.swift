@@ -5,6 +5,7 @@ import PinnedMemory
 import Simulation
 import Storage
 import Testing
+import Tracing
 
 @Suite struct PagerTests {
   let world: World
@@ -57,6 +58,47 @@ import Testing
     #expect(page.virgin.isEmpty && page.wrongPlanes(version: 1).isEmpty)
     #expect(page.updates == 1 && page.lastStep == 4 && page.tokens == 9)
     pager.keep(page)
+  }
+
+  /// Waits are booked by their cause, and those for pages that were wanted as soon as they were
+  /// planned once more; a timeline has each of them, and every byte.
+  @Test func waitsAreBookedAndTraced() throws {
+    var pager = try World.pager(world.open(LateDisk(SimulatedDisk(world.medium, seed: 1))), 2, 2)
+    pager.plan(visits(six, .all))
+    for _ in six { try pager.updateNext(step: 1, from: 0) }
+    #expect(pager.counters.slotStallSeconds == 0)
+    try pager.commit(step: 1, payload: [])
+    #expect(pager.counters.slotStallSeconds > 0)
+
+    let recorder = TraceRecorder(.init(blocks: 6, layers: 1, workers: 0))
+    pager.trace = Trace(recorder)
+    recorder.isRecording = true
+    let before = pager.counters
+    pager.plan(visits([six[0], six[1]], .hi), isUrgent: true)
+    try pager.readNext(version: 1)
+    let urgent = pager.counters.since(before)
+    #expect(urgent.unplannedStallSeconds > 0)
+    #expect(urgent.unplannedStallSeconds == urgent.stallSeconds)
+    try pager.readNext(version: 1)
+    pager.plan(visits([six[2], six[3]], .all))
+    for _ in 2...3 { try pager.updateNext(step: 2, from: 1) }
+    try pager.commit(step: 2, payload: [])
+    let all = pager.counters.since(before)
+    #expect(all.unplannedStallSeconds == urgent.unplannedStallSeconds)
+
+    var (stalls, routerStalls) = (0.0, 0.0)
+    recorder.training.drain {
+      let seconds = elapsedSeconds(from: $0.start, to: $0.end)
+      if $0.name == .routerStall { routerStalls += seconds } else { stalls += seconds }
+    }
+    #expect(abs(routerStalls - all.unplannedStallSeconds) < 1e-8)
+    #expect(abs(routerStalls + stalls - all.stallSeconds) < 1e-8)
+    var (read, written) = (0, 0)
+    recorder.transfers.drain {
+      if $0.name == .read { read += Int($0.amount) } else { written += Int($0.amount) }
+    }
+    #expect(read == all.bytesRead && written == all.bytesWritten && written == 2 * recordBytes)
+    #expect(pager.tracedTransfersInFlight == 0)
   }
 
   /// Three steps in the steady state: a forward sweep over six blocks, then a backward sweep over
