@@ -17,7 +17,7 @@ import Testing
     let tiny = TinyModel(
       Self.description(family), smoothing: 0,
       seed: family == .olmoe ? 4 : 3)
-    enlarge(tiny.model.dense)
+    Self.enlarge(tiny.model.dense)
     let experts = tiny.gradients()
     let dense = tiny.model.dense
     let computed = dense.layout.slots.map { dense.gradient($0).values }
@@ -35,7 +35,7 @@ import Testing
   }
 
   /// Weights as small as some families begin with: after a norm the steps of a difference are large.
-  private func enlarge(_ dense: DenseParameters) {
+  static func enlarge(_ dense: DenseParameters) {
     for slot in dense.layout.slots {
       guard case .uniform(let bound) = slot.initial, bound < 0.1 else { continue }
       scale(dense.weights(slot), by: 0.5 / bound, on: .inline)
