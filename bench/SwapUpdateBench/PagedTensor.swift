@@ -11,16 +11,21 @@ import Storage
 struct PagedTensor: ~Copyable {
   private var pager: Pager
   private let blocks: Int
+  /// Every second update goes backwards, so that what is still in memory is found there.
+  private let turnsBack: Bool
   private let gradient: Vector<Float>
   private let workers: Workers
   private var step = 0
+  /// Seconds of the last commit, which waits for the last writes.
+  private(set) var commitSeconds = 0.0
   /// Of the weights of some elements of each record, as they were updated.
   private(set) var checksum = Checksum()
 
   /// - Parameter bufferBytes: shared out to frames for weights and frames for moments, as many of
   ///   each.
   init(
-    directory: String, blocks: Int, blockParameters: Int, bufferBytes: Int, threads: Int
+    directory: String, blocks: Int, blockParameters: Int, bufferBytes: Int, turnsBack: Bool,
+    threads: Int
   ) throws {
     let geometry = RecordGeometry(parametersPerBlock: blockParameters)
     let frames = min(blocks, max(3, bufferBytes / geometry.recordBytes))
@@ -39,6 +44,7 @@ struct PagedTensor: ~Copyable {
     Self.fill(gradient)
     self.pager = pager
     self.blocks = blocks
+    self.turnsBack = turnsBack
     self.gradient = gradient
     self.workers = workers
   }
@@ -54,10 +60,13 @@ struct PagedTensor: ~Copyable {
   mutating func update(times: Int) throws {
     for _ in 0..<times {
       step += 1
-      pager.plan((0..<blocks).map { Visit(.expert(layer: 0, $0), .all) })
-      for block in 0..<blocks { try updateNext(block) }
+      let order = turnsBack && step % 2 == 0 ? Array((0..<blocks).reversed()) : Array(0..<blocks)
+      pager.plan(order.map { Visit(.expert(layer: 0, $0), .all) })
+      for block in order { try updateNext(block) }
     }
+    let start = ContinuousClock.now
     try pager.commit(step: step, payload: [])
+    commitSeconds = (ContinuousClock.now - start) / .seconds(1)
   }
 
   private mutating func updateNext(_ block: Int) throws {

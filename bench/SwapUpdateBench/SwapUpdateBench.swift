@@ -12,7 +12,8 @@ struct SwapUpdateBench: ParsableCommand {
       Weights and moments are records of a store in DIRECTORY, 12 bytes a parameter, paged through \
       --buffers of memory; the gradient is in memory, 4 bytes a parameter. A turn is --updates \
       updates of all parameters and the commit behind them, so that all of it is durable when the \
-      clock stops. The ceiling moves as many bytes in the same rounds: plain reads and writes with \
+      clock stops; every second update goes backwards, as the sweeps of training do. The ceiling \
+      moves as many bytes as a whole update in the same rounds: plain reads and writes with \
       O_DIRECT from eight threads, half of the requests each. The files are removed.
 
         .build/release/SwapUpdateBench DIRECTORY
@@ -21,8 +22,10 @@ struct SwapUpdateBench: ParsableCommand {
 
   @Argument(help: "On the drive; room for 27 bytes a parameter is needed.") var directory: String
   @Option(help: "How many.") var parameters = 268_435_456.0
-  @Option(help: "Parameters of a record.") var block = 4_194_304.0
-  @Option(help: "Memory for records on their way.") var buffers = "600MiB"
+  @Option(help: "Parameters of a record.") var block = 1_048_576.0
+  @Option(help: "Memory for records.") var buffers = "1536MiB"
+  @Flag(help: "Always in the same order, so that no record is still in memory when it is needed.")
+  var cyclic = false
   @Option(help: "Updates in a turn.") var updates = 3
   @Option(help: "Rounds that count.") var rounds = 5
   @Option(help: "Threads of the update.") var threads = 2
@@ -43,7 +46,7 @@ struct SwapUpdateBench: ParsableCommand {
     let bufferBytes = ByteCount(parsing: buffers)?.bytes ?? 0
     var tensor = try PagedTensor(
       directory: "\(place)/store", blocks: blocks, blockParameters: blockParameters,
-      bufferBytes: bufferBytes, threads: threads)
+      bufferBytes: bufferBytes, turnsBack: !cyclic, threads: threads)
     let raw = try RawMix(
       directory: place, bytes: 12 * blocks * blockParameters, windowBytes: bufferBytes)
 
@@ -63,7 +66,7 @@ struct SwapUpdateBench: ParsableCommand {
         return Outcome(
           rate: bytes / time / 1e9, checksum: tensor.checksum,
           figures: [
-            "update_s": time / Double(updates),
+            "update_s": time / Double(updates), "commit_s": tensor.commitSeconds,
             "read_bytes": Double(moved.read - before.read) / Double(updates),
             "write_bytes": Double(moved.written - before.written) / Double(updates),
             "stall_share": (moved.stall - before.stall) / time,

@@ -3,8 +3,8 @@
 Both update as many parameters with AdamW in fp32, weights and moments on the drive of the directory
 with O_DIRECT, gradients in memory at the start of the step; nobody drops a cache. Theirs is ZeRO stage
 3 with its optimizer's states in NVMe swap files, reads and writes pipelined, 12 buffers of one
-sub-group (an eighth of the parameters); a step is the time of `step()`, which syncs nothing. Ours may
-have as much memory for records on their way as its --buffers say, by default less than theirs, and
+sub-group (an eighth of the parameters); a step is the time of `step()`, which syncs nothing. Ours has
+--buffers, by default as much, finds in them what the update before left there unless --cyclic, and
 syncs and commits inside the time of its updates. Each round is a process of each, one after the
 other, who begins changes; first updates do not count.
 """
@@ -103,7 +103,8 @@ def our_round(given: argparse.Namespace, place: pathlib.Path) -> dict:
     done = subprocess.run(
         [str(race.BUILD / "SwapUpdateBench"), str(place), "--parameters", str(parameters),
          "--block", str(min(given.block, parameters)), "--buffers", given.buffers, "--updates",
-         str(given.updates), "--rounds", "1", "--threads", str(given.threads)],
+         str(given.updates), "--rounds", "1", "--threads", str(given.threads),
+         *(["--cyclic"] if given.cyclic else [])],
         text=True, capture_output=True)
     if done.returncode:
         sys.exit(f"optimizer_swap: SwapUpdateBench failed\n{done.stderr[-2000:]}")
@@ -119,8 +120,9 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=8, help="of 8 x hidden^2 parameters")
     parser.add_argument("--hidden", type=int, default=2048)
     parser.add_argument("--updates", type=int, default=3, help="in a round, that count")
-    parser.add_argument("--block", type=int, default=4194304, help="parameters of our records")
-    parser.add_argument("--buffers", default="600MiB", help="memory for our records")
+    parser.add_argument("--block", type=int, default=1048576, help="parameters of our records")
+    parser.add_argument("--buffers", default="1536MiB", help="memory for our records")
+    parser.add_argument("--cyclic", action="store_true", help="nothing is found in memory by us")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -153,6 +155,7 @@ def main() -> None:
         ceiling={"name": "plain reads and writes, half of each", "gbps": race.spread(ceilings)},
         gbps=statistics.median(paged(found)["rate"]["median"] for found in ours),
         ceiling_share=statistics.median(paged(found)["ratio"] for found in ours),
+        commit_s=statistics.median(paged(found)["figures"]["commit_s"] for found in ours),
         read_bytes=paged(ours[0])["figures"]["read_bytes"],
         write_bytes=paged(ours[0])["figures"]["write_bytes"],
         disk_bytes={"deepspeed": theirs[0]["disk_bytes"], "pagoda": 12 * parameters},
