@@ -68,7 +68,7 @@ let package = Package(
 
     // The float side: matrices and spans; no files.
     module("Kernels", ["Base", "Tracing", "COpenBLAS"], floats),
-    module("Optimizers", ["Kernels"], floats),
+    module("Optimizers", ["Base", "Kernels"], floats),
     module("Layers", ["Base", "Kernels"], floats),
     module("Models", ["Base", "Kernels", "Optimizers", "Layers", "Interchange"], floats),
 

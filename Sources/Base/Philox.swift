@@ -10,6 +10,8 @@ package enum RandomPurpose: UInt32, Sendable {
   case epochOrder = 6
   case decoding = 7
   case gateChoice = 8
+  case weightRounding = 9
+  case momentRounding = 10
   case test = 99
 }
 

@@ -25,6 +25,14 @@ package func roundedToBfloat16(_ weight: Float) -> UInt16 {
   return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits &>> 16 & 1)) &>> 16)
 }
 
+/// One of the two bfloat16 beside a finite weight: the one of larger magnitude for as many of the
+/// 65,536 values of `noise` as the weight is near it. The mean over all of them is the weight, and a
+/// bfloat16 stays what it is.
+@inlinable
+package func roundedStochastically(_ weight: Float, _ noise: UInt16) -> UInt16 {
+  UInt16(truncatingIfNeeded: (weight.bitPattern &+ UInt32(noise)) &>> 16)
+}
+
 /// A bfloat16 as the float it is.
 @inlinable
 package func widen(_ hi: UInt16) -> Float { Float(bitPattern: UInt32(hi) &<< 16) }
@@ -38,6 +46,23 @@ package func splitMaster(
   for i in 0..<weights.rows {
     let (row, start) = (weights.row(i), i * weights.columns)
     for j in 0..<row.count { (hi[start &+ j], lo[start &+ j]) = splitMaster(row[j]) }
+  }
+}
+
+/// Leaves of `weights` what their upper halves are.
+package func dropRemainders(_ weights: Matrix) {
+  for i in 0..<weights.rows {
+    let row = weights.row(i)
+    for j in 0..<row.count { row[j] = widen(splitMaster(row[j]).hi) }
+  }
+}
+
+/// Rounds `weights` (row order) to the nearest bfloat16, to even at a tie.
+package func roundToBfloat16(_ weights: Matrix, into hi: inout MutableSpan<UInt16>) {
+  precondition(hi.count == weights.rows * weights.columns, "one half per weight")
+  for i in 0..<weights.rows {
+    let (row, start) = (weights.row(i), i * weights.columns)
+    for j in 0..<row.count { hi[start &+ j] = roundedToBfloat16(row[j]) }
   }
 }
 

@@ -35,3 +35,22 @@
     return unsafe _overrideLifetime(span, borrowing: ())
   }
 }
+
+extension Fence<UInt8> {
+  /// Bytes from `offset` on, a multiple of their alignment, as `count` values of another type.
+  @_lifetime(immortal)
+  package func mutable<Value: BitwiseCopyable>(
+    _ type: Value.Type, at offset: Int, count: Int
+  ) -> MutableSpan<Value> {
+    var bytes = mutable(offset..<offset + count * MemoryLayout<Value>.stride)
+    let start = unsafe bytes.withUnsafeMutableBufferPointer {
+      UnsafeMutableRawPointer($0.baseAddress)
+    }
+    guard let start = unsafe start else { preconditionFailure("an empty span has no values") }
+    precondition(
+      UInt(bitPattern: start) % UInt(MemoryLayout<Value>.alignment) == 0, "values are aligned")
+    let span = unsafe MutableSpan(
+      _unsafeStart: start.assumingMemoryBound(to: Value.self), count: count)
+    return unsafe _overrideLifetime(span, borrowing: ())
+  }
+}

@@ -1,20 +1,4 @@
-import Base
-
-/// How the optimizer's moments lie on disk.
-package enum StatePrecision: String, Codable, CaseIterable, Sendable {
-  case fp32, bf16
-  /// Block-wise: one fp32 scale for 256 values.
-  case int8
-
-  /// Bytes of one moment of `parameters` parameters.
-  func byteCount(_ parameters: Int) -> Int {
-    switch self {
-    case .fp32: parameters * 4
-    case .bf16: parameters * 2
-    case .int8: parameters + (parameters + 255) / 256 * 4
-    }
-  }
-}
+package import Base
 
 /// What is kept of a block: which planes, and how wide.
 package struct RecordLayout: Hashable, Codable, Sendable {
