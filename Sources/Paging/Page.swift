@@ -33,6 +33,8 @@ package import Storage
     }
   }
 
+  package var geometry: RecordGeometry { resident.geometry }
+
   /// The memory node that holds a plane; nil where that is not known to be one. The two frames of a
   /// block may be on two nodes.
   package func node(of plane: Plane) -> Int? { resident.node(of: plane) }
@@ -45,20 +47,21 @@ package import Storage
   package var tokens: Int { resident.history.tokens }
 }
 
-/// The changeable planes of one page, disjoint, as numbers. Spans of other planes are empty. All
-/// others have one element per parameter of the block geometry.
+/// The changeable planes of one page, disjoint. Spans of other planes are empty, and so is that of
+/// `lo` where the store keeps none.
 package struct PageSpans: ~Copyable, ~Escapable {
   /// Upper halves of the weights, as bfloat16 bit patterns.
   package var hi: MutableSpan<UInt16>
   /// Remainders, bit patterns of Int16.
   package var lo: MutableSpan<UInt16>
-  package var m: MutableSpan<Float>
-  package var v: MutableSpan<Float>
+  /// First moments, as bytes of the precision that the store keeps.
+  package var m: MutableSpan<UInt8>
+  package var v: MutableSpan<UInt8>
 
   @_lifetime(copy hi, copy lo, copy m, copy v)
   init(
     hi: consuming MutableSpan<UInt16>, lo: consuming MutableSpan<UInt16>,
-    m: consuming MutableSpan<Float>, v: consuming MutableSpan<Float>
+    m: consuming MutableSpan<UInt8>, v: consuming MutableSpan<UInt8>
   ) {
     self.hi = hi
     self.lo = lo
@@ -83,6 +86,20 @@ extension Page {
     }
   }
 
+  /// The bytes of a changeable plane, without padding: for content of the holder's own making.
+  @_lifetime(&self)
+  package mutating func bytes(_ plane: Plane) -> MutableSpan<UInt8> {
+    let span = unsafe MutableSpan(_unsafeElements: changeableElements(plane, of: UInt8.self))
+    return unsafe _overrideLifetime(span, mutating: &self)
+  }
+
+  /// The bytes of a requested plane, without padding, to read.
+  @_lifetime(borrow self)
+  package func readBytes(_ plane: Plane) -> Span<UInt8> {
+    let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(plane, of: UInt8.self)))
+    return unsafe _overrideLifetime(span, borrowing: self)
+  }
+
   /// Upper halves of the weights, to read.
   package var hi: Span<UInt16> {
     @_lifetime(borrow self)
@@ -92,7 +109,7 @@ extension Page {
     }
   }
 
-  /// Remainders of the weights, to read.
+  /// Remainders of the weights, to read; none where the store keeps none.
   package var lo: Span<UInt16> {
     @_lifetime(borrow self)
     get {
@@ -101,20 +118,20 @@ extension Page {
     }
   }
 
-  /// First moments, to read.
-  package var m: Span<Float> {
+  /// First moments, to read, as bytes of the precision that the store keeps.
+  package var m: Span<UInt8> {
     @_lifetime(borrow self)
     get {
-      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.m, of: Float.self)))
+      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.m, of: UInt8.self)))
       return unsafe _overrideLifetime(span, borrowing: self)
     }
   }
 
-  /// Second moments, to read.
-  package var v: Span<Float> {
+  /// Second moments, to read, as bytes of the precision that the store keeps.
+  package var v: Span<UInt8> {
     @_lifetime(borrow self)
     get {
-      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.v, of: Float.self)))
+      let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(elements(.v, of: UInt8.self)))
       return unsafe _overrideLifetime(span, borrowing: self)
     }
   }
@@ -123,6 +140,9 @@ extension Page {
   private func elements<Element: BitwiseCopyable>(
     _ plane: Plane, of type: Element.Type
   ) -> UnsafeMutableBufferPointer<Element> {
+    guard resident.geometry.planes.contains(plane) else {
+      return unsafe UnsafeMutableBufferPointer(start: nil, count: 0)
+    }
     precondition(planes.contains(plane), "the visit asked for the plane")
     let memory = resident.memory(of: plane)
     let count = resident.geometry.contentBytes[plane] / MemoryLayout<Element>.stride
@@ -131,7 +151,7 @@ extension Page {
   }
 
   private func changeableElements<Element: BitwiseCopyable>(
-    _ plane: Plane
+    _ plane: Plane, of type: Element.Type = Element.self
   ) -> UnsafeMutableBufferPointer<Element> {
     guard changeable.contains(plane) else {
       return unsafe UnsafeMutableBufferPointer(start: nil, count: 0)

@@ -180,7 +180,7 @@ extension Pager {
     for page in pages {
       if page.wasUpdating { failure = failure ?? .abandoned(page.resident.block) }
       // Its newest bytes are gone; `failure` keeps the older ones on disk from being committed.
-      page.resident.isDirty = page.resident.isDirty && page.resident.valid == .all
+      page.resident.isDirty = page.resident.isDirty && page.resident.valid == store.geometry.planes
       settle(page.resident)
     }
   }

@@ -19,8 +19,7 @@ extension Pager {
       resident.writing.isDisjoint(with: missing), "what is being written is in memory")
     if missing.contains(.hi) { startRead(resident, from: .hi, through: .hi, priority) }
     var first: Plane?
-    for plane in PlaneSet.state.planes {
-      guard missing.contains(plane) else { continue }
+    for plane in missing.subtracting(.hi).planes {
       first = first ?? plane
       let next = Plane(rawValue: plane.rawValue + 1)
       if let next, missing.contains(next) { continue }
@@ -43,13 +42,11 @@ extension Pager {
   /// Starts writing all planes, in two transfers because they are in two frames.
   /// - Parameter isLate: as a record of the frozen generation.
   mutating func startWrite(_ resident: Resident, isLate: Bool) {
-    precondition(resident.valid == .all, "whole records are written")
+    precondition(resident.valid == store.geometry.planes, "whole records are written")
     precondition(resident.inTransfer.isEmpty, "one write at a time")
-    let checksums = PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map {
-      checksum(of: resident.memory(of: $0))
-    }
+    let checksums = store.geometry.checksums { checksum(of: resident.memory(of: $0)) }
     guard let place = place(for: resident, checksums, isLate: isLate) else { return }
-    resident.writing = .all
+    resident.writing = store.geometry.planes
     counters.pagesWritten += 1
     for (first, last) in [(Plane.hi, Plane.hi), (.lo, .v)] {
       let operation = Operation(

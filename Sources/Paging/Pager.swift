@@ -135,7 +135,8 @@ extension Pager {
   ///   for it is counted as `unplannedStallSeconds`.
   package mutating func plan(_ new: [Visit], isUrgent: Bool = false) {
     for (index, visit) in new.enumerated() {
-      visits.append(PlannedVisit(visit: visit, isUnplanned: isUrgent && index == 0))
+      visits.append(
+        PlannedVisit(visit: visit.of(store.geometry), isUnplanned: isUrgent && index == 0))
       unclaimedVisits[visit.block, default: 0] += 1
       // Idle frames of the block are no longer the first to be evicted.
       if let resident = residents[visit.block] { settle(resident) }
@@ -180,7 +181,7 @@ extension Pager {
     pump()
   }
 
-  /// Takes a page back after an optimizer update; all four planes are valid. The write starts at
+  /// Takes a page back after an optimizer update; all its planes are valid. The write starts at
   /// once, or after the next freeze when everything fits in memory.
   /// - Parameters:
   ///   - step: the step of the update.
@@ -217,10 +218,10 @@ extension Pager {
   }
 
   private func takeBack(_ page: consuming Page, step: Int, tokens: Int) -> Resident {
-    precondition(page.planes == .all, "an update holds all planes")
+    precondition(page.planes == store.geometry.planes, "an update holds all planes")
     let resident = page.resident
     (resident.isHeld, resident.isBlank) = (false, false)
-    resident.valid = .all
+    resident.valid = page.planes
     resident.history.lastStep = step
     resident.history.updates += 1
     resident.history.tokens += tokens
@@ -231,7 +232,7 @@ extension Pager {
   /// give up frames for it, last ones first, and read again later.
   package mutating func blank(_ block: BlockID) throws(StorageError) -> Page {
     pump()
-    let resident = resident(of: block)
+    let (resident, planes) = (resident(of: block), store.geometry.planes)
     precondition(!resident.isHeld, "a block has one holder")
     resident.claims += 1
     resident.stamp += 1
@@ -241,7 +242,7 @@ extension Pager {
         settle(resident)
         throw failure
       }
-      if !provideFrames(resident, .all, orPlanned: true) {
+      if !provideFrames(resident, planes, orPlanned: true) {
         if !revokeLastClaim() { waitForCompletion(for: .write, of: block) }
       } else if resident.isFrozen {
         writeFrozen(resident)
@@ -254,7 +255,7 @@ extension Pager {
     resident.claims -= 1
     resident.failure = nil
     resident.valid = []
-    return Page(resident: resident, visit: Visit(block, .all), virgin: .all, isBlank: true)
+    return Page(resident: resident, visit: Visit(block, planes), virgin: planes, isBlank: true)
   }
 
   /// Drops all visits to come and waits for the reads that were started for them.

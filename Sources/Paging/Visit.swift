@@ -13,6 +13,11 @@ package struct Visit: Hashable, Sendable {
     (self.block, self.planes) = (block, planes)
   }
 
+  /// The same visit where only some planes have bytes.
+  func of(_ geometry: RecordGeometry) -> Visit {
+    Visit(block, planes.intersection(geometry.planes))
+  }
+
   /// Whether the holder may change planes that exist already: only optimizer updates do, and they
   /// need the moments.
   var isUpdate: Bool { !planes.isDisjoint(with: [.m, .v]) }

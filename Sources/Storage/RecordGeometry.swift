@@ -1,50 +1,81 @@
-import Base
+package import Base
+
+/// How the planes of a record are kept.
+package struct RecordFormat: Hashable, Sendable, CaseIterable {
+  package let states: StatePrecision
+  package let master: MasterPrecision
+
+  package init(states: StatePrecision = .fp32, master: MasterPrecision = .fp32) {
+    (self.states, self.master) = (states, master)
+  }
+
+  package static let allCases = StatePrecision.allCases.flatMap { states in
+    MasterPrecision.allCases.map { RecordFormat(states: states, master: $0) }
+  }
+
+  /// Bytes of each plane for so many parameters, before padding; 0 of one that is not kept.
+  func contentBytes(_ parameters: Int) -> PlaneValues<Int> {
+    let (half, moment) = (2 * parameters, states.byteCount(parameters))
+    return PlaneValues(hi: half, lo: master == .fp32 ? half : 0, m: moment, v: moment)
+  }
+}
 
 /// Where the planes of a block lie in its record, the same for every block of a store.
 ///
 ///     record   | hi .. pad | lo .. pad | m .. pad | v .. pad |
 ///     frames   |  weights  |             state               |
 ///
-/// Every plane starts at a multiple of 4096, so that each can be read alone with direct I/O.
+/// Every plane starts at a multiple of 4096, so that each can be read alone with direct I/O. Where
+/// the master is bfloat16 there is no `lo`: it has no bytes.
 package struct RecordGeometry: Hashable, Sendable {
   package static let alignment = 4096
 
   /// Parameters of one block; smaller blocks leave the rest of their planes zero.
   package let parameters: Int
-  /// Bytes of each plane before padding. Stored, because the precision of the moments decides them.
+  package let format: RecordFormat
+  /// Bytes of each plane before padding. Stored, because the format decides them.
   package let contentBytes: PlaneValues<Int>
 
-  /// fp32 weights in two halves and fp32 moments: 2 + 2 + 4 + 4 bytes a parameter.
-  package init(parametersPerBlock parameters: Int) {
-    self.init(
-      parameters: parameters,
-      contentBytes: PlaneValues(
-        hi: 2 * parameters, lo: 2 * parameters, m: 4 * parameters, v: 4 * parameters))
-  }
-
-  init(parameters: Int, contentBytes: PlaneValues<Int>) {
+  package init(parametersPerBlock parameters: Int, _ format: RecordFormat = RecordFormat()) {
     precondition(parameters > 0, "a block has parameters")
-    for plane in Plane.allCases {
-      precondition(contentBytes[plane] > 0, "every plane has bytes")
-    }
     self.parameters = parameters
-    self.contentBytes = contentBytes
+    self.format = format
+    contentBytes = format.contentBytes(parameters)
   }
 
   /// Beyond what any machine has, and small enough that sums and products of a few such numbers
   /// are numbers.
   static let largest = 1 << 40
 
-  /// A geometry as a file gives it; nil when it cannot be one.
-  init?(stored parameters: Int, contentBytes: PlaneValues<Int>) {
-    let numbers = [parameters] + Plane.allCases.map { contentBytes[$0] }
-    guard numbers.allSatisfy({ 1...Self.largest ~= $0 }) else { return nil }
-    self.init(parameters: parameters, contentBytes: contentBytes)
+  /// A geometry as a file gives it; nil when it is that of no format. Of blocks so small that two
+  /// formats have the same bytes it is the wider one.
+  package init?(stored parameters: Int, contentBytes: PlaneValues<Int>) {
+    guard 1...Self.largest ~= parameters else { return nil }
+    let format = RecordFormat.allCases.first { $0.contentBytes(parameters) == contentBytes }
+    guard let format else { return nil }
+    self.init(parametersPerBlock: parameters, format)
+  }
+
+  /// The planes that have bytes.
+  package var planes: PlaneSet {
+    contentBytes.lo == 0 ? PlaneSet.all.subtracting(.lo) : .all
+  }
+
+  /// One value for each plane that has bytes, and 0 for one that has none.
+  package func checksums(_ checksum: (Plane) -> UInt64) -> PlaneValues<UInt64> {
+    PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map {
+      planes.contains($0) ? checksum($0) : 0
+    }
   }
 
   /// Bytes of a plane on disk and in a frame.
   package func planeBytes(_ plane: Plane) -> Int {
     roundUp(contentBytes[plane], to: Self.alignment)
+  }
+
+  /// Bytes of all planes for a parameter, without padding.
+  package var bytesPerParameter: Double {
+    Double(Plane.allCases.reduce(0) { $0 + contentBytes[$1] }) / Double(parameters)
   }
 
   /// Where a plane starts in the record.
@@ -59,7 +90,7 @@ package struct RecordGeometry: Hashable, Sendable {
 
   /// A frame for `hi` alone.
   package var weightFrameBytes: Int { planeBytes(.hi) }
-  /// A frame for `lo`, `m` and `v`.
+  /// A frame for `lo`, `m` and `v`, as far as they have bytes.
   package var stateFrameBytes: Int { recordBytes - weightFrameBytes }
   package var recordBytes: Int { offset(of: .v) + planeBytes(.v) }
 }

@@ -120,7 +120,7 @@ struct RecordPipeline: ~Copyable {
 
   private func wrongPlanes(of record: Record, _ frame: Int) -> PlaneSet {
     var wrong: PlaneSet = []
-    for plane in Plane.allCases {
+    for plane in geometry.planes.planes {
       let memory = unsafe PinnedSlice(
         address: region.memory.address + frame * geometry.recordBytes + geometry.offset(of: plane),
         byteCount: geometry.planeBytes(plane))

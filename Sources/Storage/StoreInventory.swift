@@ -1,4 +1,4 @@
-import Base
+package import Base
 
 /// What is in a store: as printed by `pagoda store info`.
 package struct StoreInventory: Codable, Sendable {
@@ -29,7 +29,11 @@ package struct StoreInventory: Codable, Sendable {
   package let format: Int
   package let generations: [Generation]
   package let directories: [Directory]
+  package let states: StatePrecision
+  package let master: MasterPrecision
   package let recordBytes: Int
+  /// Without padding.
+  package let bytesPerParameter: Double
   /// Of the last generation, by plane; padding included.
   package let planeBytes: [String: Int]
   package let layers: [Layer]
@@ -60,7 +64,9 @@ package struct StoreInventory: Codable, Sendable {
         writtenBytes: path.bytesWritten)
     }
     let last = store.table.committed.keys
+    (states, master) = (geometry.format.states, geometry.format.master)
     recordBytes = geometry.recordBytes
+    bytesPerParameter = geometry.bytesPerParameter
     planeBytes = Dictionary(
       uniqueKeysWithValues: Plane.allCases.map {
         ("\($0)", last.count * geometry.planeBytes($0))

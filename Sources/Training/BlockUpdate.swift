@@ -31,15 +31,18 @@ struct BlockUpdate {
       meter.gradientSquares += squares
       let factor = try factor(squares)
       let workers = model.workers.on(page.node(of: .m))
-      let (index, matrices) = (page.updates + 1, model.description.experts.matrixParameters)
-      for range in [0..<matrices, matrices..<gradient.count] where !range.isEmpty {
-        let step = adamW(decays: range.lowerBound == 0)
-          .step(index, learningRate: rate, gradientScale: factor)
-        var spans = page.spans
-        step.update(
-          hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
-          elements: range, on: workers)
-      }
+      let index = page.updates + 1
+      let step = BlockStep(
+        matrices: adamW(decays: true)
+          .step(index, learningRate: rate, gradientScale: factor),
+        vectors: adamW(decays: false)
+          .step(index, learningRate: rate, gradientScale: factor),
+        matrixParameters: model.description.experts.matrixParameters,
+        states: page.geometry.format.states, seed: options.seed, step: step, block: page.block)
+      var spans = page.spans
+      step.update(
+        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
+        on: workers)
     }
   }
 

@@ -43,9 +43,7 @@ package struct CheckpointSession: ~Copyable {
     let checkpoint = try CheckpointTensors(
       published, ModelTensors(description), followsLinks: false)
     let record = RecordGeometry(parametersPerBlock: description.experts.parametersPerBlock)
-    let blocks = DenseBlocks(
-      parametersPerBlock: description.experts.parametersPerBlock,
-      parameters: description.layout.count)
+    let blocks = DenseBlocks(record: record, parameters: description.layout.count)
     let count = description.expertBlocks + blocks.count
     let store = try Store.open(
       StoreConfiguration(

@@ -5,11 +5,24 @@ import Paging
 import Storage
 import Tracing
 
-/// The dense parameters as blocks of the store: the flat vector is cut into ranges of the experts'
-/// size, so that one kind of record, and one kind of slot, serves all.
+/// The dense parameters as blocks of the store: the flat vector is cut into equal ranges, so that one
+/// kind of record, and one kind of slot, serves all. They are fp32 in every format: norms, gates and
+/// embeddings are few, and every token passes through them.
+///
+/// In records of full precision a block has as many parameters as one of an expert, in the planes of
+/// these names. In others it has as many as there is room for in a strip of floats, which the planes
+/// are one after another: all its weights, then m, then v.
 struct DenseBlocks: Sendable {
-  let parametersPerBlock: Int
+  let record: RecordGeometry
   let parameters: Int
+  let parametersPerBlock: Int
+
+  init(record: RecordGeometry, parameters: Int) {
+    (self.record, self.parameters) = (record, parameters)
+    parametersPerBlock =
+      record.format == RecordFormat()
+      ? record.parameters : Plane.allCases.reduce(0) { $0 + record.contentBytes[$1] / 4 } / 3
+  }
 
   /// The last block is filled up with zeros, and so is the vector (`paddedCount`).
   var count: Int { (parameters + parametersPerBlock - 1) / parametersPerBlock }
@@ -31,6 +44,12 @@ struct DenseBlocks: Sendable {
   /// Their names.
   var blocks: [BlockID] { (0..<count).map { .dense($0) } }
 
+  /// The planes that have weights.
+  var weightPlanes: PlaneSet {
+    isStrip
+      ? PlaneSet(strip(0..<parametersPerBlock).map { PlaneSet($0.weights.plane) }) : [.hi, .lo]
+  }
+
   /// Writes weights and moments of block `block`, as of `step`, into the frozen generation.
   func save(
     _ block: Int, of dense: DenseParameters, _ pager: inout Pager, step: Int
@@ -42,7 +61,7 @@ struct DenseBlocks: Sendable {
 
   /// Reads weights, and moments when `dense` has them, of the newest generation.
   func load(_ dense: DenseParameters, _ pager: inout Pager) throws {
-    let planes: PlaneSet = dense.hasMoments ? .all : [.hi, .lo]
+    let planes = dense.hasMoments ? .all : weightPlanes
     pager.plan((0..<count).map { Visit(.dense($0), planes) })
     for block in 0..<count {
       let page = try pager.next()
@@ -52,29 +71,6 @@ struct DenseBlocks: Sendable {
       read(page, into: dense, block)
       pager.keep(page)
     }
-  }
-
-  func fill(_ page: inout Page, from dense: DenseParameters, _ range: Range<Int>) {
-    var spans = page.spans
-    splitMaster(dense.flat(\.weights, range), hi: &spans.hi, lo: &spans.lo)
-    guard dense.hasMoments else {
-      spans.m.update(repeating: 0)
-      return spans.v.update(repeating: 0)
-    }
-    dense.flat(\.firstMoments, range).copy(into: &spans.m)
-    dense.flat(\.secondMoments, range).copy(into: &spans.v)
-  }
-
-  func readWeights(_ page: borrowing Page, into dense: DenseParameters, _ block: Int) {
-    joinMaster(hi: page.hi, lo: page.lo, into: dense.flat(\.weights, range(block)), on: .inline)
-  }
-
-  private func read(_ page: borrowing Page, into dense: DenseParameters, _ block: Int) {
-    readWeights(page, into: dense, block)
-    guard dense.hasMoments else { return }
-    let range = range(block)
-    dense.flat(\.firstMoments, range).copy(from: page.m)
-    dense.flat(\.secondMoments, range).copy(from: page.v)
   }
 }
 

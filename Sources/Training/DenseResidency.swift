@@ -162,7 +162,7 @@ struct DenseResidency {
   // MARK: Blocks
 
   private func visits(_ blocks: [Int]) -> [Visit] {
-    blocks.map { Visit(.dense($0), [.hi, .lo]) }
+    blocks.map { Visit(.dense($0), map.blocks.weightPlanes) }
   }
 
   private mutating func load(_ block: Int, _ pager: inout Pager) throws {
@@ -200,12 +200,9 @@ struct DenseResidency {
     let gradient = gradients.span.extracting(range)
     for (slot, squares) in zip(parameters.layout.slots, squares) where slot.range.overlaps(range) {
       let part = slot.range.clamped(to: range)
-      let step = try update.dense(slot, squares: squares)
-      var spans = page.spans
-      step.update(
-        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient,
-        elements: part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound,
-        on: workers)
+      blocks.update(
+        &page, part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound,
+        try update.dense(slot, squares: squares), gradient: gradient, on: workers)
     }
   }
 }

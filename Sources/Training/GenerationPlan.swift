@@ -20,8 +20,7 @@ package struct GenerationPlan: Sendable {
     ceiling: Int, _ wanted: GenerationLimits, _ model: ModelDescription, record: RecordGeometry,
     threads: Int, others: [MemoryLedger.Grant]
   ) throws(MemoryRefusal) {
-    let dense = DenseBlocks(
-      parametersPerBlock: model.experts.parametersPerBlock, parameters: model.layout.count)
+    let dense = DenseBlocks(record: record, parameters: model.layout.count)
     var limits = wanted
     while true {
       do throws(MemoryRefusal) {
@@ -64,8 +63,7 @@ extension Generator {
   ) throws {
     var pager = try Pager(
       store: store, frames: plan.memory.frames, sharing: sharing, ledger: ledger)
-    let blocks = DenseBlocks(
-      parametersPerBlock: model.experts.parametersPerBlock, parameters: model.layout.count)
+    let blocks = DenseBlocks(record: store.geometry, parameters: model.layout.count)
     let dense = DenseParameters(model.layout, count: blocks.paddedCount, training: false)
     try blocks.load(dense, &pager)
     self.init(

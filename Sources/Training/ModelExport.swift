@@ -266,12 +266,7 @@ extension ModelExport {
   private mutating func readNext(_ state: ParameterState) throws {
     var page = try pager.next()
     page.initialiseIfVirgin(shape, seed: UInt64(config.seed))
-    let floats = block.matrix(rows: 1, columns: block.count)
-    switch state {
-    case .weights: joinMaster(hi: page.hi, lo: page.lo, into: floats, on: .inline)
-    case .firstMoment: floats.copy(from: page.m)
-    case .secondMoment: floats.copy(from: page.v)
-    }
+    page.read(state, into: block)
     pager.keep(page)
   }
 

@@ -288,11 +288,13 @@ extension ModelImport {
   ) throws -> Bool {
     let fill = UniformFill(
       seed: UInt64(config.seed), block: block, bound: geometry.experts.bound)
-    fill.fill(scratch.matrix(rows: 1, columns: scratch.count), first: 0)
+    let seeded = scratch.matrix(rows: 1, columns: scratch.count)
+    fill.fill(seeded, first: 0)
+    if geometry.record.format.master == .bf16 { dropRemainders(seeded) }
     for state in states {
       try source.read(expert, slice: block.slice, state, into: floats)
       guard isSame(floats.span, scratch.span) else { return false }
-      scratch.matrix(rows: 1, columns: scratch.count).fill(0)
+      seeded.fill(0)
     }
     return true
   }

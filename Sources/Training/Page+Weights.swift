@@ -1,11 +1,12 @@
+import Base
 import Kernels
 import Models
 import Paging
 import Storage
 
 extension Page {
-  /// Fills the planes that were never written: weights from the seed, moments zero. A block is the
-  /// same whenever and in whatever order its planes are filled.
+  /// Fills the planes that were never written: weights from the seed, moments zero, which zero bytes
+  /// are in every precision. A block is the same whenever and in whatever order its planes are filled.
   mutating func initialiseIfVirgin(_ shape: ExpertShape, seed: UInt64) {
     let virgin = virgin
     guard !virgin.isEmpty else { return }
@@ -26,9 +27,9 @@ extension Page {
   func widen(into weights: FloatBuffer, precision: StepOptions.Precision, on workers: Workers) {
     let target = weights.matrix(rows: 1, columns: weights.count)
     let workers = workers.on(node(of: .hi))
-    switch precision {
-    case .bf16: Kernels.widen(hi, into: target, on: workers)
-    case .fp32: joinMaster(hi: hi, lo: lo, into: target, on: workers)
+    switch (precision, geometry.format.master) {
+    case (.bf16, _), (.fp32, .bf16): Kernels.widen(hi, into: target, on: workers)
+    case (.fp32, .fp32): joinMaster(hi: hi, lo: lo, into: target, on: workers)
     }
   }
 }

@@ -129,6 +129,8 @@ extension RunConfig {
     try choose(
       training.untouched, "training.untouched",
       ["automatic"] + StepOptions.Untouched.allCases.map(\.rawValue))
+    try choose(training.states, "training.states", StatePrecision.allCases.map(\.rawValue))
+    try choose(training.master, "training.master", MasterPrecision.allCases.map(\.rawValue))
     try inside(training.max_steps, 1...Int(UInt32.max), "training.max_steps")
     try inside(
       training.gradient_accumulation_steps, 1...1 << 14, "training.gradient_accumulation_steps")

@@ -124,6 +124,12 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// updates it with a gradient of zero; `automatic`: as transformers does for the family (`decay`
     /// for OLMoE and NLLB-MoE, `skip` for the others).
     package var untouched = "automatic"
+    /// How the two moments of an expert's parameters are kept: `fp32`; `bf16`, 2 bytes each; `int8`, a
+    /// byte each and a scale for 256 of them. The dense part has fp32.
+    package var states = "fp32"
+    /// How the weights of experts are kept that the optimizer adds to: `fp32`, or `bf16`, whose updates
+    /// are rounded stochastically.
+    package var master = "fp32"
   }
 
   package struct MemorySection: Codable, Equatable, Sendable {
@@ -146,7 +152,8 @@ package struct RunConfig: Codable, Equatable, Sendable {
   package struct StorageSection: Codable, Equatable, Sendable {
     /// Directories, one per drive; empty: `store` in the run directory.
     package var paths: [String] = []
-    /// An expert whose weights and moments are larger is cut along its hidden dimension.
+    /// An expert whose weights and moments are larger, at 12 bytes a parameter whatever their precision,
+    /// is cut along its hidden dimension.
     package var block_bytes = "64MiB"
     package var engine = "automatic"
     /// How an io_uring is set up: `deferred`, `cooperative`, `polled` (a kernel thread submits) or

@@ -123,7 +123,9 @@ extension RunConfig {
     var found = found
     if isUntrained {
       let family = found.model.family
+      let kept = found.training
       (found.seed, found.data, found.training) = (seed, data, training)
+      (found.training.states, found.training.master) = (kept.states, kept.master)
       found.model = model
       found.model.family = family
     }

@@ -30,9 +30,9 @@ struct RunGeometry: Sendable {
       microBatches: config.training.gradient_accumulation_steps, microBatchRows: rows,
       sequenceRows: config.data.max_sequence_tokens,
       expertRows: description.routing.expertRows(experts.count, rows: rows))
-    record = RecordGeometry(parametersPerBlock: experts.parametersPerBlock)
-    dense = DenseBlocks(
-      parametersPerBlock: experts.parametersPerBlock, parameters: description.layout.count)
+    record = RecordGeometry(
+      parametersPerBlock: experts.parametersPerBlock, RecordFormat(config))
+    dense = DenseBlocks(record: record, parameters: description.layout.count)
     boundaries = BoundaryPlan(
       description, limits, Self.precision(config), isOnDisk: config.memory.spill == "always")
     isDensePaged = config.memory.dense == "paged"
@@ -145,15 +145,27 @@ struct RunGeometry: Sendable {
   }
 
   /// Names the run in its store: a digest of everything that decides what is computed. The store of
-  /// a published model is named by the model alone: what it is trained on is decided later.
+  /// a published model is named by the model and its precision alone: what it is trained on is
+  /// decided later.
   /// - Parameter corpus: the checksum of the corpus.
   static func identity(_ config: RunConfig, corpus: String) throws -> String {
     if let model = try config.publishedModel() {
       let bytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
       let digest = StableHash.combine(model.digest, UInt64(bytes))
+      let format = RecordFormat(config)
       return "\(model.family.rawValue)-" + String(digest, radix: 16)
+        + (format == RecordFormat() ? "" : "-\(format.states)-\(format.master)")
     }
     let digest = StableHash.of(config.identity(corpus: corpus))
     return "\(config.model.family)-" + String(digest, radix: 16)
+  }
+}
+
+extension RecordFormat {
+  init(_ config: RunConfig) {
+    guard let states = StatePrecision(rawValue: config.training.states),
+      let master = MasterPrecision(rawValue: config.training.master)
+    else { preconditionFailure("validated") }
+    self.init(states: states, master: master)
   }
 }

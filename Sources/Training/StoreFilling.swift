@@ -2,6 +2,7 @@ import Base
 import DirectIO
 import Kernels
 import Models
+import Optimizers
 import Paging
 import Storage
 
@@ -101,14 +102,27 @@ struct StoreFilling: ~Copyable {
 }
 
 extension Page {
-  /// Overwrites the planes of one state with `floats`.
+  /// Overwrites the planes of one state with `floats`, rounded to the nearest where the store keeps
+  /// less: weights as files of models are rounded. What was read out of such planes fits them.
   mutating func set(_ state: ParameterState, to floats: FloatBuffer) {
     let source = floats.matrix(rows: 1, columns: floats.count)
+    let format = geometry.format
     var spans = spans
+    switch (state, format.master) {
+    case (.weights, .fp32): splitMaster(source, hi: &spans.hi, lo: &spans.lo)
+    case (.weights, .bf16): roundToBfloat16(source, into: &spans.hi)
+    case (.firstMoment, _): format.states.encode(.first, source, into: &spans.m)
+    case (.secondMoment, _): format.states.encode(.second, source, into: &spans.v)
+    }
+  }
+
+  /// The planes of one state as floats.
+  func read(_ state: ParameterState, into floats: FloatBuffer) {
+    let target = floats.matrix(rows: 1, columns: floats.count)
     switch state {
-    case .weights: splitMaster(source, hi: &spans.hi, lo: &spans.lo)
-    case .firstMoment: source.copy(into: &spans.m)
-    case .secondMoment: source.copy(into: &spans.v)
+    case .weights: widen(into: floats, precision: .fp32, on: .inline)
+    case .firstMoment: geometry.format.states.decode(.first, m, into: target)
+    case .secondMoment: geometry.format.states.decode(.second, v, into: target)
     }
   }
 

@@ -268,6 +268,8 @@ extension TrainingSession {
   package var expertStateBytes: Int {
     geometry.description.expertBlocks * geometry.record.recordBytes
   }
+  /// Of an expert in the store, without padding.
+  package var bytesPerParameter: Double { geometry.record.bytesPerParameter }
   package var expertParameters: Int {
     geometry.description.expertBlocks * geometry.experts.parametersPerBlock
   }

@@ -37,7 +37,8 @@ import Testing
   @Test(arguments: 0..<60 as Range<UInt64>)
   func contentsAreAlwaysRightOnTheSimulatedDisk(seed: UInt64) throws {
     var dice = Dice(seed: seed)
-    let world = try World(blocks: 1 + dice.below(9))
+    let small = RecordFormat(states: .int8, master: .bf16)
+    let world = try World(blocks: 1 + dice.below(9), seed % 3 == 2 ? small : RecordFormat())
     var model = Model()
     for life in 0..<3 as Range<UInt64> {
       let disk = SimulatedDisk(
@@ -99,7 +100,8 @@ import Testing
   ) throws {
     var expected = model.open[visit.block] ?? Expected()
     var page = try pager.next()
-    #expect(page.block == visit.block && page.planes == visit.planes)
+    let wanted = visit.planes.intersection(page.geometry.planes)
+    #expect(page.block == visit.block && page.planes == wanted)
     #expect(page.virgin.isEmpty || expected.version == 0)
     #expect(page.updates == expected.version)
     #expect(page.lastStep == expected.lastStep && page.tokens == expected.tokens)

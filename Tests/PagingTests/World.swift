@@ -26,18 +26,20 @@ enum TestDirectoryError: Error { case refused(Int32) }
 struct World {
   static let geometry = RecordGeometry(parametersPerBlock: 700)
 
+  let geometry: RecordGeometry
   let directory: TestDirectory
   let medium = SimulatedMedium(seed: 77)
   let blocks: Int
 
-  init(blocks: Int = 6) throws {
+  init(blocks: Int = 6, _ format: RecordFormat = RecordFormat()) throws {
+    geometry = RecordGeometry(parametersPerBlock: 700, format)
     directory = try TestDirectory()
     self.blocks = blocks
   }
 
   func open(_ disk: any Disk) throws -> Store {
     let configuration = StoreConfiguration(
-      paths: [directory.path], identity: "test", geometry: Self.geometry, blocks: blocks)
+      paths: [directory.path], identity: "test", geometry: geometry, blocks: blocks)
     return try Store.open(configuration, disk: disk, create: true)
   }
 
@@ -60,8 +62,8 @@ func hiBits(_ block: BlockID, _ version: Int, _ index: Int) -> UInt16 {
 func loBits(_ block: BlockID, _ version: Int, _ index: Int) -> UInt16 {
   hiBits(block, version, index) ^ 0x5555
 }
-func moment(_ block: BlockID, _ version: Int, _ index: Int) -> Float {
-  Float(block.index * 1000 + version * 7) + Float(index % 100) / 128
+func momentByte(_ block: BlockID, _ version: Int, _ index: Int) -> UInt8 {
+  UInt8(truncatingIfNeeded: block.index * 41 + version * 7 + index % 101)
 }
 
 extension Page {
@@ -76,10 +78,10 @@ extension Page {
       for i in spans.lo.indices { spans.lo[i] = loBits(block, version, i) }
     }
     if planes.contains(.m) {
-      for i in spans.m.indices { spans.m[i] = moment(block, version, i) }
+      for i in spans.m.indices { spans.m[i] = momentByte(block, version, i) }
     }
     if planes.contains(.v) {
-      for i in spans.v.indices { spans.v[i] = -moment(block, version, i) }
+      for i in spans.v.indices { spans.v[i] = ~momentByte(block, version, i) }
     }
   }
 
@@ -92,10 +94,10 @@ extension Page {
     if planes.contains(.lo), !lo.indices.allSatisfy({ lo[$0] == loBits(block, version, $0) }) {
       wrong.insert(.lo)
     }
-    if planes.contains(.m), !m.indices.allSatisfy({ m[$0] == moment(block, version, $0) }) {
+    if planes.contains(.m), !m.indices.allSatisfy({ m[$0] == momentByte(block, version, $0) }) {
       wrong.insert(.m)
     }
-    if planes.contains(.v), !v.indices.allSatisfy({ v[$0] == -moment(block, version, $0) }) {
+    if planes.contains(.v), !v.indices.allSatisfy({ v[$0] == ~momentByte(block, version, $0) }) {
       wrong.insert(.v)
     }
     return wrong

@@ -85,7 +85,7 @@ struct RecordMover {
     _ block: BlockID, _ value: UInt8, step: Int = 1, isLate: Bool = false
   ) throws {
     unsafe memory.bytes.copyBytes(from: Self.bytes(value, store.geometry))
-    let sums = PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map { checksum(of: slice($0)) }
+    let sums = store.geometry.checksums { checksum(of: slice($0)) }
     let place = store.beginWrite(
       block, isLate: isLate, checksums: sums,
       history: BlockHistory(lastStep: step, updates: Int(value), tokens: 10 * Int(value)))
@@ -95,7 +95,7 @@ struct RecordMover {
   /// The record's bytes and the damage of its planes.
   func read(_ block: BlockID) throws -> (bytes: [UInt8], damage: [Damage]) {
     try move(.read, store.place(of: block))
-    let damage = Plane.allCases.compactMap {
+    let damage = store.geometry.planes.planes.compactMap {
       store.damage(of: $0, in: block, read: slice($0))
     }
     return (unsafe Array(memory.bytes), damage)

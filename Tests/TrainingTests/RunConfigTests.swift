@@ -95,3 +95,25 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
   #expect(config.model.router_z_loss_coef == "0.5")
   #expect(config.training.learning_rate == 1e-3)
 }
+
+@Test func anUnknownPrecisionIsRefusedWithWhatThereIs() {
+  for (override, words) in [
+    ("training.states=bf61", "did you mean `bf16`? choose one of: fp32, bf16, int8"),
+    ("training.states=none", "choose one of: fp32, bf16, int8"),
+    ("training.master=int8", "choose one of: fp32, bf16"),
+    ("training.state=int8", "did you mean `states`?"),
+  ] {
+    let error = #expect(throws: ConfigError.self) {
+      try RunConfig.parse(minimal, name: "c.yaml", overrides: [override])
+    }
+    #expect(error?.remedy.contains(words) == true, "\(error?.remedy ?? "")")
+  }
+}
+
+@Test func precisionIsPartOfTheIdentity() throws {
+  let standard = try RunConfig.parse(minimal, name: "c.yaml").identity(corpus: "")
+  for override in ["training.states=int8", "training.states=bf16", "training.master=bf16"] {
+    let other = try RunConfig.parse(minimal, name: "c.yaml", overrides: [override])
+    #expect(other.identity(corpus: "") != standard)
+  }
+}

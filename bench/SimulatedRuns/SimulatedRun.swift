@@ -309,7 +309,7 @@ extension SimulatedRun {
     store.disk.submit(
       Transfer(.read, record.file, offset: record.offset, memory: memory.memory, tag: 0))
     if let failure = store.disk.nextCompletion(wait: true)?.failure { throw failure }
-    for plane in Plane.allCases {
+    for plane in store.geometry.planes.planes {
       let bytes = unsafe PinnedSlice(
         address: memory.memory.address + store.geometry.offset(of: plane),
         byteCount: store.geometry.planeBytes(plane))
