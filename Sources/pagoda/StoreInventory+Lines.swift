@@ -11,6 +11,7 @@ extension StoreInventory {
       "store        \(identity), format \(format)",
       "blocks       \(blocks) of \(ByteCount(recordBytes)), \(ByteCount(size)) together; "
         + "\(virginBlocks) (\(fixed(100 * virginShare, 1)) %) never written",
+      "precision    moments \(states), master \(master): \(fixed(bytesPerParameter, 2)) bytes a parameter",
       "planes       " + planes.joined(separator: ", "),
     ]
     return head + [""] + table(generationRows()) + [""] + table(layerRows()) + [""]

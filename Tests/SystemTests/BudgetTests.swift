@@ -1,3 +1,4 @@
+import Base
 import Foundation
 import Planning
 import TestSupport
@@ -9,8 +10,9 @@ import Training
   let workplace: Workplace
   init() throws { workplace = try Workplace() }
 
-  private static let record = BlockBytes(
-    parameters: 2 * Workplace.hidden * Workplace.width, RecordLayout())
+  private static func record(_ layout: RecordLayout = RecordLayout()) -> BlockBytes {
+    BlockBytes(parameters: 2 * Workplace.hidden * Workplace.width, layout)
+  }
 
   /// The process never holds more than its budget, however little that is: the tiny model, more
   /// threads than there are cores, and one whose activations count.
@@ -129,6 +131,22 @@ import Training
   func bytesAreThoseOfTheCostModel(_ above: Int) throws {
     let memory = "\(try LeastBudget.bytes + above)"
     try workplace.trained("run", "--memory", memory, "checkpoint.every=100")
+    try expectBytes(of: Self.record())
+  }
+
+  /// The same for every precision of moments and master.
+  @Test(arguments: StatePrecision.allCases, MasterPrecision.allCases)
+  func bytesFollowThePrecision(_ states: StatePrecision, _ master: MasterPrecision) throws {
+    let precision = ["training.states=\(states)", "training.master=\(master)"]
+    let memory = "\(try LeastBudget.ofTraining(precision) + 20_000)"
+    try Pagoda.run(
+      workplace.training("run", ["--memory", memory, "checkpoint.every=100"] + precision)
+    ).expect(0)
+    try expectBytes(
+      of: Self.record(RecordLayout(hasLowHalves: master == .fp32, states: states)))
+  }
+
+  private func expectBytes(of record: BlockBytes) throws {
     let metrics = workplace.metrics("run")
     // No expert is met for the first time after the first step, which finds all of them virgin.
     #expect(try touchedExperts("run") == metrics[0].experts_touched)
@@ -141,7 +159,7 @@ import Training
       let forward = min(line.hits, touched)
       let whole = line.hits - forward
       let predicted = StepTraffic(
-        Self.record, touched: touched, virgin: isFirst ? touched : 0, forwardHits: forward,
+        record, touched: touched, virgin: isFirst ? touched : 0, forwardHits: forward,
         backwardHits: isFirst ? 0 : forward - whole, residentRecords: whole)
       expect(line.read_bytes, near: predicted.readBytes, "step \(line.step) reads")
       expect(line.write_bytes, near: predicted.writtenBytes, "step \(line.step) writes")

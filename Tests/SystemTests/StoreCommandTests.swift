@@ -43,6 +43,25 @@ import Training
     #expect(try written == workplace.summary("run").write_bytes)
   }
 
+  /// Of less precision: said by `info`, whole for `verify`, and read by all that read models.
+  @Test func aSmallStoreIsReadByEveryCommand() throws {
+    let precision = ["training.states=int8", "training.master=bf16"]
+    try Pagoda.run(workplace.training("run", precision)).expect(0)
+    let text = try Pagoda.run(["store", "info", store])
+    #expect(text.output.contains("moments int8, master bf16: 4.0"), "\(text.output)")
+    let info = try object(Pagoda.run(["store", "info", store, "--json"]))
+    #expect(info["states"] as? String == "int8" && info["master"] as? String == "bf16")
+    let planes = try #require(info["plane_bytes"] as? [String: Int])
+    #expect(planes["lo"] == 0 && planes["m"] == planes["v"])
+    try Pagoda.run(["store", "verify", store]).expect(0)
+    try Pagoda.run(["evaluate", workplace.path("run"), "--sentences", "4"]).expect(0)
+    try Pagoda.run(["export", workplace.path("run"), workplace.path("exported")]).expect(0)
+    try Pagoda.run(["import", workplace.path("exported"), workplace.path("copy")]).expect(0)
+    let copy = try object(
+      Pagoda.run(["store", "info", workplace.path("copy/store"), "--json"]))
+    #expect(copy["states"] as? String == "int8" && copy["master"] as? String == "bf16")
+  }
+
   @Test func verifyNamesWhatIsDamaged() throws {
     try trained()
     let whole = try Pagoda.run(["store", "verify", store])
