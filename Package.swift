@@ -175,6 +175,17 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/Synthesize", cSettings: posix, swiftSettings: floats),
 
+    // Training in less precision beside fp32.
+    .target(
+      name: "ConvergenceTrials", dependencies: ["Training"], path: "bench/ConvergenceTrials",
+      cSettings: posix, swiftSettings: floats),
+    .executableTarget(
+      name: "Convergence",
+      dependencies: [
+        "ConvergenceTrials", "Training",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/Convergence", cSettings: posix, swiftSettings: floats),
+
     // What fuzzers do with an input: for tests and tools.
     module(
       "Fuzzing",
@@ -215,6 +226,7 @@ let package = Package(
         "Tokenizers",
         "Training",
       ]),
+    tests("ConvergenceTrialsTests", ["ConvergenceTrials", "TestSupport", "Training"]),
     tests("FuzzingTests", ["Fuzzing"], resources: [.copy("Inputs")]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport", "Tracing"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),
