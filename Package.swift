@@ -108,7 +108,7 @@ let package = Package(
     .executableTarget(
       name: "KernelBench",
       dependencies: [
-        "BenchHarness", "CStreaming", "Kernels", "Layers", "Optimizers",
+        "Base", "BenchHarness", "CStreaming", "Kernels", "Layers", "Optimizers",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/KernelBench", cSettings: posix, swiftSettings: floats),
     .executableTarget(

@@ -6,6 +6,8 @@ import Storage
 /// budgets.
 package struct RunNeeds: Sendable {
   package let experts: ExpertShape
+  package let states: StatePrecision
+  package let master: MasterPrecision
   /// Of one block of the store.
   package let recordBytes: Int
   /// Weights and moments of all experts.
@@ -23,6 +25,7 @@ package struct RunNeeds: Sendable {
     let facts = try DataFacts(config)
     let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
     experts = geometry.experts
+    (states, master) = (geometry.record.format.states, geometry.record.format.master)
     recordBytes = geometry.record.recordBytes
     stateBytes = geometry.description.expertBlocks * recordBytes
     fixed = geometry.fixedMemory(config, facts.memory)

@@ -1,3 +1,4 @@
+import Base
 import BenchHarness
 import Kernels
 import Optimizers
@@ -18,7 +19,20 @@ struct AdamVariant: Sendable {
     AdamVariant(
       name: "hi/lo", bytesPerElement: 28, isExact: true,
       make: { HalvesAdam(count: $0, workers: $1) }),
+    encoded("bf16 moments", .bf16, .fp32), encoded("int8 moments", .int8, .fp32),
+    encoded("bf16 weights, bf16 moments", .bf16, .bf16),
+    encoded("bf16 weights, int8 moments", .int8, .bf16),
   ]
+
+  private static func encoded(
+    _ name: String, _ states: StatePrecision, _ master: MasterPrecision
+  ) -> AdamVariant {
+    let moments = 2 * Double(states.byteCount(1 << 20)) / 0x1p20
+    let weights = master == .fp32 ? 4.0 : 2
+    return AdamVariant(
+      name: name, bytesPerElement: 2 * (weights + moments) + 4, isExact: false,
+      make: { EncodedAdam(count: $0, states, master, workers: $1) })
+  }
 }
 
 /// Weights and moments of one tensor.
@@ -91,6 +105,53 @@ struct HalvesAdam: AdamState {
     let hi = hi.span
     let lo = lo.span
     for i in hi.indices { checksum.add(UInt64(joinMaster(hi: hi[i], lo: lo[i]).bitPattern)) }
+    return checksum
+  }
+}
+
+/// Planes as a store of less precision has them.
+struct EncodedAdam: AdamState {
+  private let states: StatePrecision
+  private let hi: Vector<UInt16>
+  /// One element where there are none: a vector is not empty.
+  private let lo: Vector<UInt16>
+  private let hasLo: Bool
+  private let m: Vector<UInt8>
+  private let v: Vector<UInt8>
+
+  init(count: Int, _ states: StatePrecision, _ master: MasterPrecision, workers: Workers) {
+    self.states = states
+    hasLo = master == .fp32
+    (hi, lo) = (Vector(count: count), Vector(count: hasLo ? count : 1))
+    (m, v) = (Vector(count: states.byteCount(count)), Vector(count: states.byteCount(count)))
+    let weights = Vector<Float>(count: count)
+    fill(weights, seed: 2, scale: 0.05, on: workers)
+    let source = weights.span
+    var hi = hi.mutableSpan
+    var lo = lo.mutableSpan
+    for i in source.indices {
+      let halves = splitMaster(source[i])
+      hi[i] = halves.hi
+      if hasLo { lo[i] = halves.lo }
+    }
+  }
+
+  func update(step: Int, _ gradient: Vector<Float>, on workers: Workers) {
+    let numbers = numbers(step)
+    let update = BlockStep(
+      matrices: numbers, vectors: numbers, matrixParameters: gradient.count, states: states,
+      seed: 1, step: step, block: .expert(layer: 0, 0))
+    var hi = hi.mutableSpan
+    var lo = hasLo ? lo.mutableSpan : MutableSpan()
+    var m = m.mutableSpan
+    var v = v.mutableSpan
+    update.update(hi: &hi, lo: &lo, m: &m, v: &v, gradient: gradient.span, on: workers)
+  }
+
+  var checksum: Checksum {
+    var checksum = Checksum()
+    let hi = hi.span
+    for i in hi.indices { checksum.add(UInt64(hi[i])) }
     return checksum
   }
 }

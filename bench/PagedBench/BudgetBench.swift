@@ -95,7 +95,7 @@ struct BudgetBench: ParsableCommand {
       return Entrant(([budget.name] + variant).joined(separator: " ")) {
         let run = try MeasuredRun(config, steps: steps, scratch: scratch)
         var figures = run.figures.merging(budget.figures(needs)) { $1 }
-        if let bytes = run.bytesAgainstModel(parameters: needs.experts.parametersPerBlock) {
+        if let bytes = run.bytesAgainstModel(needs) {
           (figures["read_to_model"], figures["write_to_model"]) = bytes
         }
         if let rates {

@@ -57,7 +57,7 @@ struct CostBounds {
     let model = CostModel(
       readRate: rates.read, writeRate: rates.write, arithmeticRate: flops, updateRate: 1e9)
     let hiding = model.hidingTokens(
-      BlockBytes(parameters: parameters, RecordLayout()), parameters: parameters)
+      BlockBytes(parameters: parameters, needs.layout), parameters: parameters)
     let drive =
       run.readBytesPerStep / rates.read + run.writtenBytesPerStep / rates.write
     let mixed = (run.readBytesPerStep + run.writtenBytesPerStep) / rates.mixed

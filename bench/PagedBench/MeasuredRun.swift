@@ -74,9 +74,9 @@ struct MeasuredRun {
   /// Measured bytes of the settled steps to those of the cost model, reads and writes; nil when
   /// there are none. Every hit forward leaves one behind for the way back, a palindrome; more hits
   /// than that are records found whole.
-  func bytesAgainstModel(parameters: Int) -> (read: Double, written: Double)? {
+  func bytesAgainstModel(_ needs: RunNeeds) -> (read: Double, written: Double)? {
     guard isModelled, !settled.isEmpty else { return nil }
-    let block = BlockBytes(parameters: parameters, RecordLayout())
+    let block = BlockBytes(parameters: needs.experts.parametersPerBlock, needs.layout)
     var predicted = (read: 0, written: 0)
     for line in settled {
       let touched = line.visits / 2
@@ -107,4 +107,9 @@ final class ScratchDirectory {
   }
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+extension RunNeeds {
+  /// What is kept of a block.
+  var layout: RecordLayout { RecordLayout(hasLowHalves: master == .fp32, states: states) }
 }

@@ -78,8 +78,9 @@ struct PagedTensor: ~Copyable {
       var spans = page.spans
       if isNew { Self.clear(&spans) }
       let gradient = Fence(gradient.span).span(block * count..<(block + 1) * count)
-      numbers.update(
-        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient, on: workers)
+      var m = Fence(&spans.m).mutable(Float.self, at: 0, count: count)
+      var v = Fence(&spans.v).mutable(Float.self, at: 0, count: count)
+      numbers.update(hi: &spans.hi, lo: &spans.lo, m: &m, v: &v, gradient: gradient, on: workers)
       for i in stride(from: 0, to: count, by: max(1, count / 64)) {
         checksum.add(UInt64(joinMaster(hi: spans.hi[i], lo: spans.lo[i]).bitPattern))
       }
