@@ -1,3 +1,4 @@
+import Base
 import BenchHarness
 import Glibc
 import Kernels
