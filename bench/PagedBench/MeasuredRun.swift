@@ -1,6 +1,7 @@
 import Base
 import BenchHarness
 import Foundation
+import Models
 import Planning
 import Storage
 import Training
