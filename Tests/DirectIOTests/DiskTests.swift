@@ -92,6 +92,31 @@ import Testing
     }
   }
 
+  /// A file for what nobody needs after the disk has no name from the start, replaces what a killed
+  /// process has left under its own, and gives its room back with the disk; one that does not fit
+  /// leaves nothing.
+  @Test(arguments: Engine.present)
+  func aScratchFileHasNoName(_ engine: Engine) throws {
+    let (written, read) = (Memory(pages: 3), Memory(pages: 3))
+    written.fill(version: 6)
+    let path = scratch.file("a")
+    close(unsafe open(path, O_CREAT | O_WRONLY, mode_t(0o644)))
+    let disk = engine.disk()
+    let file = try disk.openFile(path, byteCount: 8 * 4096, .scratch)
+    #expect(scratch.names.isEmpty && disk.path(of: file) == path)
+    #expect(disk.perform(.write, file, offset: 4 * 4096, written.slice) == nil)
+    #expect(disk.perform(.read, file, offset: 4 * 4096, read.slice) == nil)
+    #expect(read.equals(written))
+    let error = #expect(throws: DiskError.self) {
+      try disk.openFile(scratch.file("b"), byteCount: 1 << 50, .scratch)
+    }
+    #expect(error?.action == .create && error?.code == ENOSPC)
+    #expect(scratch.names.isEmpty)
+    #expect(openDescriptors(of: path + " (deleted)") == 1)
+    disk.close()
+    #expect(openDescriptors(of: path + " (deleted)") == 0)
+  }
+
   /// Closing waits for what is under way: nothing is written into memory afterwards, nothing is
   /// lost.
   @Test(arguments: Engine.present)

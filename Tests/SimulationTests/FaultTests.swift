@@ -83,4 +83,19 @@ import Testing
     }
     #expect(full?.code == ENOSPC && full?.action == .create)
   }
+  /// However the disk ends, what it had without a name is gone from the medium.
+  @Test func scratchFilesGoWithTheDisk() throws {
+    for end in [{ $0.close() }, { $0.kill() }, { $0.crash() }] as [(SimulatedDisk) -> Void] {
+      let (disk, _) = try disk(.noSpace(create: 4))
+      _ = try disk.openFile("/s", byteCount: 8192, .scratch)
+      let file = try disk.openFile("/s", byteCount: 4096, .scratch)
+      #expect(disk.perform(.write, file, page: 0, Memory(pages: 1, filledWith: 9)) == nil)
+      let full = #expect(throws: DiskError.self) {
+        try disk.openFile("/t", byteCount: 4096, .scratch)
+      }
+      #expect(full?.code == ENOSPC && full?.action == .create)
+      end(disk)
+      #expect(medium.paths == ["/a"])
+    }
+  }
 }
