@@ -3,7 +3,7 @@ import ConvergenceTrials
 import Foundation
 import Training
 
-/// Whether moments and weights of less precision train as well as fp32.
+/// Whether moments, weights and boundary activations of less precision train as well as fp32.
 @main
 struct Convergence: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -18,5 +18,6 @@ package struct Variant: Hashable, Sendable {
     Variant("master-bf16", ["training.master=bf16"]),
     Variant("states-bf16-master-bf16", ["training.states=bf16", "training.master=bf16"]),
     Variant("states-int8-master-bf16", ["training.states=int8", "training.master=bf16"]),
+    Variant("boundaries-bf16", ["training.boundaries=bf16"]),
   ]
 }
