@@ -89,10 +89,11 @@ extension Pager {
     let place = scratch.place(of: leaf)
     (frame.transfer, frame.tag) = (kind, nextTag)
     scratch.inFlight[nextTag] = frame
+    let memory = frame.memory(written.byteCount)
+    frame.traced = noteSubmitted(kind, memory.byteCount, at: place.file)
     store.disk.submit(
       Transfer(
-        kind, place.file, offset: place.offset, memory: frame.memory(written.byteCount),
-        tag: nextTag, priority: priority))
+        kind, place.file, offset: place.offset, memory: memory, tag: nextTag, priority: priority))
     nextTag += 1
     if kind == .write { counters.scratchBytesWritten += written.byteCount }
   }
@@ -112,6 +113,8 @@ extension Pager {
       let kind = frame.transfer, let leaf = frame.leaf
     else { preconditionFailure("completions answer transfers of this pager") }
     frame.transfer = nil
+    let byteCount = frame.memory(scratch.written[leaf]?.byteCount ?? 0).byteCount
+    noteEnded(kind, leaf: leaf, byteCount, frame.traced, hasFailed: completion.failure != nil)
     if let failure = completion.failure {
       scratch.failure = scratch.failure ?? .scratch(failure)
     } else if kind == .read {

@@ -39,26 +39,40 @@ extension Pager {
     trace.stall(cause, isUnplanned: isUnplanned, for: block, from: start, to: end)
   }
 
-  /// Counts a transfer that is submitted now; returns it with its beginning, if that is traced.
+  /// Counts a transfer that is submitted now; returns its beginning, if that is traced.
   mutating func noteSubmitted(
-    _ operation: Operation, _ byteCount: Int, at file: DiskFile
-  ) -> Operation {
-    bytesInFlight.add(byteCount, operation.kind)
-    guard trace.isRecording else { return operation }
+    _ kind: Transfer.Kind, _ byteCount: Int, at file: DiskFile
+  ) -> TracedTransfer? {
+    bytesInFlight.add(byteCount, kind)
+    guard trace.isRecording else { return nil }
     noteLevels()
-    var operation = operation
-    operation.traced = TracedTransfer(start: nanoseconds(), file: file)
-    return operation
+    return TracedTransfer(start: nanoseconds(), file: file)
   }
 
   mutating func noteEnded(_ operation: Operation, _ byteCount: Int, hasFailed: Bool) {
-    bytesInFlight.add(-byteCount, operation.kind)
-    if trace.isRecording { noteLevels() }
+    noteEnded(operation.kind, byteCount)
     guard let traced = operation.traced else { return }
+    let planes = operation.first.rawValue...operation.last.rawValue
     trace.transfer(
-      isRead: operation.kind == .read, operation.resident.block,
-      planes: operation.first.rawValue...operation.last.rawValue, byteCount: byteCount,
+      operation.kind == .read ? .read : .write, subject: operation.resident.block.rawValue,
+      planes: planes.reduce(0) { $0 | 1 << $1 }, byteCount: byteCount, file: traced.file.index,
+      hasFailed: hasFailed, from: traced.start, to: nanoseconds())
+  }
+
+  /// The same of a leaf of the scratch.
+  mutating func noteEnded(
+    _ kind: Transfer.Kind, leaf: Int, _ byteCount: Int, _ traced: TracedTransfer?, hasFailed: Bool
+  ) {
+    noteEnded(kind, byteCount)
+    guard let traced else { return }
+    trace.transfer(
+      kind == .read ? .scratchRead : .scratchWrite, subject: Int64(leaf), byteCount: byteCount,
       file: traced.file.index, hasFailed: hasFailed, from: traced.start, to: nanoseconds())
+  }
+
+  private mutating func noteEnded(_ kind: Transfer.Kind, _ byteCount: Int) {
+    bytesInFlight.add(-byteCount, kind)
+    if trace.isRecording { noteLevels() }
   }
 
   private func noteLevels() {
@@ -68,7 +82,10 @@ extension Pager {
   }
 
   /// Transfers that the timeline lacks, since they have not ended.
-  package var tracedTransfersInFlight: Int { operations.values.count { $0.traced != nil } }
+  package var tracedTransfersInFlight: Int {
+    operations.values.count { $0.traced != nil }
+      + (scratch?.inFlight.values.count { $0.traced != nil } ?? 0)
+  }
 }
 
 extension FrameShelf {

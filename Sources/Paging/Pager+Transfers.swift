@@ -84,7 +84,9 @@ extension Pager {
   ) {
     let memory = operation.resident.memory(from: operation.first, through: operation.last)
     let offset = place.offset + store.geometry.offset(of: operation.first)
-    operations[nextTag] = noteSubmitted(operation, memory.byteCount, at: place.file)
+    var operation = operation
+    operation.traced = noteSubmitted(operation.kind, memory.byteCount, at: place.file)
+    operations[nextTag] = operation
     switch operation.kind {
     case .read: readsInFlight += 1
     // Booked where it starts: a write that ends later still belongs to the step that asked for it.

@@ -89,6 +89,8 @@ final class ScratchFrame {
   var transfer: Transfer.Kind?
   /// Of the transfer.
   var tag: UInt64 = 0
+  /// Of the transfer, if that is traced.
+  var traced: TracedTransfer?
   /// The leaf is being read a second time.
   var isRepeated = false
 

@@ -55,15 +55,15 @@ package struct Trace: Sendable {
   }
 
   /// A transfer that was submitted while the recorder was on has ended.
+  /// - Parameter planes: one bit each.
   package func transfer(
-    isRead: Bool, _ block: BlockID, planes: ClosedRange<UInt8>, byteCount: Int, file: Int,
+    _ name: TraceName, subject: Int64, planes: UInt8 = 0, byteCount: Int, file: Int,
     hasFailed: Bool, from start: UInt64, to end: UInt64
   ) {
-    let bits = planes.reduce(hasFailed ? TraceRecord.failedBit : 0) { $0 | 1 << $1 }
     recorder?.transfers.append(
       TraceRecord(
-        isRead ? .read : .write, detail: bits, place: UInt16(clamping: file),
-        subject: block.rawValue, amount: byteCount, from: start, to: end))
+        name, detail: planes | (hasFailed ? TraceRecord.failedBit : 0),
+        place: UInt16(clamping: file), subject: subject, amount: byteCount, from: start, to: end))
   }
 
   /// What is in flight and in use from now on.

@@ -39,6 +39,8 @@ package enum TraceName: UInt8, BitwiseCopyable, Sendable {
   /// subject: the block; amount: bytes; detail: planes, one bit each, and `failedBit`; place: the
   /// number of the file.
   case read, write
+  /// The same of leaves of the scratch. subject: the leaf; without planes.
+  case scratchRead, scratchWrite
 
   // Levels, at `start` alone.
 

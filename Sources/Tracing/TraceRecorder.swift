@@ -24,9 +24,10 @@ package final class TraceRecorder: Sendable {
     /// - Parameters:
     ///   - blocks: of the store. In one step each is visited at most three times, read by two
     ///     transfers and written by two at each, for this generation and for the one before.
+    ///   - layers: each may leave some leaves in the scratch, which are written once and read twice.
     ///   - workers: threads that compute; 0 where loops are not shared out.
     package init(blocks: Int, layers: Int, workers: Int) {
-      transfers = 12 * blocks + 64
+      transfers = 12 * blocks + 16 * layers + 64
       // A visit is an expert and its update, and waits for transfers.
       training = 6 * blocks + transfers + 16 * layers + 64
       loops = Self.loopsPerVisit * 3 * blocks + Self.loopsPerLayer * layers

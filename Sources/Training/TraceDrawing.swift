@@ -13,8 +13,8 @@ struct TraceDrawing {
   private let origin: UInt64
   private var isEmpty = true
   private var lanes: [TransferLanes] = []
-  /// By the number of the file: an index of `lanes`.
-  private var laneOfFile: [Int: Int] = [:]
+  /// By the number of a file: its path, an index of `lanes`.
+  private var pathOfFile: [Int: Int] = [:]
 
   private static let training = ChromeTrace.Row(process: 1, thread: 1)
   /// So many bytes gather before they are written.
@@ -99,7 +99,7 @@ extension TraceDrawing {
     case .routerStall: "router stall"
     case .commitFreeze: "commit freeze"
     case .forward, .backward, .embedding, .loss, .attention, .router, .update, .stall, .evaluation,
-      .loop, .read, .write, .levels:
+      .loop, .read, .write, .scratchRead, .scratchWrite, .levels:
       "\(record.name)"
     }
   }
@@ -109,6 +109,9 @@ extension TraceDrawing {
     case .stall, .routerStall: "stall"
     case .step, .forward, .backward, .gradientNorm, .layer: "sweep"
     case .denseSave, .commitFreeze: "commit"
+    case .read, .write: "\(name)"
+    case .scratchRead: "scratch read"
+    case .scratchWrite: "scratch write"
     default: "compute"
     }
   }
@@ -151,6 +154,7 @@ extension TraceDrawing {
 /// The rows of one storage path. A row holds transfers one after another: there are as many as were
 /// under way at once.
 private struct TransferLanes {
+  let directory: String
   let process: Int
   /// By row: when its last transfer ended.
   var reads: [UInt64] = []
@@ -158,16 +162,17 @@ private struct TransferLanes {
 
   private static let firstWrite = 1000
 
-  init(process: Int) { self.process = process }
+  init(_ directory: String, process: Int) {
+    (self.directory, self.process) = (directory, process)
+  }
 
   /// The row for a transfer, and its name where it is new.
   mutating func row(_ record: TraceRecord) -> (row: ChromeTrace.Row, name: String?) {
-    let (lane, isNew) =
-      record.name == .read
-      ? Self.lane(&reads, record) : Self.lane(&writes, record)
-    let thread = (record.name == .read ? 0 : Self.firstWrite) + lane + 1
+    let isRead = record.name == .read || record.name == .scratchRead
+    let (lane, isNew) = isRead ? Self.lane(&reads, record) : Self.lane(&writes, record)
+    let thread = (isRead ? 0 : Self.firstWrite) + lane + 1
     let row = ChromeTrace.Row(process: process, thread: thread)
-    return (row, isNew ? "\(record.name)s \(lane + 1)" : nil)
+    return (row, isNew ? "\(isRead ? "reads" : "writes") \(lane + 1)" : nil)
   }
 
   private static func lane(
@@ -184,30 +189,38 @@ private struct TransferLanes {
 
 extension TraceDrawing {
   private mutating func drawTransfer(_ record: TraceRecord) {
-    let (row, name) = lanes[lane(ofFile: Int(record.place))].row(record)
-    if let name { trace.name(row, name) }
-    let planes = Plane.allCases.filter { record.detail >> $0.rawValue & 1 == 1 }
-      .map { "\($0)" }.joined(separator: " ")
-    let block = BlockID(rawValue: record.subject)
-    var fields: ChromeTrace.Fields =
-      [("bytes", .integer(Int(record.amount)))] + Self.block(record.subject)
-      + [("planes", .text(planes))]
+    let (row, rowName) = lanes[path(ofFile: Int(record.place))].row(record)
+    if let rowName { trace.name(row, rowName) }
+    var (name, fields) = Self.moved(record)
     if record.detail & TraceRecord.failedBit != 0 { fields.append(("failed", .integer(1))) }
     trace.span(
-      (block.map { "\($0)" } ?? "block") + ", " + planes, category: "\(record.name)", row,
-      start: time(record.start), duration: Int(record.end - record.start), fields)
+      name, category: Self.category(record.name), row, start: time(record.start),
+      duration: Int(record.end - record.start), fields)
   }
 
-  /// The rows of the path that a file is on.
-  private mutating func lane(ofFile file: Int) -> Int {
-    if let lane = laneOfFile[file] { return lane }
-    let process = 2 + lanes.count
-    lanes.append(TransferLanes(process: process))
-    trace.name(
-      process: process, "disk: \(parent(of: disk.path(of: DiskFile(index: file))))",
-      order: process)
-    laneOfFile[file] = lanes.count - 1
-    return lanes.count - 1
+  /// What a transfer has moved: a name, and numbers.
+  private static func moved(_ record: TraceRecord) -> (name: String, fields: ChromeTrace.Fields) {
+    let bytes: ChromeTrace.Fields = [("bytes", .integer(Int(record.amount)))]
+    guard record.name == .read || record.name == .write else {
+      return ("leaf \(record.subject)", bytes + [("leaf", .integer(Int(record.subject)))])
+    }
+    let planes = Plane.allCases.filter { record.detail >> $0.rawValue & 1 == 1 }
+      .map { "\($0)" }.joined(separator: " ")
+    let name = BlockID(rawValue: record.subject).map { "\($0), " } ?? ""
+    return (name + planes, bytes + block(record.subject) + [("planes", .text(planes))])
+  }
+
+  /// The storage path that a file is on.
+  private mutating func path(ofFile file: Int) -> Int {
+    if let path = pathOfFile[file] { return path }
+    let directory = parent(of: disk.path(of: DiskFile(index: file)))
+    let path = lanes.firstIndex { $0.directory == directory } ?? lanes.count
+    if path == lanes.count {
+      lanes.append(TransferLanes(directory, process: 2 + path))
+      trace.name(process: 2 + path, "disk: \(directory)", order: 2 + path)
+    }
+    pathOfFile[file] = path
+    return path
   }
 
   private mutating func drawLevels(_ record: TraceRecord) {

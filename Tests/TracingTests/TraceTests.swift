@@ -50,7 +50,8 @@ import Tracing
     #expect(!trace.isRecording && records(recorder.training).isEmpty)
     let block = BlockID.expert(layer: 1, 2, slice: 3)
     trace.transfer(
-      isRead: false, block, planes: 1...3, byteCount: 4096, file: 5, hasFailed: true, from: 10,
+      .write, subject: block.rawValue, planes: 0b1110, byteCount: 4096, file: 5, hasFailed: true,
+      from: 10,
       to: 20)
     trace.levels(bytesRead: 1, bytesWritten: 2, weightFrames: 3, stateFrames: 4)
     let found = records(recorder.transfers)
