@@ -15,6 +15,8 @@ import Training
     init() throws {
       run = try TinyRun()
       run.config.compute.threads = 2
+      run.config.memory.dense = "resident"
+      run.config.memory.spill = "never"
       run.config.storage.paths = ["a", "b"].map { [directory = run.directory.path] in
         "\(directory)/\($0)"
       }
@@ -244,6 +246,29 @@ import Training
     let norm = try #require(timeline.training("gradient norm").first)
     #expect(try #require(timeline.training("backward").first).contains(norm))
     #expect(timeline.training("loss").count == 2)
+  }
+
+  /// Where the dense part and the boundaries are paged, too: the same sums, the scratch by itself.
+  @Test func everythingThatIsPagedIsShown() throws {
+    var run = try TracedRun()
+    run.run.config.memory.dense = "paged"
+    run.run.config.memory.spill = "always"
+    try run.lowerBudget()
+    let metrics = try Self.fiveSteps(run, 2...3)
+    let timeline = try Timeline(run.path)
+    timeline.expectNesting()
+    #expect(timeline.dropped == 0 && timeline.names("process_name").count == 3)
+    for (step, line) in zip(timeline.steps, metrics[1...]) {
+      expectSum(line)
+      for (category, bytes) in [("read", line.read_bytes), ("write", line.write_bytes)] {
+        let transfers = timeline.transfers(category).during(step)
+        #expect(transfers.reduce(0) { $0 + $1.integer("bytes") } == bytes)
+        #expect(transfers.contains { $0.integer("dense_block") >= 0 })
+        #expect(!timeline.transfers("scratch " + category).during(step).isEmpty)
+      }
+      let waits = timeline.training("stall") + timeline.training("router stall")
+      #expect(close(waits.during(step).seconds, line.stall_s + line.router_stall_s))
+    }
   }
 
   /// A run that fails leaves what was drawn, the broken step included.
