@@ -226,7 +226,7 @@ let package = Package(
         "Tokenizers",
         "Training",
       ]),
-    tests("ConvergenceTrialsTests", ["ConvergenceTrials", "TestSupport", "Training"]),
+    tests("ConvergenceTrialsTests", ["ConvergenceTrials", "Corpus", "TestSupport", "Training"]),
     tests("FuzzingTests", ["Fuzzing"], resources: [.copy("Inputs")]),
     tests("KernelsTests", ["Base", "Kernels", "TestSupport", "Tracing"]),
     tests("OptimizersTests", ["Base", "Kernels", "Optimizers"]),

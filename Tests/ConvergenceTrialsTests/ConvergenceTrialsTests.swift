@@ -1,4 +1,5 @@
 import ConvergenceTrials
+import Corpus
 import TestSupport
 import Testing
 import Training

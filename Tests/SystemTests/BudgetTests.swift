@@ -72,7 +72,7 @@ import Training
     #expect(resident.allSatisfy { $0.read_bytes == 0 })
     #expect(resident.dropFirst().allSatisfy { $0.hit_rate == 1 })
 
-    let state = Workplace.layers * Workplace.experts * Self.record.record
+    let state = Workplace.layers * Workplace.experts * Self.record().record
     #expect(try workplace.summary("paged").expert_state_bytes == state)
     #expect(try workplace.bytes("paged/store/pages.bin").count > 2 * state)
 
