@@ -64,6 +64,19 @@ import Training
     #expect(try run.checksums() == reference.checksums)
   }
 
+  /// A dense part that is paged, too, is updated in pages that are strips of fp32.
+  @Test(arguments: small) func aPagedDensePartComputesTheSame(_ precision: Precision) throws {
+    let reference = try reference(precision)
+    var run = try Self.run(precision)
+    run.config.memory.dense = "paged"
+    run.config.compute.threads = 2
+    run.config.memory.budget = "\(try run.config.leastBudget())"
+    let metrics = try run.train(to: 2) + run.train(to: Self.steps)
+    #expect(metrics.map(\.computed) == reference.metrics.map(\.computed))
+    let sums = try run.checksums().filter { $0.key.kind == .expert }
+    #expect(sums == reference.checksums.filter { $0.key.kind == .expert })
+  }
+
   /// The dense part loses nothing on its way through a store of less precision.
   @Test(arguments: small) func aResumedRunComputesTheSame(_ precision: Precision) throws {
     let reference = try reference(precision)
