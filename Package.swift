@@ -248,7 +248,7 @@ let package = Package(
       "SystemTests",
       [
         "Base", "Corpus", "DirectIO", "Goldens", "Planning", "Storage", "Training", "TestSupport",
-        "pagoda",
+        "pagoda", "CommitBench", "KernelBench", "PagedBench", "StepBench", "SwapUpdateBench",
       ]),
   ]
 )
