@@ -4,8 +4,9 @@ import Layers
 /// The sublayers that every token passes with the same weights: attention, cross-attention and the
 /// dense FFN. Each runs micro-batch by micro-batch, so scratch is bounded by one of them.
 extension Transformer {
-  /// The attentions of `layer`, and its FFN if that is dense, for all micro-batches.
-  package func attendForward(_ layer: LayerDescription) {
+  /// The attentions of `layer`, and its FFN if that is dense, for all micro-batches; `between` is
+  /// called after each.
+  package func attendForward(_ layer: LayerDescription, between: () -> Void = {}) {
     let first = firstBoundary(layer)
     for microBatch in batch.side(layer.side).microBatches.indices {
       selfAttentionForward(layer, microBatch, first)
@@ -15,11 +16,12 @@ extension Transformer {
       if case .dense(let ffn) = layer.feedForward {
         feedForwardForward(layer, ffn, microBatch, last(layer) - 1)
       }
+      between()
     }
   }
 
   /// The same in reverse: from the gradient of the layer's output to that of its input, in place.
-  package func attendBackward(_ layer: LayerDescription) {
+  package func attendBackward(_ layer: LayerDescription, between: () -> Void = {}) {
     let first = firstBoundary(layer)
     for microBatch in batch.side(layer.side).microBatches.indices {
       if case .dense(let ffn) = layer.feedForward {
@@ -29,6 +31,7 @@ extension Transformer {
         crossAttentionBackward(cross, microBatch, first + 1)
       }
       selfAttentionBackward(layer, microBatch, first)
+      between()
     }
   }
 

@@ -21,9 +21,10 @@ import Tracing
 ///                            are on the disk, and its dense part goes there during the forward
 ///                            sweep, which does not change it
 ///
-/// Each record crosses the disk once a sweep whatever the number of micro-batches, and gradients of
-/// experts never leave memory. What is computed depends on the configuration alone: the budget
-/// decides only what `pager` finds resident.
+/// Reads for what comes next are in flight all the while: `pump` starts further ones whenever frames
+/// have become free. Each record crosses the disk once a sweep whatever the number of micro-batches,
+/// and gradients of experts never leave memory. What is computed depends on the configuration alone:
+/// the budget decides only what `pager` finds resident.
 struct TrainingStep: ~Copyable {
   var pager: Pager
   let model: Transformer
@@ -86,7 +87,7 @@ struct TrainingStep: ~Copyable {
     let number = model.description.number(of: layer)
     let span = trace.begin(layer)
     try dense.enter(number, &pager)
-    trace.attention(layer) { model.attendForward(layer) }
+    trace.attention(layer) { model.attendForward(layer) { pager.pump() } }
     try pager.forwardExperts(of: layer, model, options, then: dense.visits(after: number))
     dense.leave(number)
     try pager.keepBoundaries(of: layer, model)
@@ -124,7 +125,7 @@ struct TrainingStep: ~Copyable {
       }
       trace.span(.router) { model.routeBackward(layer) }
     }
-    trace.attention(layer) { model.attendBackward(layer) }
+    trace.attention(layer) { model.attendBackward(layer) { pager.pump() } }
     try dense.finish(number, use, &pager, on: model.workers, &meter)
     span.end()
   }

@@ -86,7 +86,9 @@ import Testing
   /// However the disk ends, what it had without a name is gone from the medium.
   @Test func scratchFilesGoWithTheDisk() throws {
     for end in [{ $0.close() }, { $0.kill() }, { $0.crash() }] as [(SimulatedDisk) -> Void] {
-      let (disk, _) = try disk(.noSpace(create: 4))
+      let medium = SimulatedMedium(seed: 0)
+      let disk = SimulatedDisk(medium, seed: 1, faults: [.noSpace(create: 4)])
+      _ = try disk.openFile("/a", byteCount: 4096, .create)
       _ = try disk.openFile("/s", byteCount: 8192, .scratch)
       let file = try disk.openFile("/s", byteCount: 4096, .scratch)
       #expect(disk.perform(.write, file, page: 0, Memory(pages: 1, filledWith: 9)) == nil)

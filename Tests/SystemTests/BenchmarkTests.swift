@@ -171,7 +171,10 @@ import Training
     let losses = answers.flatMap { $0["losses"] as? [Double] ?? [] }
     let continued = try workplace.train("run", "--steps", "5")
     continued.expect(0)
-    #expect(losses == workplace.metrics("run").suffix(3).map(\.loss))
+    let expected = workplace.metrics("run").suffix(3).map(\.loss)
+    #expect(losses.count == 3 && expected.count == 3)
+    // Foundation's two readers of JSON do not always agree on the last bit of what both were given.
+    #expect(zip(losses, expected).allSatisfy { abs($0 - $1) <= $0.ulp }, "\(losses), \(expected)")
     let batches = try JSONSerialization.jsonObject(with: workplace.bytes("batches.json"))
     let first = try #require((batches as? [[String: [[Int]]]])?.first)
     #expect(first["source"]?.count == first["target"]?.count)

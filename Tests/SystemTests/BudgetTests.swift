@@ -126,18 +126,23 @@ import Training
     }
   }
 
+  /// Experts alone are counted then.
+  private static let denseInMemory = "memory.dense=resident"
+
   /// Every step moves what the cost model says, from no frames to spare to frames for all weights.
   @Test(arguments: [0, 100_000, 300_000, 700_000])
   func bytesAreThoseOfTheCostModel(_ above: Int) throws {
-    let memory = "\(try LeastBudget.bytes + above)"
-    try workplace.trained("run", "--memory", memory, "checkpoint.every=100")
+    let memory = "\(try LeastBudget.ofTraining([Self.denseInMemory]) + above)"
+    try workplace.trained("run", "--memory", memory, "checkpoint.every=100", Self.denseInMemory)
     try expectBytes(of: Self.record())
   }
 
   /// The same for every precision of moments and master.
   @Test(arguments: StatePrecision.allCases, MasterPrecision.allCases)
   func bytesFollowThePrecision(_ states: StatePrecision, _ master: MasterPrecision) throws {
-    let precision = ["training.states=\(states)", "training.master=\(master)"]
+    let precision = [
+      "training.states=\(states)", "training.master=\(master)", Self.denseInMemory,
+    ]
     let memory = "\(try LeastBudget.ofTraining(precision) + 20_000)"
     try Pagoda.run(
       workplace.training("run", ["--memory", memory, "checkpoint.every=100"] + precision)

@@ -41,7 +41,7 @@ import Training
           "training.max_steps=1000000", "checkpoint.every=1000000", "--trace",
           workplace.path("trace.json"), "--trace-steps", "2-1000000",
         ]))
-    try waitUntil { workplace.exists("trace.json.partial") }
+    try waitUntil { workplace.exists("trace.json.partial") && workplace.metrics("run").count > 2 }
     run.signal(SIGTERM)
     try run.wait().expect(75, "the timeline is in ")
     #expect(try steps("trace.json").first == "step 2")
