@@ -39,7 +39,7 @@ extension TrainingStep {
   }
 
   /// Shows the gradient of every touched expert to `observe`, in the order of the backward sweep;
-  /// those of the dense part are in `model.dense` afterwards, until they are cleared. Comes after a
+  /// those of a resident dense part are in `model.dense` afterwards, until they are cleared. Comes after a
   /// forward sweep, and another backward sweep may follow it.
   mutating func gradients(
     step: Int, _ observe: @escaping (BlockID, FloatBuffer) throws -> Void

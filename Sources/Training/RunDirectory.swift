@@ -105,7 +105,22 @@ package struct RunDirectory: Sendable {
 extension RunConfig {
   /// The parts that decide what is computed, as one text; `corpus` stands for the data by content. A
   /// published model is known by its content too, which is not here.
+  ///
+  /// Keys that came later than the first stores are left out where they say what was always done, so
+  /// that runs of older versions remain what they are.
   package func identity(corpus: String) -> String {
+    let standard = TrainingSection()
+    let unsaid = [
+      training.boundaries == standard.boundaries ? "  boundaries: \(training.boundaries)" : nil,
+      training.states == standard.states ? "  states: \(training.states)" : nil,
+      training.master == standard.master ? "  master: \(training.master)" : nil,
+    ]
+    return computed(corpus: corpus).split(separator: "\n", omittingEmptySubsequences: false)
+      .filter { !unsaid.contains(String($0)) }.joined(separator: "\n")
+  }
+
+  /// The same with every key.
+  private func computed(corpus: String) -> String {
     var computed = RunConfig()
     (computed.seed, computed.model, computed.training) = (seed, model, training)
     computed.model.path = ""
@@ -129,7 +144,7 @@ extension RunConfig {
       found.model = model
       found.model.family = family
     }
-    let (mine, theirs) = (identity(corpus: ""), found.identity(corpus: ""))
+    let (mine, theirs) = (computed(corpus: ""), found.computed(corpus: ""))
     return zip(mine.split(separator: "\n"), theirs.split(separator: "\n"))
       .filter { $0 != $1 }
       .map {

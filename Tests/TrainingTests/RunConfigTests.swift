@@ -110,9 +110,24 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
   }
 }
 
+/// What older versions did without a key is the same run with it: no key that came later is there
+/// unless it says something else.
+@Test func keysThatCameLaterChangeNoOlderRun() throws {
+  let standard = try RunConfig.parse(minimal, name: "c.yaml")
+  let lines = standard.identity(corpus: "x").split(separator: "\n")
+  for key in ["boundaries", "states", "master"] {
+    #expect(!lines.contains { $0.hasPrefix("  \(key):") }, "\(key)")
+    #expect(standard.yaml().contains("  \(key): fp32"), "\(key)")
+  }
+  #expect(lines.contains("  untouched: automatic"))
+}
+
 @Test func precisionIsPartOfTheIdentity() throws {
   let standard = try RunConfig.parse(minimal, name: "c.yaml").identity(corpus: "")
-  for override in ["training.states=int8", "training.states=bf16", "training.master=bf16"] {
+  for override in [
+    "training.states=int8", "training.states=bf16", "training.master=bf16",
+    "training.boundaries=bf16",
+  ] {
     let other = try RunConfig.parse(minimal, name: "c.yaml", overrides: [override])
     #expect(other.identity(corpus: "") != standard)
   }
