@@ -24,7 +24,7 @@ struct DenseResidency {
   /// Sum of squares of each tensor's gradient, as far as the backward sweep has come.
   private var squares: [Double]
 
-  /// - Throws: `StorageError`; `TrainingError.damagedState`.
+  /// Nothing is in memory yet: `load` or `initialise` comes next.
   init(
     _ parameters: DenseParameters, _ description: ModelDescription, _ blocks: DenseBlocks,
     isPaged: Bool
@@ -44,6 +44,7 @@ struct DenseResidency {
   // MARK: The beginning of a run
 
   /// Takes the newest generation; of a paged part only the ends.
+  /// - Throws: `StorageError`; `TrainingError.damagedState` for a block that was never written.
   mutating func load(_ pager: inout Pager) throws {
     guard isPaged else { return try blocks.load(parameters, &pager) }
     pager.plan(visits(map.ends))

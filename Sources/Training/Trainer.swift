@@ -208,6 +208,8 @@ package struct Trainer {
     if start == .fresh {
       try refuseToLoseImport()
       _ = try TrainingData(config)
+      // Before anything is lost; where there is no run yet, its directory comes first.
+      if FileManager.default.fileExists(atPath: run.path) { try trace?.requireWritable() }
       try run.erase()
     }
     let isNew = !FileManager.default.fileExists(atPath: run.path)

@@ -21,6 +21,9 @@ import Tracing
 ///                            are on the disk, and its dense part goes there during the forward
 ///                            sweep, which does not change it
 ///
+/// Where memory is short, `dense` brings a layer's attention and norms in before a sweep is in it, and
+/// its boundaries wait on the disk between the sweeps (`keepBoundaries`, `restoreBoundaries`).
+///
 /// Reads for what comes next are in flight all the while: `pump` starts further ones whenever frames
 /// have become free. Each record crosses the disk once a sweep whatever the number of micro-batches,
 /// and gradients of experts never leave memory. What is computed depends on the configuration alone:

@@ -67,6 +67,14 @@ import Training
     try workplace.train("run", "--trace", "/dev/null").expect(73, "not a regular file")
   }
 
+  /// --fresh deletes a run only when the new one can begin.
+  @Test func aRefusedFileCostsNoRun() throws {
+    try workplace.trained("run", "--steps", "2")
+    let before = try workplace.contents("run")
+    try workplace.train("run", "--fresh", "--trace", workplace.path("nowhere/x")).expect(73)
+    #expect(try workplace.contents("run") == before)
+  }
+
   @Test(
     arguments: [["--trace-steps", "1-2"], ["--trace", "x", "--trace-steps", "0-2"]] + [
       ["--trace", "x", "--trace-steps", "3-2"], ["--trace", "x", "--trace-steps", "1-2-3"],
