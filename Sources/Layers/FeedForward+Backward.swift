@@ -14,7 +14,7 @@ extension FeedForward {
     _ units: Units, _ dy: Matrix, _ combine: (p: Matrix, dp: Matrix)?, _ accumulate: Bool,
     on workers: Workers
   ) {
-    if activation == .relu && units.up == nil {
+    if isPlainRelu {
       reluForward(units.hidden, on: workers)
       reluBackward(output: units.hidden, units.dhidden, on: workers)
     }

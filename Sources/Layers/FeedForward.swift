@@ -9,7 +9,8 @@ package import Kernels
 /// b2 in one of them only. b1 is [1, F], b2 [1, D].
 ///
 /// Scratch is `hidden`, [N, F], forward, and `dhidden` of that size with it backward; gated, both
-/// take a further one, `up`.
+/// take a further one, `up`. With a `Tape` the hidden units of the forward pass stay there, and the
+/// backward pass has no need to compute them again.
 package struct FeedForward: Sendable {
   package let activation: Activation
   let w1: Matrix
@@ -32,25 +33,49 @@ package struct FeedForward: Sendable {
     (self.w1, self.w2, self.w3, self.b1, self.b2) = (w1, w2, w3, b1, b2)
   }
 
+  /// The hidden units of a forward pass for its backward pass, [N, F] each: before the activation, but
+  /// for ReLU where the layer is not gated, whose output says as much.
+  package struct Tape: Sendable {
+    package let hidden: Matrix
+    /// Where the layer is gated.
+    package let up: Matrix?
+
+    package init(hidden: Matrix, up: Matrix?) { (self.hidden, self.up) = (hidden, up) }
+
+    package func rows(_ range: Range<Int>) -> Tape {
+      Tape(hidden: hidden.rows(range), up: up?.rows(range))
+    }
+    package func columns(_ range: Range<Int>) -> Tape {
+      Tape(hidden: hidden.columns(range), up: up?.columns(range))
+    }
+  }
+
   /// h_ND -> y_ND, overwritten or added to.
+  /// - Parameter tape: filled for `backward`.
   package func forward(
-    _ h: Matrix, hidden: Matrix, up: Matrix? = nil, into y: Matrix, accumulate: Bool,
-    on workers: Workers
+    _ h: Matrix, hidden: Matrix, up: Matrix? = nil, keeping tape: Tape? = nil, into y: Matrix,
+    accumulate: Bool, on workers: Workers
   ) {
     checkShapes(h, hidden, up, y)
-    project(h, hidden, up, on: workers)
-    workers.forEachChunk(of: hidden.rows, size: Self.rowsPerTask) { rows in
+    let units = tape ?? Tape(hidden: hidden, up: up)
+    project(h, units, on: workers)
+    let outer = isPlainRelu ? units.hidden : hidden
+    workers.forEachChunk(of: outer.rows, size: Self.rowsPerTask) { rows in
+      if tape != nil, !isPlainRelu { outer.rows(rows).copy(from: units.hidden.rows(rows)) }
       for i in rows {
-        if let up {
-          activation.forward(gate: hidden.row(i), up: up.row(i))
+        if let up = units.up {
+          activation.forward(gate: outer.row(i), up: up.row(i))
         } else {
-          activation.forward(hidden.row(i))
+          activation.forward(outer.row(i))
         }
       }
     }
-    matmul(hidden, w2, into: y, accumulate: accumulate, on: workers)
+    matmul(outer, w2, into: y, accumulate: accumulate, on: workers)
     if let b2 { addRow(b2, to: y, on: workers) }
   }
+
+  /// ReLU without a gate: what comes out of it is zero where what went in was not positive.
+  var isPlainRelu: Bool { activation == .relu && w3 == nil }
 
   /// Where the gradients of one call go: one for each of the layer's tensors. Those of the weights
   /// and biases are overwritten or added to together.
@@ -83,10 +108,13 @@ package struct FeedForward: Sendable {
   ///
   /// `combine` is for experts: row i of the output was p[i] * y[i], `dy` is the gradient of that,
   /// and dp[i] = <dy[i], y[i]> comes out without y, as <hidden[i], dy[i] W2^T> + <dy[i], b2>. p and
-  /// dp are [N, 1]. The hidden units are computed again.
+  /// dp are [N, 1].
+  /// - Parameter tape: as `forward` left it; nil: the hidden units are computed again. It stays as it
+  ///   is.
   package func backward(
     _ h: Matrix, dy: Matrix, combine: (p: Matrix, dp: Matrix)?, hidden: Matrix,
-    up: Matrix? = nil, dhidden: Matrix, into gradients: Gradients, on workers: Workers
+    up: Matrix? = nil, dhidden: Matrix, from tape: Tape? = nil, into gradients: Gradients,
+    on workers: Workers
   ) {
     checkShapes(h, hidden, up, dy)
     checkPresence(gradients)
@@ -95,7 +123,11 @@ package struct FeedForward: Sendable {
       precondition(p.rows == h.rows && p.columns == 1, "one combine weight per row")
       precondition(dp.rows == h.rows && dp.columns == 1, "one gradient of it per row")
     }
-    project(h, hidden, up, on: workers)
+    if let tape {
+      copy(tape, into: hidden, up, on: workers)
+    } else {
+      project(h, Tape(hidden: hidden, up: up), on: workers)
+    }
     matmul(dy, w2, transposeB: true, into: dhidden, on: workers)
     let units = Units(hidden: hidden, up: up, dhidden: dhidden)
     activationBackward(units, dy, combine, gradients.accumulateInput, on: workers)
@@ -107,10 +139,18 @@ package struct FeedForward: Sendable {
   static let rowsPerTask = 32
 
   /// The units before the activation: hidden = h W1^T + b1, up = h W3^T.
-  private func project(_ h: Matrix, _ hidden: Matrix, _ up: Matrix?, on workers: Workers) {
-    matmul(h, w1, transposeB: true, into: hidden, on: workers)
-    if let b1 { addRow(b1, to: hidden, on: workers) }
-    if let up, let w3 { matmul(h, w3, transposeB: true, into: up, on: workers) }
+  private func project(_ h: Matrix, _ units: Tape, on workers: Workers) {
+    matmul(h, w1, transposeB: true, into: units.hidden, on: workers)
+    if let b1 { addRow(b1, to: units.hidden, on: workers) }
+    if let up = units.up, let w3 { matmul(h, w3, transposeB: true, into: up, on: workers) }
+  }
+
+  /// The backward pass works in place.
+  private func copy(_ tape: Tape, into hidden: Matrix, _ up: Matrix?, on workers: Workers) {
+    workers.forEachChunk(of: hidden.rows, size: Self.rowsPerTask) { rows in
+      hidden.rows(rows).copy(from: tape.hidden.rows(rows))
+      if let up, let kept = tape.up { up.rows(rows).copy(from: kept.rows(rows)) }
+    }
   }
 
   private func checkShapes(_ h: Matrix, _ hidden: Matrix, _ up: Matrix?, _ y: Matrix) {

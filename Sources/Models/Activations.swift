@@ -26,7 +26,8 @@ package struct BatchLimits: Sendable, Equatable {
 ///     boundary[0] --attention--> boundary[1] --FFN--> boundary[2] ...      one such chain a side
 ///
 /// A boundary holds the rows [rows, width] that enter a sublayer; the backward sweep recomputes the
-/// rest from it. Those of all layers are here, or those of one layer at a time (`BoundaryRule`).
+/// rest from it, but for what is kept on a tape. Those of all layers are here, or those of one layer
+/// at a time (`BoundaryRule`).
 package final class Activations: Sendable {
   package let limits: BatchLimits
   let encoder: [Matrix]
@@ -43,6 +44,8 @@ package final class Activations: Sendable {
   let probabilities: [Matrix]
   let scratch: AttentionScratch
   let expert: ExpertScratch
+  /// What is kept of each layer, by its number; nil: nothing.
+  let tapes: [LayerTape?]
 
   package init(
     _ model: ModelDescription, _ limits: BatchLimits, _ rule: BoundaryRule, training: Bool
@@ -66,6 +69,10 @@ package final class Activations: Sendable {
     }
     scratch = AttentionScratch(model, rows: limits.microBatchRows, training: training)
     expert = ExpertScratch(model.experts, rows: limits.rowsOfOneExpert, training: training)
+    tapes = model.layers.enumerated().map { number, layer in
+      training && rule.tapes.contains(number)
+        ? LayerTape(layer, model, rows: limits.rows) : nil
+    }
   }
 
   /// Bytes that `init` allocates, for the memory ledger.
@@ -80,7 +87,9 @@ package final class Activations: Sendable {
       + AttentionScratch.floatCount(model, rows: limits.microBatchRows, training: training)
       + ExpertScratch.floatCount(
         model.experts, rows: limits.rowsOfOneExpert, training: training)
+    let tapes = model.tapeBytes(limits).enumerated().filter { rule.tapes.contains($0.offset) }
     return floats * MemoryLayout<Float>.stride
+      + (training ? tapes.reduce(0) { $0 + $1.element } : 0)
   }
 
   func boundaries(_ side: Side) -> [Matrix] { side == .encoder ? encoder : decoder }

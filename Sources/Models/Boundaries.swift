@@ -1,6 +1,6 @@
 package import Kernels
 
-/// How the boundaries of a training step are kept from the forward to the backward sweep.
+/// What of a training step's activations is kept from the forward to the backward sweep, and how.
 package struct BoundaryRule: Sendable, Equatable {
   package enum Precision: Sendable {
     case fp32
@@ -15,10 +15,16 @@ package struct BoundaryRule: Sendable, Equatable {
   /// keeps `inputs(of:)` after each layer of the forward sweep, and brings them back before the same
   /// layer of every backward sweep.
   package let isWindow: Bool
+  /// The layers, by number, that keep more than their boundaries (`LayerTape`), so that the backward
+  /// sweep need not compute it again.
+  package var tapes: Range<Int>
 
-  package init(_ precision: Precision = .fp32, isWindow: Bool = false) {
+  package init(
+    _ precision: Precision = .fp32, isWindow: Bool = false, tapes: Range<Int> = 0..<0
+  ) {
     self.precision = precision
     self.isWindow = isWindow
+    self.tapes = tapes
   }
 }
 

@@ -59,8 +59,11 @@ package struct ExpertShape: Sendable, Equatable {
 
   /// The hidden units of a slice that checkpoints have under `names`; the others are zero.
   package func units(of slice: Int, _ names: ExpertNames) -> Range<Int> {
-    let units = slice * sliceHidden..<(slice + 1) * sliceHidden
-    return units.clamped(to: 0..<(names.hidden ?? hidden))
+    hiddenUnits(of: slice).clamped(to: 0..<(names.hidden ?? hidden))
+  }
+
+  func hiddenUnits(of slice: Int) -> Range<Int> {
+    slice * sliceHidden..<(slice + 1) * sliceHidden
   }
 
   // MARK: The tensors of a block

@@ -11,7 +11,7 @@ extension Transformer {
     for microBatch in batch.side(layer.side).microBatches.indices {
       selfAttentionForward(layer, microBatch, first)
       if let cross = layer.crossAttention {
-        crossAttentionForward(cross, microBatch, first + 1)
+        crossAttentionForward(layer, cross, microBatch, first + 1)
       }
       if case .dense(let ffn) = layer.feedForward {
         feedForwardForward(layer, ffn, microBatch, last(layer) - 1)
@@ -28,7 +28,7 @@ extension Transformer {
         feedForwardBackward(layer, ffn, microBatch, last(layer) - 1)
       }
       if let cross = layer.crossAttention {
-        crossAttentionBackward(cross, microBatch, first + 1)
+        crossAttentionBackward(layer, cross, microBatch, first + 1)
       }
       selfAttentionBackward(layer, microBatch, first)
       between()
@@ -51,26 +51,26 @@ extension Transformer {
     let (x, y, spans) = sublayer(layer.side, index, microBatch)
     roundBoundary(x)
     y.copy(from: x)
-    let context = selfAttentionContext(layer, x, microBatch, spans)
-    addProjected(context, layer.selfAttention.output, to: y)
+    let h = scratch.normed.rows(0..<x.rows)
+    norm(layer.selfAttention.norm, x, into: h)
+    let tape = attentionTape(layer, layer.selfAttention, microBatch)
+    selfAttentionContext(layer, h, into: tape, microBatch, spans)
+    addProjected(tape.context, layer.selfAttention.output, to: y)
   }
 
-  /// norm -> queries, keys, values -> context, left in the scratch; returns the context.
+  /// Normalised input -> queries, keys, values -> context.
   private func selfAttentionContext(
-    _ layer: LayerDescription, _ x: Matrix, _ microBatch: Int, _ spans: [AttentionSpan]
-  ) -> Matrix {
+    _ layer: LayerDescription, _ h: Matrix, into tape: AttentionTape, _ microBatch: Int,
+    _ spans: [AttentionSpan]
+  ) {
     let slots = layer.selfAttention
-    let h = scratch.normed.rows(0..<x.rows)
-    let parts = Parts(scratch.qkv, x.rows, slots.shape)
-    let context = scratch.context(x.rows, slots.shape)
-    norm(slots.norm, x, into: h)
+    let parts = Parts(tape.input, slots.shape)
     project(h, slots.input, into: parts.all)
-    keepRaw(parts, slots)
+    tape.raw?.copy(from: parts.all)
     position(parts, slots, batch.side(layer.side).sequences(of: microBatch))
     attention(slots).forward(
       parts.q, parts.k, parts.v, spans: spans, isCausal: layer.side == .decoder,
-      bias: positionBias(layer.side), into: context)
-    return context
+      bias: positionBias(layer.side), into: tape.context)
   }
 
   private func selfAttentionBackward(
@@ -79,12 +79,14 @@ extension Transformer {
     let slots = layer.selfAttention
     let (x, _, spans) = sublayer(layer.side, index, microBatch)
     let dy = activations.dx.rows(batch.side(layer.side).microBatches[microBatch])
-    let context = selfAttentionContext(layer, x, microBatch, spans)
     let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
-    let parts = Parts(scratch.qkv, x.rows, slots.shape)
-    let gradients = Parts(scratch.dqkv, x.rows, slots.shape)
+    let tape = attentionTape(layer, slots, microBatch)
+    norm(slots.norm, x, into: h)
+    if self.tape(layer) == nil { selfAttentionContext(layer, h, into: tape, microBatch, spans) }
+    let parts = Parts(tape.input, slots.shape)
+    let gradients = Parts(scratch.dqkv.rows(0..<x.rows), slots.shape)
     let dContext = scratch.dContext(x.rows, slots.shape)
-    projectionBackward(slots.output, context, dy)
+    projectionBackward(slots.output, tape.context, dy)
     matmul(dy, weights(slots.output.weight), into: dContext, on: workers)
     // Nobody looks at padding: its keys and values have no gradient.
     if batch.side(layer.side).isToken(of: microBatch) != nil { gradients.all.fill(0) }
@@ -92,7 +94,8 @@ extension Transformer {
       parts.q, parts.k, parts.v, spans: spans, isCausal: layer.side == .decoder,
       bias: positionBias(layer.side), dcontext: dContext, dq: gradients.q, dk: gradients.k,
       dv: gradients.v, dtable: positionBiasGradient(layer.side))
-    positionBackward(gradients, slots, batch.side(layer.side).sequences(of: microBatch))
+    positionBackward(
+      gradients, slots, tape.raw, batch.side(layer.side).sequences(of: microBatch))
     projectionBackward(slots.input, h, gradients.all)
     matmul(gradients.all, weights(slots.input.weight), into: dh, on: workers)
     normBackward(slots.norm, x, dh, into: dy)
@@ -101,51 +104,48 @@ extension Transformer {
   // MARK: Cross-attention
 
   private func crossAttentionForward(
-    _ slots: AttentionDescription, _ microBatch: Int, _ index: Int
+    _ layer: LayerDescription, _ slots: AttentionDescription, _ microBatch: Int, _ index: Int
   ) {
     let (x, y, _) = sublayer(.decoder, index, microBatch)
     roundBoundary(x)
     y.copy(from: x)
-    addProjected(crossAttentionContext(slots, x, microBatch), slots.output, to: y)
+    let h = scratch.normed.rows(0..<x.rows)
+    norm(slots.norm, x, into: h)
+    let tape = attentionTape(layer, slots, microBatch)
+    crossAttentionContext(slots, h, into: tape, microBatch)
+    addProjected(tape.context, slots.output, to: y)
   }
 
   private func crossAttentionContext(
-    _ slots: AttentionDescription, _ x: Matrix, _ microBatch: Int
-  ) -> Matrix {
-    let memory = memoryRows(microBatch)
-    let h = scratch.normed.rows(0..<x.rows)
-    let q = scratch.qkv.rows(0..<x.rows).columns(0..<slots.shape.queryColumns)
-    let kv = KeysValues(scratch.keysValues, memory.rows, slots.shape)
-    let context = scratch.context(x.rows, slots.shape)
-    norm(slots.norm, x, into: h)
-    project(h, slots.input, into: q)
-    project(memory, memoryProjection(slots), into: kv.all)
+    _ slots: AttentionDescription, _ h: Matrix, into tape: AttentionTape, _ microBatch: Int
+  ) {
+    let kv = KeysValues(tape, slots.shape)
+    project(h, slots.input, into: tape.input)
+    project(memoryRows(microBatch), memoryProjection(slots), into: kv.all)
     attention(slots).forward(
-      q, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, into: context)
-    return context
+      tape.input, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, into: tape.context)
   }
 
   private func crossAttentionBackward(
-    _ slots: AttentionDescription, _ microBatch: Int, _ index: Int
+    _ layer: LayerDescription, _ slots: AttentionDescription, _ microBatch: Int, _ index: Int
   ) {
     let (x, _, _) = sublayer(.decoder, index, microBatch)
     let dy = activations.dx.rows(batch.target.microBatches[microBatch])
-    let context = crossAttentionContext(slots, x, microBatch)
     let memory = memoryRows(microBatch)
     let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
-    let columns = 0..<slots.shape.queryColumns
-    let (q, dq) = (
-      scratch.qkv.rows(0..<x.rows).columns(columns), scratch.dqkv.rows(0..<x.rows).columns(columns)
-    )
-    let kv = KeysValues(scratch.keysValues, memory.rows, slots.shape)
-    let dkv = KeysValues(scratch.dKeysValues, memory.rows, slots.shape)
+    let tape = attentionTape(layer, slots, microBatch)
+    norm(slots.norm, x, into: h)
+    if self.tape(layer) == nil { crossAttentionContext(slots, h, into: tape, microBatch) }
+    let dq = scratch.dqkv.rows(0..<x.rows).columns(0..<slots.shape.queryColumns)
+    let kv = KeysValues(tape, slots.shape)
+    let dkv = KeysValues(scratch.dKeysValues.rows(0..<memory.rows), slots.shape)
     let dContext = scratch.dContext(x.rows, slots.shape)
-    projectionBackward(slots.output, context, dy)
+    projectionBackward(slots.output, tape.context, dy)
     matmul(dy, weights(slots.output.weight), into: dContext, on: workers)
     if batch.source.isToken(of: microBatch) != nil { dkv.all.fill(0) }
     attention(slots).backward(
-      q, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, dcontext: dContext, dq: dq,
-      dk: dkv.k, dv: dkv.v)
+      tape.input, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, dcontext: dContext,
+      dq: dq, dk: dkv.k, dv: dkv.v)
     projectionBackward(slots.input, h, dq)
     matmul(dq, weights(slots.input.weight), into: dh, on: workers)
     normBackward(slots.norm, x, dh, into: dy)
@@ -169,8 +169,8 @@ extension Transformer {
     norm(layer.feedForwardNorm, x, into: h)
     y.copy(from: x)
     feedForward(ffn).forward(
-      h, hidden: scratch.hidden(x.rows, ffn), up: scratch.up(x.rows, ffn), into: y,
-      accumulate: true, on: workers)
+      h, hidden: scratch.hidden(x.rows, ffn), up: scratch.up(x.rows, ffn),
+      keeping: feedForwardTape(layer, microBatch), into: y, accumulate: true, on: workers)
   }
 
   private func feedForwardBackward(
@@ -183,13 +183,19 @@ extension Transformer {
     norm(layer.feedForwardNorm, x, into: h)
     feedForward(ffn).backward(
       h, dy: dy, combine: nil, hidden: scratch.hidden(x.rows, ffn), up: scratch.up(x.rows, ffn),
-      dhidden: scratch.dHidden(x.rows, ffn),
+      dhidden: scratch.dHidden(x.rows, ffn), from: feedForwardTape(layer, microBatch),
       into: FeedForward.Gradients(
         dh: dh, dw1: gradient(ffn.first), dw2: gradient(ffn.second),
         dw3: ffn.third.map(gradient), db1: ffn.firstBias.map(gradient),
         db2: ffn.secondBias.map(gradient), accumulateInput: false, accumulateWeights: true),
       on: workers)
     normBackward(layer.feedForwardNorm, x, dh, into: dy)
+  }
+
+  private func feedForwardTape(
+    _ layer: LayerDescription, _ microBatch: Int
+  ) -> FeedForward.Tape? {
+    tape(layer)?.feedForward.rows(batch.side(layer.side).microBatches[microBatch])
   }
 
   private func feedForward(_ ffn: FeedForwardDescription.DenseFeedForward) -> FeedForward {
@@ -271,9 +277,9 @@ struct Parts {
   let k: Matrix
   let v: Matrix
 
-  init(_ matrix: Matrix, _ rows: Int, _ shape: AttentionShape) {
+  init(_ matrix: Matrix, _ shape: AttentionShape) {
     let (queries, keys) = (shape.queryColumns, shape.keyColumns)
-    all = matrix.rows(0..<rows).columns(0..<queries + 2 * keys)
+    all = matrix.columns(0..<queries + 2 * keys)
     q = all.columns(0..<queries)
     k = all.columns(queries..<queries + keys)
     v = all.columns(queries + keys..<queries + 2 * keys)
@@ -286,10 +292,15 @@ struct KeysValues {
   let k: Matrix
   let v: Matrix
 
-  init(_ matrix: Matrix, _ rows: Int, _ shape: AttentionShape) {
+  init(_ matrix: Matrix, _ shape: AttentionShape) {
     let keys = shape.keyColumns
-    all = matrix.rows(0..<rows).columns(0..<2 * keys)
+    all = matrix.columns(0..<2 * keys)
     k = all.columns(0..<keys)
     v = all.columns(keys..<2 * keys)
+  }
+
+  init(_ tape: AttentionTape, _ shape: AttentionShape) {
+    guard let memory = tape.memory else { preconditionFailure("cross-attention has a memory") }
+    self.init(memory, shape)
   }
 }

@@ -88,12 +88,12 @@ extension Transformer {
     let slots = layer.selfAttention
     let (x, y) = (boundary(.decoder, index), boundary(.decoder, index + 1))
     let h = scratch.normed.rows(0..<x.rows)
-    let parts = Parts(scratch.qkv, x.rows, slots.shape)
+    let parts = Parts(scratch.qkv.rows(0..<x.rows), slots.shape)
     let context = scratch.context(x.rows, slots.shape)
     norm(slots.norm, x, into: h)
     project(h, slots.input, into: parts.all)
     position(parts, slots, step.runs, starts: step.starts)
-    let cached = KeysValues(cache.own[layer.index], cache.own[layer.index].rows, slots.shape)
+    let cached = KeysValues(cache.own[layer.index], slots.shape)
     for (run, place) in zip(step.runs, step.places) {
       cached.k.rows(place).copy(from: parts.k.rows(run))
       cached.v.rows(place).copy(from: parts.v.rows(run))
@@ -117,7 +117,7 @@ extension Transformer {
     norm(slots.norm, x, into: h)
     project(h, slots.input, into: q)
     let spans = zip(step.runs, sources).map { AttentionSpan(queries: $0, keys: $1) }
-    let kv = KeysValues(cached, cached.rows, slots.shape)
+    let kv = KeysValues(cached, slots.shape)
     attention(slots).forward(q, kv.k, kv.v, spans: spans, isCausal: false, into: context)
     y.copy(from: x)
     addProjected(context, slots.output, to: y)

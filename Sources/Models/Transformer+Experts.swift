@@ -43,8 +43,8 @@ extension Transformer {
     let output = scratch.output.rows(0..<indices.count)
     gatherRows(rows(activations.normed, layer.side), indices, into: input, on: workers)
     description.experts.layer(expertWeights, slice: block.slice).forward(
-      input, hidden: scratch.hidden.rows(0..<indices.count), up: up(indices.count), into: output,
-      accumulate: false, on: workers)
+      input, hidden: scratch.hidden.rows(0..<indices.count), up: up(indices.count),
+      keeping: tape(layer, block), into: output, accumulate: false, on: workers)
     scaleRows(output, by: combine, on: workers)
     scatterAddRows(output, indices, to: boundary(layer.side, last(layer)), on: workers)
   }
@@ -78,7 +78,8 @@ extension Transformer {
     gatherRows(rows(activations.dx, layer.side), indices, into: dOutput, on: workers)
     description.experts.layer(expertWeights, slice: block.slice).backward(
       input, dy: dOutput, combine: (p, dp), hidden: scratch.hidden.rows(0..<count), up: up(count),
-      dhidden: scratch.dHidden.rows(0..<count), into: gradients(of: block, dInput), on: workers)
+      dhidden: scratch.dHidden.rows(0..<count), from: tape(layer, block),
+      into: gradients(of: block, dInput), on: workers)
     scatterAddRows(dInput, indices, to: rows(activations.dNormed, layer.side), on: workers)
     for (row, entry) in routings[number].rows.entries(of: block.expert).enumerated() {
       routings[number].dProbability[entry] += dp[row, 0]
@@ -181,6 +182,15 @@ extension Transformer {
   private var expertScale: Float {
     guard mode != .training, case .topK(let rule) = description.routing else { return 1 }
     return rule.evaluationScale
+  }
+
+  /// Of the hidden units of a block, where they are kept.
+  private func tape(
+    _ layer: LayerDescription, _ block: LayerRouting.Block
+  ) -> FeedForward.Tape? {
+    let entries = routings[mixture(layer).number].rows.entries(of: block.expert)
+    let columns = description.experts.hiddenUnits(of: block.slice)
+    return tape(layer)?.feedForward.rows(entries).columns(columns)
   }
 
   private func up(_ count: Int) -> Matrix? {

@@ -59,12 +59,6 @@ extension Transformer {
     }
   }
 
-  /// Before `position` changes them in place: the backward sweep needs what the projection gave.
-  func keepRaw(_ parts: Parts, _ slots: AttentionDescription) {
-    guard slots.needsRaw, dense.isTraining else { return }
-    Parts(scratch.raw, parts.all.rows, slots.shape).all.copy(from: parts.all)
-  }
-
   /// Norms queries and keys, clips them and the values, and rotates queries and keys, in place.
   /// - Parameter starts: the position of the first row of each sequence; 0 if not given.
   func position(
@@ -81,17 +75,18 @@ extension Transformer {
   }
 
   /// The gradients of queries, keys and values as the projection gave them, in place.
+  /// - Parameter raw: what the projection gave.
   func positionBackward(
-    _ gradients: Parts, _ slots: AttentionDescription, _ sequences: [Range<Int>]
+    _ gradients: Parts, _ slots: AttentionDescription, _ raw: Matrix?, _ sequences: [Range<Int>]
   ) {
     if let rotary = rotary(slots) {
       for part in [gradients.q, gradients.k] {
         rotary.backward(part, sequences: sequences, on: workers)
       }
     }
-    guard slots.needsRaw else { return }
-    let before = Parts(scratch.raw, gradients.all.rows, slots.shape)
-    let dBefore = Parts(scratch.dRaw, gradients.all.rows, slots.shape)
+    guard let raw else { return }
+    let before = Parts(raw, slots.shape)
+    let dBefore = Parts(scratch.dRaw.rows(0..<raw.rows), slots.shape)
     if let limit = slots.clip {
       // What was clipped, once more.
       dBefore.all.copy(from: before.all)

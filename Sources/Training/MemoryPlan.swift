@@ -13,6 +13,9 @@ package struct MemoryPlan: Sendable {
   package let frames: FrameBudget
   /// Whether every block stays in memory and the disk is written at commits only.
   package let isResident: Bool
+  /// What the page pool could do without: all that is left where every block stays in memory, else half
+  /// of what is left beyond the frames it must have.
+  let spareBytes: Int
 
   /// The program, the Swift runtime, SQLite, page tables and the small change of the heap, beyond
   /// the named allocations; and for each thread a stack and OpenBLAS's work buffer.
@@ -39,6 +42,7 @@ package struct MemoryPlan: Sendable {
     self.ceiling = ceiling
     self.fixed = fixed
     self.isResident = isResident
+    spareBytes = isResident ? left - all : (left - least) / 2
     self.frames =
       isResident
       ? FrameBudget(weights: blocks, state: blocks) : Self.share(left, geometry, blocks)

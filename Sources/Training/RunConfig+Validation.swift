@@ -147,6 +147,7 @@ extension RunConfig {
 
   private func validateMachine() throws(ConfigError) {
     try choose(memory.spill, "memory.spill", BoundaryPlan.Spill.allCases.map(\.rawValue))
+    try choose(memory.recompute, "memory.recompute", TapePlan.Recompute.allCases.map(\.rawValue))
     try choose(memory.numa, "memory.numa", NumaPolicy.allCases.map(\.rawValue))
     try choose(memory.dense, "memory.dense", ["automatic", "resident", "paged"])
     try choose(storage.engine, "storage.engine", ["automatic", "io_uring", "threads"])

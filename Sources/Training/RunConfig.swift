@@ -140,6 +140,10 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// Whether boundary activations wait for the backward sweep on the disk: `automatic`, when the run
     /// does not fit otherwise and is not `resident`; `never`; `always`.
     package var spill = "automatic"
+    /// What the backward sweep does about activations inside a layer: `always` computes them again
+    /// from the layer's boundaries; `never` keeps those of all layers in memory; `automatic` keeps those
+    /// of as many layers as the budget has room for.
+    package var recompute = "automatic"
     /// On machines with several memory nodes: `local` gives each node frames and workers of its
     /// own, `interleave` spreads every frame over the nodes, `off` leaves it to the kernel.
     package var numa = "local"

@@ -15,6 +15,8 @@ struct RunGeometry: Sendable {
   let threads: Int
   /// In memory, until the plan decides otherwise.
   var boundaries: BoundaryPlan
+  /// What is kept beside boundaries: nothing, or all layers, until the plan decides otherwise.
+  var tapes: TapePlan
   /// Whether the dense part comes into memory layer by layer.
   var isDensePaged: Bool
 
@@ -35,6 +37,7 @@ struct RunGeometry: Sendable {
     dense = DenseBlocks(record: record, parameters: description.layout.count)
     boundaries = BoundaryPlan(
       description, limits, Self.precision(config), isOnDisk: config.memory.spill == "always")
+    tapes = TapePlan(description, limits, Self.recompute(config))
     isDensePaged = config.memory.dense == "paged"
     threads = config.compute.threads > 0 ? config.compute.threads : ProcessMemory.cores
   }
@@ -85,12 +88,27 @@ struct RunGeometry: Sendable {
       ),
     ]
     let paged = isDensePaged ? [] : ["memory.dense=paged"]
-    return paged
+    let recomputed = tapes.memory == nil ? [] : ["memory.recompute=automatic"]
+    return recomputed + paged
       + others.filter { _, plan in
         var other = self
         other.boundaries = plan
         return other.activationBytes < activationBytes
       }.map(\.0)
+  }
+
+  /// What is kept of the activations between the two sweeps.
+  var activationRule: BoundaryRule {
+    var rule = boundaries.rule
+    rule.tapes = tapes.layers
+    return rule
+  }
+
+  private static func recompute(_ config: RunConfig) -> TapePlan.Recompute {
+    guard let recompute = TapePlan.Recompute(rawValue: config.memory.recompute) else {
+      preconditionFailure("validated")
+    }
+    return recompute
   }
 
   private static func precision(_ config: RunConfig) -> BoundaryRule.Precision {
@@ -123,7 +141,7 @@ struct RunGeometry: Sendable {
           name: "dense parameters, gradients and moments",
           bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
       activations,
-    ] + [boundaries.frames].compactMap { $0 }
+    ] + [boundaries.frames, tapes.memory].compactMap { $0 }
   }
 
   /// What a timeline has room for.

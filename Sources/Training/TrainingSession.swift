@@ -99,7 +99,9 @@ package struct TrainingSession: ~Copyable {
     let start =
       isFromSeed ? "nothing was imported: all weights of the model start from the seed" : nil
     notes =
-      [start, note, Self.bufferedNote(store), geometry.boundaries.note].compactMap { $0 }
+      [
+        start, note, Self.bufferedNote(store), geometry.boundaries.note, geometry.tapes.note,
+      ].compactMap { $0 }
       + pager.notes + data.notes
     self.data = data
     self.trace = trace.map {
@@ -113,7 +115,7 @@ package struct TrainingSession: ~Copyable {
       model: Transformer(
         geometry.description, dense: parameters, limits: geometry.limits,
         smoothing: Float(config.training.label_smoothing_factor), training: true,
-        boundaries: geometry.boundaries.rule, workers: workers),
+        boundaries: geometry.activationRule, workers: workers),
       optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config), dense: dense, unsaved: UnsavedDense(geometry.dense))
   }
@@ -133,13 +135,27 @@ package struct TrainingSession: ~Copyable {
     var refusal: MemoryRefusal?
     for alternative in geometry.alternatives(config) {
       do {
-        return (alternative, try memory(of: alternative, config, facts, isTraced: isTraced))
+        let memory = try memory(of: alternative, config, facts, isTraced: isTraced)
+        return try keepingActivations(alternative, memory, config, facts, isTraced: isTraced)
       } catch let error as MemoryRefusal {
         if error.missing < refusal?.missing ?? .max { refusal = error }
       }
     }
     guard let refusal else { preconditionFailure("a run can be run in one way at least") }
     throw refusal
+  }
+
+  /// Gives what paging can spare to activations, where the configuration leaves it to the plan.
+  private static func keepingActivations(
+    _ geometry: RunGeometry, _ memory: MemoryPlan, _ config: RunConfig, _ facts: DataFacts,
+    isTraced: Bool
+  ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
+    guard config.memory.recompute == TapePlan.Recompute.automatic.rawValue else {
+      return (geometry, memory)
+    }
+    var keeping = geometry
+    keeping.tapes.fill(memory.spareBytes)
+    return (keeping, try Self.memory(of: keeping, config, facts, isTraced: isTraced))
   }
 
   /// - Throws: `ConfigError`; `MemoryRefusal` that says what would save memory.

@@ -34,6 +34,38 @@ import Testing
     #expect(bits(window, window.gradients()) == wanted)
   }
 
+  /// What some or all layers keep is what they would compute again: the same bits, also of a second
+  /// backward sweep, after an evaluation, and beside a window.
+  @Test(arguments: FamilyGradientTests.Family.allCases, [0..<9, 1..<2])
+  func aTapeChangesNoBit(_ family: FamilyGradientTests.Family, _ layers: Range<Int>) {
+    let layers = layers.clamped(to: 0..<FamilyGradientTests.description(family).layers.count)
+    for precision in [BoundaryRule.Precision.fp32, .bf16] {
+      let wanted = { bits($0, $0.gradients()) }(tiny(family, BoundaryRule(precision)))
+      for isWindow in [false, true] {
+        let kept = tiny(
+          family, BoundaryRule(precision, isWindow: isWindow, tapes: layers))
+        #expect(bits(kept, kept.gradients()) == wanted)
+        #expect(kept.loss(mode: .evaluation).isFinite)
+        #expect(bits(kept, kept.gradients()) == wanted)
+        #expect(bits(kept, kept.backward()) == wanted)
+      }
+    }
+  }
+
+  /// What a tape holds is used: weights that change between the sweeps are seen by who computes
+  /// again.
+  @Test(arguments: FamilyGradientTests.Family.allCases)
+  func aTapeIsUsed(_ family: FamilyGradientTests.Family) {
+    let gradients = [0..<0, 0..<1].map { layers in
+      let tiny = tiny(family, BoundaryRule(tapes: layers))
+      tiny.forward()
+      let input = tiny.model.description.layers[0].selfAttention.input.weight
+      tiny.model.dense.weights(input).fill(0.125)
+      return bits(tiny, tiny.backward())
+    }
+    #expect(gradients[0] != gradients[1])
+  }
+
   /// What is kept of a training step is bfloat16; an evaluation is not rounded.
   @Test(arguments: FamilyGradientTests.Family.allCases)
   func everyBoundaryOfTrainingIsRounded(_ family: FamilyGradientTests.Family) {
@@ -119,6 +151,13 @@ import Testing
     // Two layers a side: 5 + 7 boundaries, or 4 of one layer and what leaves each side.
     #expect(bytes(BoundaryRule()) - bytes(BoundaryRule(isWindow: true)) == 6 * wide)
     #expect(bytes(BoundaryRule(.bf16)) == bytes(BoundaryRule()))
+    // Queries, keys, values and context, twice in the decoder; and the hidden units.
+    let attention = limits.rows * 4 * description.width * 4
+    let hidden = limits.rows * 12 * 4
+    #expect(
+      description.tapeBytes(limits) == [1, 1, 2, 2].map { $0 * attention + hidden })
+    #expect(
+      bytes(BoundaryRule(tapes: 1..<3)) - bytes(BoundaryRule()) == 3 * attention + 2 * hidden)
     #expect(description.sublayerInputs == 10 && description.sublayerInputsOfLayer == 3)
   }
 }
