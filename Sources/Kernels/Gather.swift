@@ -1,5 +1,4 @@
 private let rowsPerTask = 32
-private let columnsPerTask = 64
 
 /// Row i of `target` = row indices[i] of `source`.
 package func gatherRows(
@@ -17,14 +16,14 @@ package func gatherRows(
 
 /// Row indices[i] of `target` += scale * row i of `source`.
 ///
-/// An index may occur many times. Each task owns a strip of 64 columns and adds the rows in order,
-/// so the sums do not depend on the number of workers.
+/// An index may occur many times. Each task owns a strip of columns and adds the rows in order, so
+/// the sums do not depend on the number of workers.
 package func scatterAddRows(
   _ source: Matrix, _ indices: [Int32], scale: Float = 1, to target: Matrix, on workers: Workers
 ) {
   precondition(indices.count == source.rows, "one index per source row")
   precondition(source.columns == target.columns, "as many columns")
-  workers.forEachChunk(of: source.columns, size: columnsPerTask) { columns in
+  workers.forEachStrip(of: source.columns) { columns in
     let (from, to) = (source.columns(columns), target.columns(columns))
     for i in 0..<from.rows { axpy(scale, from.row(i), to.row(Int(indices[i]))) }
   }

@@ -69,7 +69,7 @@ package func sumLanes(_ v: SIMD8<Float>) -> Float {
 }
 
 /// The sum of the rows of x, each times its weight in `weights`, [rows, 1], overwrites `target`,
-/// [1, columns], or is added to it. Each task owns a strip of 64 columns and adds the rows in
+/// [1, columns], or is added to it. Each task owns a strip of columns and adds the rows in
 /// order.
 package func sumColumns(
   _ x: Matrix, weights: Matrix? = nil, into target: Matrix, accumulate: Bool, on workers: Workers
@@ -79,7 +79,7 @@ package func sumColumns(
   if let weights {
     precondition(weights.rows == x.rows && weights.columns == 1, "one weight per row")
   }
-  workers.forEachChunk(of: x.columns, size: 64) { strip in
+  workers.forEachStrip(of: x.columns) { strip in
     let (x, sum) = (x.columns(strip), target.columns(strip))
     if !accumulate { sum.fill(0) }
     for i in 0..<x.rows { axpy(weights?[i, 0] ?? 1, x.row(i), sum.row(0)) }

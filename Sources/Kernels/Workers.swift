@@ -58,6 +58,16 @@ package final class Workers: Sendable {
     return Workers(of: pool ?? self, members: group.members)
   }
 
+  /// Runs `body` over strips of 0..<columns, one for each worker where that leaves them wide: for what
+  /// goes down the rows in order, so that no sum depends on the width. Narrow strips of long rows would
+  /// touch a page for a line or two.
+  package func forEachStrip(of columns: Int, _ body: @Sendable (Range<Int>) -> Void) {
+    let floatsPerLine = 16
+    let lines = (columns + floatsPerLine - 1) / floatsPerLine
+    let width = max(4, (lines + count - 1) / count) * floatsPerLine
+    forEachChunk(of: columns, size: width, body)
+  }
+
   /// How many of the workers are on `node`; all, where they are not in groups.
   package func count(on node: Int) -> Int {
     groups.isEmpty ? count : groups.first { $0.node == node }?.members.count ?? 0

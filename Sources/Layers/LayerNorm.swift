@@ -8,7 +8,8 @@ package struct LayerNorm: Sendable {
   package init(epsilon: Float = 1e-5) { self.epsilon = epsilon }
 
   private static let rowsPerTask = 32
-  private static let columnsPerTask = 64
+  /// Of the backward pass: each leaves one row of sums.
+  private static let rowsPerSum = 64
 
   /// x_ND -> y_ND, which may be the same matrix; gain and bias are [1, D].
   package func forward(
@@ -19,18 +20,13 @@ package struct LayerNorm: Sendable {
     precondition(y.columns == x.columns, "as many columns out as in")
     workers.forEachChunk(of: x.rows, size: Self.rowsPerTask) { rows in
       let (gain, bias) = (gain.row(0), bias.row(0))
-      for i in rows {
-        let (source, target) = (x.row(i), y.row(i))
-        let (mean, inverse) = statistics(source)
-        for j in 0..<target.count {
-          target[j] = bias[j].addingProduct((source[j] - mean) * inverse, gain[j])
-        }
-      }
+      for i in rows { normalise(x.row(i), gain, bias, into: y.row(i)) }
     }
   }
 
   /// dy_ND -> dx_ND (overwritten, or added to), dgain += and dbias += [1, D]. The statistics of x
-  /// are computed again. `dx` must not overlap `dy`. Takes 8 bytes a row of scratch memory.
+  /// are computed again. `dx` must not overlap `dy`. Takes D / 8 bytes a row of scratch memory: sums of
+  /// 64 rows in order, which are added in order.
   package func backward(
     _ x: Matrix, gain: Matrix, dy: Matrix, dx: Matrix, accumulate: Bool, dgain: Matrix,
     dbias: Matrix, on workers: Workers
@@ -38,16 +34,21 @@ package struct LayerNorm: Sendable {
     checkShapes(x, gain, dgain, dbias)
     precondition(dy.rows == x.rows && dx.rows == x.rows, "as many rows of gradients")
     precondition(dy.columns == x.columns && dx.columns == x.columns, "as many columns")
-    let moments = Matrix(rows: x.rows, columns: 2)
-    workers.forEachChunk(of: x.rows, size: Self.rowsPerTask) { rows in
-      let gain = gain.row(0)
+    let sums = Matrix(
+      rows: (x.rows + Self.rowsPerSum - 1) / Self.rowsPerSum, columns: 2 * x.columns)
+    workers.forEachChunk(of: x.rows, size: Self.rowsPerSum) { rows in
+      let (gain, sums) = (gain.row(0), sums.row(rows.lowerBound / Self.rowsPerSum))
       for i in rows {
         let (mean, inverse) = statistics(x.row(i))
-        (moments[i, 0], moments[i, 1]) = (mean, inverse)
         inputGradient(x.row(i), mean, inverse, gain, dy.row(i), dx.row(i), accumulate)
+        addParameterGradients(x.row(i), mean, inverse, dy.row(i), to: sums)
       }
     }
-    parameterGradients(x, moments, dy, dgain: dgain, dbias: dbias, on: workers)
+    let (gains, biases) = (
+      sums.columns(0..<x.columns), sums.columns(x.columns..<2 * x.columns)
+    )
+    sumColumns(gains, into: dgain, accumulate: true, on: workers)
+    sumColumns(biases, into: dbias, accumulate: true, on: workers)
   }
 
   private func checkShapes(_ x: Matrix, _ vectors: Matrix...) {
@@ -56,6 +57,14 @@ package struct LayerNorm: Sendable {
       precondition(vector.rows == 1, "gain and bias are one row")
       precondition(vector.columns == x.columns, "one gain and bias per column")
     }
+  }
+
+  private func normalise(
+    _ x: borrowing Row, _ gain: borrowing Row, _ bias: borrowing Row, into y: borrowing Row
+  ) {
+    precondition(x.count == y.count && gain.count == y.count && bias.count == y.count)
+    let (mean, inverse) = statistics(x)
+    for j in 0..<y.count { y[j] = bias[j].addingProduct((x[j] - mean) * inverse, gain[j]) }
   }
 
   private func statistics(_ x: borrowing Row) -> (mean: Float, inverse: Float) {
@@ -69,6 +78,7 @@ package struct LayerNorm: Sendable {
     _ x: borrowing Row, _ mean: Float, _ inverse: Float, _ gain: borrowing Row,
     _ dy: borrowing Row, _ dx: borrowing Row, _ accumulate: Bool
   ) {
+    precondition(gain.count == dx.count && x.count == dx.count && dy.count == dx.count)
     let (total, along) = gainedSums(x, mean, inverse, gain, dy)
     let (a, b) = (total / Float(x.count), along / Float(x.count))
     for j in 0..<dx.count {
@@ -99,23 +109,16 @@ package struct LayerNorm: Sendable {
     return (sumLanes(total), sumLanes(along))
   }
 
-  /// Each task owns a strip of columns and adds the rows in order.
-  private func parameterGradients(
-    _ x: Matrix, _ moments: Matrix, _ dy: Matrix, dgain: Matrix, dbias: Matrix,
-    on workers: Workers
+  /// Adds those of one row: of the gain first, of the bias behind them.
+  private func addParameterGradients(
+    _ x: borrowing Row, _ mean: Float, _ inverse: Float, _ dy: borrowing Row,
+    to sums: borrowing Row
   ) {
-    workers.forEachChunk(of: x.columns, size: Self.columnsPerTask) { columns in
-      let (x, dy) = (x.columns(columns), dy.columns(columns))
-      let (gainStrip, biasStrip) = (dgain.columns(columns), dbias.columns(columns))
-      let (dgain, dbias) = (gainStrip.row(0), biasStrip.row(0))
-      for i in 0..<x.rows {
-        let (mean, inverse) = (moments[i, 0], moments[i, 1])
-        let (value, gradient) = (x.row(i), dy.row(i))
-        for j in 0..<dgain.count {
-          dgain[j] = dgain[j].addingProduct(gradient[j], (value[j] - mean) * inverse)
-          dbias[j] += gradient[j]
-        }
-      }
+    let (gain, bias) = (sums.part(0..<x.count), sums.part(x.count..<2 * x.count))
+    precondition(gain.count == x.count && bias.count == x.count && dy.count == x.count)
+    for j in 0..<x.count {
+      gain[j] = gain[j].addingProduct(dy[j], (x[j] - mean) * inverse)
+      bias[j] += dy[j]
     }
   }
 }

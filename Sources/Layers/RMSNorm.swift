@@ -10,6 +10,8 @@ package struct RMSNorm: Sendable {
   package let groups: Int
 
   private static let rowsPerTask = 32
+  /// Of the backward pass: each leaves one row of sums.
+  private static let rowsPerSum = 64
 
   package init(epsilon: Float, groups: Int = 1) {
     precondition(epsilon > 0, "epsilon keeps the row of zeros finite")
@@ -36,7 +38,8 @@ package struct RMSNorm: Sendable {
   }
 
   /// dy_ND -> dx_ND (overwritten, or added to), dgain += [1, G]. The roots are computed again. `dx`
-  /// must not overlap `dy`. Takes 4 bytes a row and group of scratch memory.
+  /// must not overlap `dy`. Takes G / 16 bytes a row of scratch memory: sums of 64 rows, and the groups
+  /// of each, in order, which are added in order.
   package func backward(
     _ x: Matrix, gain: Matrix, dy: Matrix, dx: Matrix, accumulate: Bool, dgain: Matrix,
     on workers: Workers
@@ -44,19 +47,21 @@ package struct RMSNorm: Sendable {
     checkShapes(x, gain, dgain)
     precondition(dy.rows == x.rows && dx.rows == x.rows, "as many rows of gradients")
     precondition(dy.columns == x.columns && dx.columns == x.columns, "as many columns")
-    let inverses = Matrix(rows: x.rows, columns: groups)
-    workers.forEachChunk(of: x.rows, size: Self.rowsPerTask) { rows in
-      let gain = gain.row(0)
+    let sums = Matrix(
+      rows: (x.rows + Self.rowsPerSum - 1) / Self.rowsPerSum, columns: gain.columns)
+    workers.forEachChunk(of: x.rows, size: Self.rowsPerSum) { rows in
+      let (gain, sums) = (gain.row(0), sums.row(rows.lowerBound / Self.rowsPerSum))
       for i in rows {
         let (value, dy, dx) = (x.row(i), dy.row(i), dx.row(i))
         for group in 0..<groups {
           let range = columns(group, gain.count)
-          inverses[i, group] = inputGradient(
+          let inverse = inputGradient(
             value.part(range), gain, dy.part(range), dx.part(range), accumulate)
+          addGainGradient(value.part(range), inverse, dy.part(range), to: sums)
         }
       }
     }
-    gainGradient(x, inverses, dy, dgain, on: workers)
+    sumColumns(sums, into: dgain, accumulate: true, on: workers)
   }
 
   private func checkShapes(_ x: Matrix, _ vectors: Matrix...) {
@@ -77,6 +82,7 @@ package struct RMSNorm: Sendable {
   }
 
   private func normalise(_ x: borrowing Row, _ gain: borrowing Row, into y: borrowing Row) {
+    precondition(x.count == y.count && gain.count == y.count)
     let inverse = inverseRoot(x)
     for j in 0..<y.count { y[j] = x[j] * inverse * gain[j] }
   }
@@ -86,6 +92,7 @@ package struct RMSNorm: Sendable {
     _ x: borrowing Row, _ gain: borrowing Row, _ dy: borrowing Row, _ dx: borrowing Row,
     _ accumulate: Bool
   ) -> Float {
+    precondition(gain.count == dx.count && x.count == dx.count && dy.count == dx.count)
     let inverse = inverseRoot(x)
     let along = gainedSum(x, gain, dy) * inverse * inverse / Float(x.count)
     for j in 0..<dx.count {
@@ -112,26 +119,10 @@ package struct RMSNorm: Sendable {
     return sumLanes(total)
   }
 
-  /// Each task owns a strip of the gain and adds rows, and the groups of a row, in order. The strip
-  /// of a narrow gain is one cache line, so that there is a task for several workers.
-  private func gainGradient(
-    _ x: Matrix, _ inverses: Matrix, _ dy: Matrix, _ dgain: Matrix, on workers: Workers
+  private func addGainGradient(
+    _ x: borrowing Row, _ inverse: Float, _ dy: borrowing Row, to sum: borrowing Row
   ) {
-    workers.forEachChunk(of: dgain.columns, size: groups == 1 ? 64 : 16) { strip in
-      let all = dgain.row(0)
-      let target = all.part(strip)
-      for i in 0..<x.rows {
-        let (value, gradient) = (x.row(i), dy.row(i))
-        for group in 0..<groups {
-          let first = group * dgain.columns
-          let range = first + strip.lowerBound..<first + strip.upperBound
-          let inverse = inverses[i, group]
-          let (u, d) = (value.part(range), gradient.part(range))
-          for j in 0..<target.count {
-            target[j] = target[j].addingProduct(d[j], u[j] * inverse)
-          }
-        }
-      }
-    }
+    precondition(x.count == sum.count && dy.count == sum.count)
+    for j in 0..<sum.count { sum[j] = sum[j].addingProduct(dy[j], x[j] * inverse) }
   }
 }
