@@ -3,12 +3,21 @@ import PinnedMemory
 /// One pool with the residents whose frame of its kind nobody needs at the moment.
 ///
 /// Those that a planned visit will need are kept apart from those that, as far as is known, will
-/// not be needed: the latter go first.
+/// not be needed: the latter go first, and before them those that were anticipated in vain.
 struct FrameShelf {
   let kind: FrameKind
   let pool: FramePool
+  private var dismissed = Queue<Entry>()
   private var unplanned = Queue<Entry>()
   private var planned = Queue<Entry>()
+
+  /// What is known of the next visit to a block.
+  enum Prospect {
+    /// It was anticipated for a sweep that has now passed the block.
+    case dismissed
+    case unplanned
+    case planned
+  }
 
   /// Valid as long as the resident has the same stamp: leaving the middle of a queue costs nothing.
   private struct Entry {
@@ -19,12 +28,18 @@ struct FrameShelf {
 
   init(kind: FrameKind, pool: FramePool) { (self.kind, self.pool) = (kind, pool) }
 
-  mutating func add(_ resident: Resident, isPlanned: Bool) {
+  mutating func add(_ resident: Resident, _ prospect: Prospect) {
     let entry = Entry(resident: resident, stamp: resident.stamp)
-    if isPlanned { planned.append(entry) } else { unplanned.append(entry) }
-    let limit = 4 * pool.frameCount + 64
-    if planned.count > limit { planned.removeAll { $0.isOutdated } }
-    if unplanned.count > limit { unplanned.removeAll { $0.isOutdated } }
+    switch prospect {
+    case .dismissed: append(entry, to: &dismissed)
+    case .unplanned: append(entry, to: &unplanned)
+    case .planned: append(entry, to: &planned)
+    }
+  }
+
+  private func append(_ entry: Entry, to queue: inout Queue<Entry>) {
+    queue.append(entry)
+    if queue.count > 4 * pool.frameCount + 64 { queue.removeAll { $0.isOutdated } }
   }
 
   /// The resident that should give up its frame.
@@ -34,6 +49,9 @@ struct FrameShelf {
   /// needed first, and the most recently used one last. Planned frames were added in the order of
   /// the plan.
   mutating func victim(orPlanned: Bool) -> Resident? {
+    while let entry = dismissed.popFirst() {
+      if !entry.isOutdated { return entry.resident }
+    }
     while let entry = kind == .weights ? unplanned.popFirst() : unplanned.popLast() {
       if !entry.isOutdated { return entry.resident }
     }

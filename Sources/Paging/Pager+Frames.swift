@@ -7,7 +7,7 @@ import Storage
 extension Pager {
   /// Visits this near may take frames that later planned visits will need; farther ones wait for
   /// frames that nobody is known to need. So prefetching never costs more than it saves.
-  private static let nearVisits = 2
+  static let nearVisits = 2
 
   /// The resident of `block`, made without frames where there is none.
   mutating func resident(of block: BlockID) -> Resident {
@@ -26,29 +26,41 @@ extension Pager {
     defer { if nextTag != firstTag { store.disk.start() } }
     while mayAdmit, admitted < visits.count {
       let visit = visits[admitted].visit
+      let isAnticipated = admitted >= plannedCount
+      guard !isAnticipated || mayAnticipate(visit.planes) else {
+        mayAdmit = false
+        return
+      }
       let resident = gathering ?? claim(visit.block)
       gathering = resident
-      let isNear = admitted < Self.nearVisits
+      let isNear = admitted < Self.nearVisits && !isAnticipated
       guard provideFrames(resident, visit.planes, orPlanned: isNear) else {
         mayAdmit = false
         return
       }
       gathering = nil
       visits[admitted].resident = resident
-      visits[admitted].didRead = startReads(
-        resident, visit.planes, admitted == 0 ? .demand : .prefetch)
+      if isAnticipated {
+        readAhead(resident, visit.planes)
+      } else {
+        visits[admitted].didRead = startReads(
+          resident, visit.planes, admitted == 0 ? .demand : .prefetch)
+      }
       admitted += 1
     }
   }
 
   private mutating func claim(_ block: BlockID) -> Resident {
+    removeUnclaimed(block)
+    let resident = resident(of: block)
+    resident.claim()
+    return resident
+  }
+
+  mutating func removeUnclaimed(_ block: BlockID) {
     let left = (unclaimedVisits[block] ?? 0) - 1
     precondition(left >= 0, "every claim is of a planned visit")
     unclaimedVisits[block] = left == 0 ? nil : left
-    let resident = resident(of: block)
-    resident.claims += 1
-    resident.stamp += 1
-    return resident
   }
 
   /// Takes frames and claim away from the last visit that has a claim; false when none has.
@@ -98,10 +110,12 @@ extension Pager {
     }
 
     let virgin = visit.planes.subtracting(resident.valid)
+    let wasReadAhead = !resident.readAhead.isDisjoint(with: visit.planes)
+    resident.readAhead.subtract(visit.planes)
     counters.visits += 1
     if !virgin.isEmpty {
       counters.virginVisits += 1
-    } else if !visits[0].didRead {
+    } else if !visits[0].didRead, !wasReadAhead {
       counters.hits += 1
     }
     removeFirstVisit(resident)
@@ -136,6 +150,7 @@ extension Pager {
     let victim =
       kind == .weights ? weights.victim(orPlanned: orPlanned) : state.victim(orPlanned: orPlanned)
     guard let victim else { return nil }
+    countUnused(victim, kind.planes)
     victim.release(kind)
     forgetIfEmpty(victim)
     return pool.take()
@@ -148,15 +163,17 @@ extension Pager {
     guard !resident.isNeeded else { return }
     resident.failure = nil
     resident.stamp += 1
-    let isPlanned = unclaimedVisits[resident.block] != nil
+    let prospect: FrameShelf.Prospect =
+      unclaimedVisits[resident.block] != nil
+      ? .planned : resident.isDismissed ? .dismissed : .unplanned
     for kind in FrameKind.allCases where resident.hasFrame(kind) {
       guard resident.inTransfer.isDisjoint(with: kind.planes) else { continue }
       if resident.valid.isDisjoint(with: kind.planes) {
         resident.release(kind)
       } else if !resident.isDirty {
         switch kind {
-        case .weights: weights.add(resident, isPlanned: isPlanned)
-        case .state: state.add(resident, isPlanned: isPlanned)
+        case .weights: weights.add(resident, prospect)
+        case .state: state.add(resident, prospect)
         }
       }
     }

@@ -135,7 +135,7 @@ extension Pager {
       readsInFlight -= 1
       resident.reading.subtract(planes)
       if let failure = completion.failure {
-        lose(resident) { store in
+        lose(resident, planes) { store in
           .unreadable(
             resident.block, operation.first, operation.last, failure,
             store.state(of: resident.block))
@@ -161,14 +161,16 @@ extension Pager {
     guard let damage = Self.damage(in: planes, of: resident, store) else {
       resident.valid.formUnion(planes)
       counters.bytesRead += byteCount(operation)
+      if resident.isDismissed { countUnused(resident, planes) }
       return
     }
     if operation.isRepeated {
-      lose(resident) { .damaged(Self.damage(in: planes, of: resident, $0) ?? damage) }
+      lose(resident, planes) { .damaged(Self.damage(in: planes, of: resident, $0) ?? damage) }
     } else {
       counters.repeatedReads += 1
       startRead(
-        resident, from: operation.first, through: operation.last, .demand, isRepeated: true)
+        resident, from: operation.first, through: operation.last,
+        resident.isReadAhead(planes) ? .prefetch : .demand, isRepeated: true)
     }
   }
 
@@ -182,8 +184,18 @@ extension Pager {
 
   /// The record of `resident` cannot be had. The generation on its way, if that needs it, is given
   /// up, so that the one before stays the last.
-  /// - Parameter error: what is left without the record, asked before and after.
-  private mutating func lose(_ resident: Resident, _ error: (Store) -> StorageError) {
+  ///
+  /// What was only anticipated is forgotten instead: a visit that wants it reads again.
+  /// - Parameters:
+  ///   - planes: that could not be read.
+  ///   - error: what is left without the record, asked before and after.
+  private mutating func lose(
+    _ resident: Resident, _ planes: PlaneSet, _ error: (Store) -> StorageError
+  ) {
+    if resident.isReadAhead(planes) {
+      resident.readAhead.subtract(planes)
+      return
+    }
     store.giveUp(resident.block, error(store))
     let found = error(store)
     resident.failure = found

@@ -9,6 +9,7 @@ package import Tracing
 /// The owner says what it will visit, in order, and then takes exactly those pages. Reads start as
 /// soon as frames allow; pages that come back changed are written at once, unless everything fits.
 /// One thread owns the pager and drives it: transfers and commits advance in `pump` and `next`.
+/// What it will probably visit after that may be read ahead, too (`anticipating`).
 ///
 ///     plan --> claimed, reading --> next: a page is out --> keep ------> idle, cached --> evicted
 ///                   ^                                   \-> writeBack -> writing ----^
@@ -39,6 +40,8 @@ package struct Pager: ~Copyable {
   /// Visits to come. The first `admitted` ones have their frames and reads.
   var visits = Queue<PlannedVisit>()
   var admitted = 0
+  /// The last so many visits will only probably come. None of them is ever handed out.
+  var anticipated = 0
   /// The resident of the visit after those, when it has a claim but not yet all frames.
   var gathering: Resident?
   /// Visits to come that have no claim yet, by block.
@@ -124,25 +127,34 @@ package struct Pager: ~Copyable {
   package var places: [RegionPlace] { pools.flatMap(\.places) }
   private var pools: [FramePool] { [weights.pool, state.pool] + [scratch?.pool].compactMap { $0 } }
   /// Visits planned and not yet taken.
-  package var plannedCount: Int { visits.count }
+  package var plannedCount: Int { visits.count - anticipated }
 }
 
 // MARK: Visiting
 
 extension Pager {
   /// Appends to the list of visits to come and starts reading for them as far as frames allow.
-  /// - Parameter isUrgent: the first of them is wanted now: nobody could plan it earlier, and waiting
-  ///   for it is counted as `unplannedStallSeconds`.
-  package mutating func plan(_ new: [Visit], isUrgent: Bool = false) {
-    for (index, visit) in new.enumerated() {
-      visits.append(
-        PlannedVisit(visit: visit.of(store.geometry), isUnplanned: isUrgent && index == 0))
-      unclaimedVisits[visit.block, default: 0] += 1
-      // Idle frames of the block are no longer the first to be evicted.
-      if let resident = residents[visit.block] { settle(resident) }
-    }
+  /// - Parameters:
+  ///   - isUrgent: the first of them is wanted now: nobody could plan it earlier, and waiting for it
+  ///     is counted as `unplannedStallSeconds`.
+  ///   - likely: what will probably be planned after them, instead of what was thought so before;
+  ///     nil: that still holds.
+  package mutating func plan(
+    _ new: [Visit], isUrgent: Bool = false, anticipating likely: [Visit]? = nil
+  ) {
+    let before = withdrawAnticipated()
+    for (index, visit) in new.enumerated() { append(visit, isUnplanned: isUrgent && index == 0) }
+    anticipate(likely ?? before)
+    for visit in before { dismiss(visit.block) }
     mayAdmit = true
     pump()
+  }
+
+  mutating func append(_ visit: Visit, isUnplanned: Bool) {
+    visits.append(PlannedVisit(visit: visit.of(store.geometry), isUnplanned: isUnplanned))
+    unclaimedVisits[visit.block, default: 0] += 1
+    // Idle frames of the block are no longer the first to be evicted.
+    if let resident = residents[visit.block] { settle(resident) }
   }
 
   /// The page of the next planned visit. Waits only when the disk is late.
@@ -152,7 +164,7 @@ extension Pager {
   /// - Throws: a read of this page that failed, which ends this visit alone, or an earlier write
   ///   that failed, which ends everything.
   package mutating func next() throws(StorageError) -> Page {
-    precondition(!visits.isEmpty, "only planned visits are handed out")
+    precondition(plannedCount > 0, "only planned visits are handed out")
     let block = visits[0].visit.block
     isUnplanned = visits[0].isUnplanned
     defer { isUnplanned = false }
@@ -164,7 +176,8 @@ extension Pager {
         let isRead = visits[0].resident?.reading.isEmpty == false
         waitForCompletion(for: isRead ? .read : .write, of: block)
       } else {
-        waitForCompletion(for: .write, of: block)
+        // For a frame: of a page on its way out, or of one that was anticipated in vain.
+        waitForCompletion(for: writesInFlight > 0 ? .write : .read, of: block)
       }
       admit()
     }
@@ -234,8 +247,7 @@ extension Pager {
     pump()
     let (resident, planes) = (resident(of: block), store.geometry.planes)
     precondition(!resident.isHeld, "a block has one holder")
-    resident.claims += 1
-    resident.stamp += 1
+    resident.claim()
     while true {
       if let failure {
         resident.claims -= 1
@@ -254,6 +266,7 @@ extension Pager {
     }
     resident.claims -= 1
     resident.failure = nil
+    countUnused(resident, planes)
     resident.valid = []
     return Page(resident: resident, visit: Visit(block, planes), virgin: planes, isBlank: true)
   }
@@ -261,6 +274,7 @@ extension Pager {
   /// Drops all visits to come and waits for the reads that were started for them.
   package mutating func forgetPlan() {
     pump()
+    for visit in withdrawAnticipated() { dismiss(visit.block) }
     while revokeLastClaim() {}
     visits.removeAll()
     unclaimedVisits = [:]

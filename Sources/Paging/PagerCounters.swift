@@ -2,12 +2,15 @@
 package struct PagerCounters: Hashable, Sendable {
   /// Pages handed out by `next`.
   package internal(set) var visits = 0
-  /// Visits whose planes were all resident: no read was started for them, none was virgin.
+  /// Visits whose planes were all resident: no read was started for them, not even by anticipation,
+  /// and none was virgin.
   package internal(set) var hits = 0
   /// Visits with planes that existed nowhere.
   package internal(set) var virginVisits = 0
   /// Padding included, repeated reads not.
   package internal(set) var bytesRead = 0
+  /// Part of these: read for visits that were anticipated and did not come.
+  package internal(set) var anticipatedUnusedBytes = 0
   /// Of writes started.
   package internal(set) var bytesWritten = 0
   package internal(set) var pagesWritten = 0
@@ -39,6 +42,7 @@ package struct PagerCounters: Hashable, Sendable {
     difference.hits -= earlier.hits
     difference.virginVisits -= earlier.virginVisits
     difference.bytesRead -= earlier.bytesRead
+    difference.anticipatedUnusedBytes -= earlier.anticipatedUnusedBytes
     difference.bytesWritten -= earlier.bytesWritten
     difference.pagesWritten -= earlier.pagesWritten
     difference.scratchBytesRead -= earlier.scratchBytesRead

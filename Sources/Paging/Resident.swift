@@ -27,6 +27,11 @@ final class Resident {
   var reading: PlaneSet = []
   /// Planes that a transfer in flight drains.
   var writing: PlaneSet = []
+  /// Planes, in memory or being read, whose read was started by anticipation, and that no visit has
+  /// used since.
+  var readAhead: PlaneSet = []
+  /// Anticipated in vain, and not wanted since.
+  var isDismissed = false
   /// Visits that have been given frames and not yet been handed a page.
   var claims = 0
   /// A page is out.
@@ -54,6 +59,14 @@ final class Resident {
   }
 
   var isNeeded: Bool { claims > 0 || isHeld }
+
+  /// For a visit, or a blank page.
+  func claim() {
+    claims += 1
+    stamp += 1
+    isDismissed = false
+  }
+
   var inTransfer: PlaneSet { reading.union(writing) }
 
   /// The page is gone without `keep` or `writeBack`: what its holder may have changed is lost.

@@ -31,6 +31,8 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// Between the step before and this one, to freeze a generation; not part of `step_s`.
   package var commit_pause_s = 0.0
   package var read_bytes = 0
+  /// Part of `read_bytes`: read before a gate had decided, of experts that it then did not choose.
+  package var anticipated_unused_bytes = 0
   package var write_bytes = 0
   /// Boundary activations that went through the disk, not part of the two above.
   package var spill_read_bytes = 0

@@ -64,7 +64,9 @@ struct TrainingStep: ~Copyable {
   /// The forward sweep.
   mutating func forward(_ batch: PackedBatch, step: Int, mode: Transformer.Mode) throws {
     trace.span(.embedding) { model.embed(batch, step: step, mode: mode) }
-    pager.plan(dense.visits(after: nil))
+    pager.plan(
+      dense.visits(after: nil),
+      anticipating: model.likelyVisits(after: nil, options.forwardPlanes))
     for layer in model.layers(.encoder) { try forward(layer) }
     model.encoderToDecoder()
     for layer in model.layers(.decoder) { try forward(layer) }
@@ -91,7 +93,9 @@ struct TrainingStep: ~Copyable {
     let span = trace.begin(layer)
     try dense.enter(number, &pager)
     trace.attention(layer) { model.attendForward(layer) { pager.pump() } }
-    try pager.forwardExperts(of: layer, model, options, then: dense.visits(after: number))
+    try pager.forwardExperts(
+      of: layer, model, options, then: dense.visits(after: number),
+      anticipating: model.likelyVisits(after: number, options.forwardPlanes))
     dense.leave(number)
     try pager.keepBoundaries(of: layer, model)
     try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
@@ -137,15 +141,17 @@ struct TrainingStep: ~Copyable {
 extension Pager {
   /// The experts of one layer forward, for training and generation alike: gate, then each touched
   /// expert with all the rows it was given.
-  /// - Parameter following: what is visited after them, to be read beside their arithmetic.
+  /// - Parameters:
+  ///   - following: what is visited after them, to be read beside their arithmetic.
+  ///   - likely: experts of the next layer that its gate will probably choose, to be read after that.
   mutating func forwardExperts(
     of layer: LayerDescription, _ model: Transformer, _ options: StepOptions,
-    then following: [Visit] = []
+    then following: [Visit] = [], anticipating likely: [Visit] = []
   ) throws {
     guard let mixture = layer.mixture else { return plan(following) }
     trace.span(.router) { model.routeForward(layer) }
-    plan(model.visits(of: mixture, options.forwardPlanes), isUrgent: true)
-    plan(following)
+    let chosen = model.visits(of: mixture, options.forwardPlanes)
+    plan(chosen + following, isUrgent: !chosen.isEmpty, anticipating: likely)
     for block in model.routings[mixture].blocks {
       let span = trace.begin(mixture, block)
       var page = try next()

@@ -72,9 +72,14 @@ import Testing
     var pager = try World.pager(store, weights, state)
     for _ in 0..<rounds {
       let plan = randomPlan(world.blocks, &dice)
-      pager.plan(plan)
+      if dice.below(3) == 0 {
+        pager.plan([], anticipating: randomPlan(world.blocks, &dice))
+        for _ in 0..<dice.below(4) { pager.pump() }
+      }
+      pager.plan(plan, anticipating: randomGuess(world.blocks, &dice))
       let taken = dice.below(4) == 0 ? dice.below(plan.count + 1) : plan.count
       for visit in plan[..<taken] {
+        if dice.below(8) == 0 { pager.plan([], anticipating: randomGuess(world.blocks, &dice)) }
         if dice.below(8) == 0 { try overwrite(&pager, world.blocks, &dice, &model) }
         try take(visit, &pager, &dice, &model)
       }
@@ -93,6 +98,11 @@ import Testing
       let planes: PlaneSet = [.hi, .hi, [.hi, .lo], .all, .all, .state][dice.below(6)]
       return Visit(.expert(layer: 0, dice.below(blockCount)), planes)
     }
+  }
+
+  /// What is thought to come later: something, nothing, or what was thought before.
+  private func randomGuess(_ blockCount: Int, _ dice: inout Dice) -> [Visit]? {
+    [nil, [], randomPlan(blockCount, &dice)][dice.below(3)]
   }
 
   private func take(
