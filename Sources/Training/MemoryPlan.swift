@@ -5,8 +5,9 @@ package import Storage
 /// How the memory ceiling is shared out, decided before anything large is allocated.
 ///
 /// Fixed needs are granted first, by name; the frames of the page pool get the rest: first the few
-/// that paging cannot do without, then frames for weights (read in both sweeps, 2 bytes a
-/// parameter), then frames for optimizer state (once a step, 2 to 10 bytes a parameter).
+/// that paging cannot do without, then those in which the records of a layer's experts are read before
+/// the backward sweep is there, then frames for weights (read in both sweeps, 2 bytes a parameter),
+/// then frames for optimizer state (once a step, 2 to 10 bytes a parameter).
 package struct MemoryPlan: Sendable {
   package let ceiling: Int
   package let fixed: [MemoryLedger.Grant]
@@ -25,11 +26,16 @@ package struct MemoryPlan: Sendable {
   static let leastFrames = 4
   /// State frames beyond those smooth the overlap of reads and writes; more only help as a cache.
   private static let overlapFrames = 8
+  /// Frames for weights to each frame for state that is read ahead of updates. One would do to read
+  /// both; with two some weights are still there from the forward sweep, and the drive is not waited
+  /// for where that is short of time.
+  private static let weightFramesAhead = 2
 
+  /// - Parameter updated: blocks of a layer, which a sweep updates in a row; 0 where nothing is updated.
   /// - Throws: `MemoryRefusal` naming the allocation that does not fit and the bytes missing.
   package init(
     ceiling: Int, fixed: [MemoryLedger.Grant], geometry: RecordGeometry, blocks: Int,
-    resident: Bool
+    updated: Int = 0, resident: Bool
   ) throws(MemoryRefusal) {
     let all = blocks * geometry.recordBytes
     let least = min(blocks, Self.leastFrames) * geometry.recordBytes
@@ -45,7 +51,7 @@ package struct MemoryPlan: Sendable {
     spareBytes = isResident ? left - all : (left - least) / 2
     self.frames =
       isResident
-      ? FrameBudget(weights: blocks, state: blocks) : Self.share(left, geometry, blocks)
+      ? FrameBudget(weights: blocks, state: blocks) : Self.share(left, geometry, blocks, updated)
   }
 
   /// Refuses at the first grant that does not fit, and says what all of them together miss.
@@ -65,12 +71,16 @@ package struct MemoryPlan: Sendable {
   }
 
   private static func share(
-    _ bytes: Int, _ geometry: RecordGeometry, _ blocks: Int
+    _ bytes: Int, _ geometry: RecordGeometry, _ blocks: Int, _ updated: Int
   ) -> FrameBudget {
     let least = min(blocks, leastFrames)
     // Overlap first, up to a quarter of the pool; then weights; what is left holds state.
     let overlap = min(overlapFrames, bytes / 4 / geometry.stateFrameBytes)
-    var state = min(blocks, max(least, overlap))
+    // While attention computes backward, the drive can do nothing but fill free frames with what the
+    // next experts need, layer for layer; a frame for weights saves two short reads a step.
+    let aheadBytes = geometry.stateFrameBytes + weightFramesAhead * geometry.weightFrameBytes
+    let ahead = min(updated, bytes / aheadBytes)
+    var state = min(blocks, max(least, overlap, ahead))
     let rest = bytes - state * geometry.stateFrameBytes
     let weights = min(blocks, rest / geometry.weightFrameBytes)
     state += (rest - weights * geometry.weightFrameBytes) / geometry.stateFrameBytes

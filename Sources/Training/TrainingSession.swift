@@ -167,7 +167,9 @@ package struct TrainingSession: ~Copyable {
     do throws(MemoryRefusal) {
       return try MemoryPlan(
         ceiling: ceiling, fixed: geometry.fixedMemory(config, facts.memory) + trace,
-        geometry: geometry.record, blocks: geometry.blocks, resident: config.memory.resident)
+        geometry: geometry.record, blocks: geometry.blocks,
+        updated: geometry.experts.count * geometry.experts.slices,
+        resident: config.memory.resident)
     } catch {
       var refusal = error
       refusal.savings = geometry.savings(config)
