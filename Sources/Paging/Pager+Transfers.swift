@@ -44,7 +44,7 @@ extension Pager {
   mutating func startWrite(_ resident: Resident, isLate: Bool) {
     precondition(resident.valid == store.geometry.planes, "whole records are written")
     precondition(resident.inTransfer.isEmpty, "one write at a time")
-    let checksums = store.geometry.checksums { checksum(of: resident.memory(of: $0)) }
+    let checksums = checksums(store.geometry.planes, of: resident)
     guard let place = place(for: resident, checksums, isLate: isLate) else { return }
     resident.writing = store.geometry.planes
     counters.pagesWritten += 1
@@ -158,28 +158,26 @@ extension Pager {
   /// bytes on disk may be right and the transfer wrong.
   private mutating func finishRead(_ operation: Operation, _ planes: PlaneSet) {
     let resident = operation.resident
-    guard let damage = Self.damage(in: planes, of: resident, store) else {
+    let found = checksums(planes, of: resident)
+    func damage(_ store: Store) -> Damage? {
+      planes.planes.lazy.compactMap {
+        store.damage(of: $0, in: resident.block, found: found[$0])
+      }.first
+    }
+    guard let damaged = damage(store) else {
       resident.valid.formUnion(planes)
       counters.bytesRead += byteCount(operation)
       if resident.isDismissed { countUnused(resident, planes) }
       return
     }
     if operation.isRepeated {
-      lose(resident, planes) { .damaged(Self.damage(in: planes, of: resident, $0) ?? damage) }
+      lose(resident, planes) { .damaged(damage($0) ?? damaged) }
     } else {
       counters.repeatedReads += 1
       startRead(
         resident, from: operation.first, through: operation.last,
         resident.isReadAhead(planes) ? .prefetch : .demand, isRepeated: true)
     }
-  }
-
-  private static func damage(
-    in planes: PlaneSet, of resident: Resident, _ store: Store
-  ) -> Damage? {
-    planes.planes.lazy.compactMap {
-      store.damage(of: $0, in: resident.block, read: resident.memory(of: $0))
-    }.first
   }
 
   /// The record of `resident` cannot be had. The generation on its way, if that needs it, is given

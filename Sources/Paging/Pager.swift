@@ -33,6 +33,11 @@ package struct Pager: ~Copyable {
   /// Generations frozen so far.
   var freezes = 0
   var durable: DurableGeneration?
+  /// Runs `body` for every index below `count`, side by side where the owner has threads for it. Called
+  /// on the owner's thread, in whatever method of the pager it is in.
+  package var forEach: (_ count: Int, _ body: @Sendable (_ index: Int) -> Void) -> Void = {
+    for index in 0..<$0 { $1(index) }
+  }
   /// Called again and again while a reader of older generations has every slot that could be
   /// written; what it throws ends the wait and the visits.
   package var whileReaderWaits: () throws(StorageError) -> Void = {}

@@ -61,13 +61,6 @@ package struct RecordGeometry: Hashable, Sendable {
     contentBytes.lo == 0 ? PlaneSet.all.subtracting(.lo) : .all
   }
 
-  /// One value for each plane that has bytes, and 0 for one that has none.
-  package func checksums(_ checksum: (Plane) -> UInt64) -> PlaneValues<UInt64> {
-    PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map {
-      planes.contains($0) ? checksum($0) : 0
-    }
-  }
-
   /// Bytes of a plane on disk and in a frame.
   package func planeBytes(_ plane: Plane) -> Int {
     roundUp(contentBytes[plane], to: Self.alignment)

@@ -1,7 +1,6 @@
 package import Base
 package import DirectIO
 import Glibc
-package import PinnedMemory
 
 /// Where the planes of one record lie.
 package struct RecordPlace: Sendable {
@@ -112,17 +111,18 @@ extension Store {
     return place(slot)
   }
 
-  /// Compares bytes read of a plane with the checksum of what was written; nil when they are right.
-  package func damage(of plane: Plane, in block: BlockID, read bytes: PinnedSlice) -> Damage? {
+  /// Compares the checksum of a plane as it was read with that of what was written; nil when they are
+  /// the same.
+  package func damage(of plane: Plane, in block: BlockID, found: UInt64) -> Damage? {
     guard let record = table.newest(block) else {
       preconditionFailure("a virgin block is never read")
     }
-    let found = checksum(of: bytes)
     if found == record.checksums[plane] { return nil }
     let place = place(record.slot)
     return Damage(
       block: block, plane: plane, path: place.path,
-      offset: place.offset + geometry.offset(of: plane), length: bytes.byteCount, found: found,
+      offset: place.offset + geometry.offset(of: plane), length: geometry.planeBytes(plane),
+      found: found,
       expected: record.checksums[plane], state: state(of: block))
   }
 

@@ -74,6 +74,7 @@ package struct TrainingSession: ~Copyable {
     var pager = try Pager(
       store: store, frames: plan.frames,
       sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
+    pager.forEach = { workers.forEach($0, $1) }
     if let scratch = geometry.boundaries.scratch {
       // Granted above, as every fixed need.
       try pager.openScratch(scratch, ledger: MemoryLedger(ceiling: scratch.memoryBytes))

@@ -31,6 +31,24 @@ import Tracing
     #expect(pager.plannedCount == 0 && pager.counters.visits == plan.count)
   }
 
+  /// Checksums of the planes of a transfer are left to the owner's threads, in any order.
+  @Test func checksumsOfATransferAreComputedSideBySide() throws {
+    final class Counts { var byTransfer: [Int] = [] }
+    let counts = Counts()
+    var pager = try World.pager(world.open(), 2, 2)
+    pager.forEach = { count, body in
+      counts.byTransfer.append(count)
+      for index in (0..<count).reversed() { body(index) }
+    }
+    pager.plan(visits(six, .all))
+    for _ in six { try pager.updateNext(step: 1, from: 0) }
+    #expect(counts.byTransfer == Array(repeating: 4, count: 6))
+    pager.plan(visits(Array(six[..<4]), .all))
+    for _ in 0..<4 { try pager.readNext(version: 1) }
+    // hi, and beside it lo, m and v.
+    #expect(counts.byTransfer[6...].sorted() == [1, 1, 1, 1, 3, 3, 3, 3])
+  }
+
   /// What nobody has written is virgin until filled, stays filled while resident and becomes virgin
   /// again when evicted; an update makes it real.
   @Test func virginPlanesAreFilledByTheHolder() throws {

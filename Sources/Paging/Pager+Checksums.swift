@@ -1,0 +1,19 @@
+import PinnedMemory
+import Storage
+import Synchronization
+
+/// Checksums of what was read and of what will be written.
+extension Pager {
+  /// Of each of `planes` of a resident, side by side (`forEach`); 0 of the others.
+  func checksums(_ planes: PlaneSet, of resident: Resident) -> PlaneValues<UInt64> {
+    // The moments, which are the largest, come first: then two threads have half of a record each.
+    let slices = planes.planes.reversed().map { ($0, resident.memory(of: $0)) }
+    let sums = Mutex(PlaneValues<UInt64>(hi: 0, lo: 0, m: 0, v: 0))
+    forEach(slices.count) { index in
+      let (plane, memory) = slices[index]
+      let sum = checksum(of: memory)
+      sums.withLock { $0[plane] = sum }
+    }
+    return sums.withLock { $0 }
+  }
+}
