@@ -29,6 +29,25 @@ func publishedSizesAreTransformers(name: String, parameters: Int) throws {
   }
 }
 
+/// Every layer, or four of a family with experts in every second or fourth, adds as much.
+@Test(arguments: [("switch-large-128", 24), ("nllb-moe-54b", 24), ("mixtral-8x7b", 32)])
+func publishedSizesMayHaveFewerLayers(name: String, layers: Int) throws {
+  let model = try #require(PublishedSize(named: name))
+  let counts = try [4, 8, 12].map {
+    try SyntheticCheckpoint(model.configuration(layers: $0), path: name).parameters
+  }
+  #expect(counts[1] - counts[0] == counts[2] - counts[1] && counts[0] < counts[1])
+  #expect(model.configuration(layers: layers) == model.configuration)
+}
+
+@Test func olmoeOfThreeLayersHasTheLayersOfOlmoe() throws {
+  let model = try #require(PublishedSize(named: "olmoe-1b-7b"))
+  let checkpoint = try SyntheticCheckpoint(model.configuration(layers: 3), path: model.name)
+  // 64 experts, 4 projections, gate, 4 norms; two tables and the last norm.
+  let layer = 64 * 3 * 1024 * 2048 + 4 * 2048 * 2048 + 64 * 2048 + 4 * 2048
+  #expect(checkpoint.parameters == 3 * layer + 2 * 50304 * 2048 + 2048)
+}
+
 private let goldens = [
   "switch-tiny", "switch-tiny-gelu", "nllb-moe-tiny", "mixtral-tiny", "olmoe-tiny",
   "qwen3-moe-tiny",

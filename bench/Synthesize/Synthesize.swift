@@ -20,6 +20,7 @@ struct Synthesize: ParsableCommand {
 
         tools/synthetic-checkpoint switch-base-8 models/switch --corpus data/quickstart
         tools/synthetic-checkpoint mixtral-8x7b models/mixtral --dtype bf16 --seed 7
+        tools/synthetic-checkpoint olmoe-1b-7b models/olmoe --layers 4
         tools/synthetic-checkpoint --config config.json models/mine
 
       Sizes: \(PublishedSize.all.map(\.name).joined(separator: ", ")).
@@ -33,6 +34,9 @@ struct Synthesize: ParsableCommand {
 
   @Option(help: "A config.json of a known family, in place of a published size.")
   var config: String?
+
+  @Option(help: "Layers of each stack of a published size. Default: as published.")
+  var layers: Int?
 
   @Option(help: "fp32 or bf16. Default: what the configuration says.")
   var dtype: WeightType?
@@ -58,6 +62,9 @@ struct Synthesize: ParsableCommand {
     if config == nil, PublishedSize(named: words[0]) == nil {
       let known = PublishedSize.all.map(\.name).joined(separator: ", ")
       throw ValidationError("there is no size \(words[0]); known are \(known)")
+    }
+    guard layers == nil || config == nil, 1...1024 ~= layers ?? 1 else {
+      throw ValidationError("--layers changes a published size, to 1...1024 layers")
     }
     guard shardSize.bytes > 0, sample.bytes > 0, 1...256 ~= threads else {
       throw ValidationError("--shard-size, --sample and --threads are positive")
@@ -93,7 +100,10 @@ struct Synthesize: ParsableCommand {
   }
 
   private func members() throws -> [String: JSONValue] {
-    guard let config else { return PublishedSize(named: words[0])?.configuration ?? [:] }
+    guard let config else {
+      guard let size = PublishedSize(named: words[0]) else { return [:] }
+      return layers.map { size.configuration(layers: $0) } ?? size.configuration
+    }
     guard case .object(let members) = try JSONValue(path: config) else {
       throw InterchangeError.malformed(path: config, offset: 0, cause: "not an object")
     }

@@ -22,6 +22,22 @@ package struct PublishedSize: Sendable {
     (self.name, self.configuration) = (name, configuration)
   }
 
+  /// The same model with `layers` layers, in each of its stacks.
+  package func configuration(layers: Int) -> [String: JSONValue] {
+    var members = configuration
+    for key in Self.layerKeys where members[key] != nil { members[key] = .integer(layers) }
+    // Every second layer of Switch has experts.
+    for key in Self.sparseLayerKeys where members[key] != nil {
+      members[key] = .integer(layers / 2)
+    }
+    return members
+  }
+
+  private static let layerKeys = [
+    "num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers",
+  ]
+  private static let sparseLayerKeys = ["num_sparse_encoder_layers", "num_sparse_decoder_layers"]
+
   /// Every second layer has experts.
   private static func switchModel(_ size: String, experts: Int) -> Self {
     let isLarge = size == "large"
