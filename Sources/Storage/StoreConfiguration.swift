@@ -14,11 +14,14 @@ package struct StoreConfiguration: Sendable {
   package let blocks: Int
   /// Generations that can be gone back to, the last one included.
   package let keep: Int
+  /// Whether each block is written once at most before the store is closed. A new store has no slots
+  /// for more then; the next writer that opens it makes them.
+  package let isWrittenOnce: Bool
 
   /// - Parameter bandwidths: one number per path in any unit; equal when nil.
   package init(
     paths: [String], bandwidths: [Double]? = nil, identity: String, geometry: RecordGeometry,
-    blocks: Int, keep: Int = 1
+    blocks: Int, keep: Int = 1, isWrittenOnce: Bool = false
   ) {
     precondition(keep > 0, "the last generation is kept")
     precondition(!paths.isEmpty, "a store has a path")
@@ -33,6 +36,7 @@ package struct StoreConfiguration: Sendable {
     self.geometry = geometry
     self.blocks = blocks
     self.keep = keep
+    self.isWrittenOnce = isWrittenOnce
   }
 
   /// The same on those of its paths alone.
@@ -40,7 +44,8 @@ package struct StoreConfiguration: Sendable {
     let kept = self.paths.indices.filter { paths.contains(self.paths[$0]) }
     return StoreConfiguration(
       paths: kept.map { self.paths[$0] }, bandwidths: kept.map { bandwidths[$0] },
-      identity: identity, geometry: geometry, blocks: blocks, keep: keep)
+      identity: identity, geometry: geometry, blocks: blocks, keep: keep,
+      isWrittenOnce: isWrittenOnce)
   }
 
   /// Slots beyond those of all generations, so that rounding shares never takes the last one.
@@ -48,7 +53,7 @@ package struct StoreConfiguration: Sendable {
 
   /// In the worst case every block has a record in every generation that is kept and another in the
   /// open one. What closes needs no more: until it is durable, writes beyond these wait for it.
-  var slotsNeeded: Int { (keep + 1) * blocks + Self.spareSlots }
+  var slotsNeeded: Int { (isWrittenOnce ? 1 : keep + 1) * blocks + Self.spareSlots }
 
   /// Slots of each path of a new store.
   package var slotsPerPath: [Int] { share(slotsNeeded, among: bandwidths) }

@@ -78,6 +78,35 @@ import Testing
     }
   }
 
+  /// What is written once needs a slot a block; the next writer makes room for another generation.
+  @Test(arguments: [1, 3])
+  func aStoreThatIsWrittenOnceGrowsWhenItIsOpenedAgain(keep: Int) throws {
+    func open(isWrittenOnce: Bool) throws -> Store {
+      try Store.open(
+        configuration([directory.path], keep: keep, isWrittenOnce: isWrittenOnce),
+        disk: SimulatedDisk(medium, seed: 1), create: true)
+    }
+    let all = (0..<6).map { BlockID.dense($0) }
+    do {
+      let store = try open(isWrittenOnce: true)
+      #expect(store.description.paths.map(\.slots) == [6 + 2])
+      let mover = try RecordMover(store)
+      for (index, block) in all.enumerated() { try mover.write(block, UInt8(index)) }
+      try store.commit(step: 0, payload: [])
+    }
+    // Neither it nor a later one takes back what the store has.
+    for step in 1...2 {
+      let store = try open(isWrittenOnce: step == 2)
+      #expect(store.description.paths.map(\.slots) == [(keep + 1) * 6 + 2])
+      let mover = try RecordMover(store)
+      for (index, block) in all.enumerated() {
+        #expect(try mover.read(block).bytes == RecordMover.bytes(UInt8(index), testGeometry))
+        try mover.write(block, UInt8(index), step: step)
+      }
+      try store.commit(step: step, payload: [])
+    }
+  }
+
   /// A sync that failed may have lost what was written, and the next one would not say so: the
   /// store must be opened again, and then has the generation before.
   @Test func aFailedSyncIsNotTriedAgain() throws {

@@ -59,11 +59,11 @@ let testGeometry = RecordGeometry(parametersPerBlock: 1500)
 
 func configuration(
   _ paths: [String], bandwidths: [Double]? = nil, identity: String = "run A", blocks: Int = 6,
-  geometry: RecordGeometry = testGeometry, keep: Int = 1
+  geometry: RecordGeometry = testGeometry, keep: Int = 1, isWrittenOnce: Bool = false
 ) -> StoreConfiguration {
   StoreConfiguration(
     paths: paths, bandwidths: bandwidths, identity: identity, geometry: geometry, blocks: blocks,
-    keep: keep)
+    keep: keep, isWrittenOnce: isWrittenOnce)
 }
 
 /// A store with one record of memory, which moves records and waits for each.
