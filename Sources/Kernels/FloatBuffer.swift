@@ -69,6 +69,13 @@ import Glibc
     precondition(result == 0, "the kernel takes back what it gave: errno \(errno)")
   }
 
+  /// Asks for no huge pages, for a buffer of which parts are discarded: where the system gives them
+  /// to everyone, touching a byte of what was discarded would take 2 MiB. A system that has none
+  /// refuses, which is as good.
+  package func keepSmallPages() {
+    _ = unsafe madvise(base, mappedByteCount, MADV_NOHUGEPAGE)
+  }
+
   private func clear(_ range: Range<Int>) {
     for i in range { unsafe base[i] = 0 }
   }

@@ -80,7 +80,9 @@ package struct CheckpointSession: ~Copyable {
       description.experts)
     for part in ModelTensors(description).parts {
       switch part {
-      case .dense(let tensor): try source.read(tensor, .weights, into: step.model.dense)
+      case .dense(let tensor):
+        let weights = step.model.dense.weights
+        try source.read(tensor, .weights, 0..<weights.count, into: weights)
       case .expert(let expert):
         for slice in 0..<description.experts.slices {
           let block = BlockID.expert(layer: expert.layer, expert.expert, slice: slice)

@@ -11,40 +11,73 @@ extension DenseBlocks {
 
   /// Overwrites all planes of a page with the parameters `range`; moments that nobody has are zero.
   func fill(_ page: inout Page, from dense: DenseParameters, _ range: Range<Int>) {
-    guard !isStrip else { return fillStrip(&page, from: dense, range) }
-    var spans = page.spans
-    splitMaster(dense.flat(\.weights, range), hi: &spans.hi, lo: &spans.lo)
-    guard dense.hasMoments else {
-      spans.m.update(repeating: 0)
-      return spans.v.update(repeating: 0)
-    }
-    StatePrecision.fp32.encode(.first, dense.flat(\.firstMoments, range), into: &spans.m)
-    StatePrecision.fp32.encode(.second, dense.flat(\.secondMoments, range), into: &spans.v)
-  }
-
-  func readWeights(_ page: borrowing Page, into dense: DenseParameters, _ block: Int) {
-    let range = range(block)
-    guard isStrip else {
-      return joinMaster(hi: page.hi, lo: page.lo, into: dense.flat(\.weights, range), on: .inline)
-    }
-    for piece in strip(0..<parametersPerBlock) {
-      copy(piece.weights, page, into: dense.flat(\.weights, piece.range(in: range)))
+    let states = dense.hasMoments ? ParameterState.allCases : [.weights]
+    if isStrip || !dense.hasMoments { clear(&page) }
+    for state in states {
+      let floats = dense.vector(state).matrix(
+        rows: 1, columns: range.count, offset: range.lowerBound)
+      set(state, of: &page, to: floats)
     }
   }
 
-  /// Weights, and moments when `dense` has them.
-  func read(_ page: borrowing Page, into dense: DenseParameters, _ block: Int) {
-    readWeights(page, into: dense, block)
-    guard dense.hasMoments else { return }
-    let range = range(block)
+  /// Makes all planes of a page zero.
+  func clear(_ page: inout Page) {
+    for plane in record.planes.planes {
+      var bytes = page.bytes(plane)
+      bytes.update(repeating: 0)
+    }
+  }
+
+  /// Overwrites what a page has of one state with `floats`, [1, parametersPerBlock]. Of a strip the
+  /// bytes of nobody stay.
+  func set(_ state: ParameterState, of page: inout Page, to floats: Matrix) {
     guard isStrip else {
-      StatePrecision.fp32.decode(.first, page.m, into: dense.flat(\.firstMoments, range))
-      StatePrecision.fp32.decode(.second, page.v, into: dense.flat(\.secondMoments, range))
+      var spans = page.spans
+      switch state {
+      case .weights: splitMaster(floats, hi: &spans.hi, lo: &spans.lo)
+      case .firstMoment: StatePrecision.fp32.encode(.first, floats, into: &spans.m)
+      case .secondMoment: StatePrecision.fp32.encode(.second, floats, into: &spans.v)
+      }
       return
     }
     for piece in strip(0..<parametersPerBlock) {
-      copy(piece.firstMoments, page, into: dense.flat(\.firstMoments, piece.range(in: range)))
-      copy(piece.secondMoments, page, into: dense.flat(\.secondMoments, piece.range(in: range)))
+      var target = self.floats(piece.place(of: state), &page)
+      floats.columns(piece.parameters).copy(into: &target)
+    }
+  }
+
+  /// What a page has of one state, into `floats`, [1, parametersPerBlock].
+  func read(
+    _ state: ParameterState, of page: borrowing Page, into floats: Matrix, on workers: Workers
+  ) {
+    guard isStrip else {
+      switch state {
+      case .weights: joinMaster(hi: page.hi, lo: page.lo, into: floats, on: workers)
+      case .firstMoment: StatePrecision.fp32.decode(.first, page.m, into: floats)
+      case .secondMoment: StatePrecision.fp32.decode(.second, page.v, into: floats)
+      }
+      return
+    }
+    for piece in strip(0..<parametersPerBlock) {
+      copy(piece.place(of: state), page, into: floats.columns(piece.parameters), on: workers)
+    }
+  }
+
+  func readWeights(
+    _ page: borrowing Page, into dense: DenseParameters, _ block: Int, on workers: Workers
+  ) {
+    read(.weights, of: page, into: dense.flat(\.weights, range(block)), on: workers)
+  }
+
+  /// Weights, and moments when `dense` has them.
+  func read(
+    _ page: borrowing Page, into dense: DenseParameters, _ block: Int, on workers: Workers
+  ) {
+    let states = dense.hasMoments ? ParameterState.allCases : [.weights]
+    for state in states {
+      let floats = dense.vector(state).matrix(
+        rows: 1, columns: parametersPerBlock, offset: range(block).lowerBound)
+      read(state, of: page, into: floats, on: workers)
     }
   }
 
@@ -73,6 +106,16 @@ extension DenseBlocks {
   }
 }
 
+extension DenseParameters {
+  func vector(_ state: ParameterState) -> FloatBuffer {
+    switch state {
+    case .weights: weights
+    case .firstMoment: firstMoments
+    case .secondMoment: secondMoments
+    }
+  }
+}
+
 // MARK: A strip of floats
 
 extension DenseBlocks {
@@ -91,9 +134,12 @@ extension DenseBlocks {
     let firstMoments: Place
     let secondMoments: Place
 
-    /// In the flat vector, of which the block has `block`.
-    func range(in block: Range<Int>) -> Range<Int> {
-      block.lowerBound + parameters.lowerBound..<block.lowerBound + parameters.upperBound
+    func place(of state: ParameterState) -> Place {
+      switch state {
+      case .weights: weights
+      case .firstMoment: firstMoments
+      case .secondMoment: secondMoments
+      }
     }
   }
 
@@ -129,23 +175,6 @@ extension DenseBlocks {
     preconditionFailure("the strip has room for three floats of each parameter")
   }
 
-  private func fillStrip(_ page: inout Page, from dense: DenseParameters, _ range: Range<Int>) {
-    for plane in record.planes.planes {
-      var bytes = page.bytes(plane)
-      bytes.update(repeating: 0)
-    }
-    for piece in strip(0..<parametersPerBlock) {
-      let own = piece.range(in: range)
-      var weights = floats(piece.weights, &page)
-      dense.flat(\.weights, own).copy(into: &weights)
-      guard dense.hasMoments else { continue }
-      var m = floats(piece.firstMoments, &page)
-      var v = floats(piece.secondMoments, &page)
-      dense.flat(\.firstMoments, own).copy(into: &m)
-      dense.flat(\.secondMoments, own).copy(into: &v)
-    }
-  }
-
   /// The floats of a place in a page that the caller holds alone. No two places overlap.
   @_lifetime(immortal)
   private func floats(_ place: Place, _ page: inout Page) -> MutableSpan<Float> {
@@ -153,9 +182,18 @@ extension DenseBlocks {
     return Fence(&bytes).mutable(Float.self, at: place.byteOffset, count: place.count)
   }
 
-  private func copy(_ place: Place, _ page: borrowing Page, into target: Matrix) {
-    let floats = Fence(page.readBytes(place.plane)).mutable(
-      Float.self, at: place.byteOffset, count: place.count)
-    target.copy(from: floats.span)
+  private func copy(
+    _ place: Place, _ page: borrowing Page, into target: Matrix, on workers: Workers
+  ) {
+    let bytes = Fence(page.readBytes(place.plane))
+    workers.forEachChunk(of: place.count, size: Self.floatsPerTask) { range in
+      let floats = bytes.mutable(
+        Float.self, at: place.byteOffset + range.lowerBound * MemoryLayout<Float>.stride,
+        count: range.count)
+      target.columns(range).copy(from: floats.span)
+    }
   }
+
+  /// 64 KiB: enough work for a worker to be woken for.
+  private static let floatsPerTask = 16384
 }

@@ -60,17 +60,25 @@ struct DenseBlocks: Sendable {
   }
 
   /// Reads weights, and moments when `dense` has them, of the newest generation.
-  func load(_ dense: DenseParameters, _ pager: inout Pager) throws {
+  func load(_ dense: DenseParameters, _ pager: inout Pager, on workers: Workers) throws {
     let planes = dense.hasMoments ? .all : weightPlanes
     pager.plan((0..<count).map { Visit(.dense($0), planes) })
     for block in 0..<count {
-      let page = try pager.next()
-      guard page.virgin.isEmpty else {
-        throw TrainingError.damagedState(cause: "\(page.block) was never written")
-      }
-      read(page, into: dense, block)
+      let page = try next(block, &pager)
+      read(page, into: dense, block, on: workers)
       pager.keep(page)
     }
+  }
+
+  /// The page of `block`, which was planned next.
+  /// - Throws: `TrainingError.damagedState` when it was never written; `StorageError`.
+  func next(_ block: Int, _ pager: inout Pager) throws -> Page {
+    let page = try pager.next()
+    precondition(page.block == .dense(block), "blocks come as planned")
+    guard page.virgin.isEmpty else {
+      throw TrainingError.damagedState(cause: "\(page.block) was never written")
+    }
+    return page
   }
 }
 

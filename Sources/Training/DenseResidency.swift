@@ -34,6 +34,10 @@ struct DenseResidency {
     map = DenseMap(description, blocks)
     isLoaded = Array(repeating: false, count: blocks.count)
     squares = Array(repeating: 0, count: parameters.layout.slots.count)
+    if isPaged {
+      parameters.weights.keepSmallPages()
+      parameters.gradients.keepSmallPages()
+    }
   }
 
   var blocks: DenseBlocks { map.blocks }
@@ -45,10 +49,10 @@ struct DenseResidency {
 
   /// Takes the newest generation; of a paged part only the ends.
   /// - Throws: `StorageError`; `TrainingError.damagedState` for a block that was never written.
-  mutating func load(_ pager: inout Pager) throws {
-    guard isPaged else { return try blocks.load(parameters, &pager) }
+  mutating func load(_ pager: inout Pager, on workers: Workers) throws {
+    guard isPaged else { return try blocks.load(parameters, &pager, on: workers) }
     pager.plan(visits(map.ends))
-    for block in map.ends { try load(block, &pager) }
+    for block in map.ends { try load(block, &pager, on: workers) }
   }
 
   /// Starts from the seed. A paged part goes to the disk, a block at a time.
@@ -75,9 +79,11 @@ struct DenseResidency {
   }
 
   /// Takes what was planned for `layer`, so that its weights are in memory.
-  mutating func enter(_ layer: Int, _ pager: inout Pager) throws {
+  mutating func enter(_ layer: Int, _ pager: inout Pager, on workers: Workers) throws {
     guard isPaged else { return }
-    for block in map.layers[layer] where !isLoaded[block] { try load(block, &pager) }
+    for block in map.layers[layer] where !isLoaded[block] {
+      try load(block, &pager, on: workers)
+    }
   }
 
   /// Gives back what the next layer does not need. The last layer stays for the backward sweep.
@@ -166,13 +172,9 @@ struct DenseResidency {
     blocks.map { Visit(.dense($0), map.blocks.weightPlanes) }
   }
 
-  private mutating func load(_ block: Int, _ pager: inout Pager) throws {
-    let page = try pager.next()
-    precondition(page.block == .dense(block), "blocks come as planned")
-    guard page.virgin.isEmpty else {
-      throw TrainingError.damagedState(cause: "\(page.block) was never written")
-    }
-    blocks.readWeights(page, into: parameters, block)
+  private mutating func load(_ block: Int, _ pager: inout Pager, on workers: Workers) throws {
+    let page = try blocks.next(block, &pager)
+    blocks.readWeights(page, into: parameters, block, on: workers)
     pager.keep(page)
     isLoaded[block] = true
   }
@@ -190,7 +192,7 @@ struct DenseResidency {
     var page = try pager.next()
     precondition(page.block == .dense(block), "blocks come as planned")
     try meter.update { _ in try self.update(&page, update, blocks.range(block), on: workers) }
-    if map.isEnd[block] { blocks.readWeights(page, into: parameters, block) }
+    if map.isEnd[block] { blocks.readWeights(page, into: parameters, block, on: workers) }
     pager.writeBack(page, step: update.step, tokens: 0)
   }
 

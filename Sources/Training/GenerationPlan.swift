@@ -65,7 +65,7 @@ extension Generator {
       store: store, frames: plan.memory.frames, sharing: sharing, ledger: ledger)
     let blocks = DenseBlocks(record: store.geometry, parameters: model.layout.count)
     let dense = DenseParameters(model.layout, count: blocks.paddedCount, training: false)
-    try blocks.load(dense, &pager)
+    try blocks.load(dense, &pager, on: workers)
     self.init(
       pager: pager,
       model: Transformer(

@@ -9,8 +9,8 @@ import Storage
 
 /// Writes the last committed generation of a run as sharded safetensors: the weights, with
 /// `hasOptimizer` the moments too, and what training needs to go on. A published model is written as
-/// it was published. Experts come from the store one after another under a memory ceiling of their
-/// own.
+/// it was published. Blocks, of experts and of the dense part, come from the store one after another
+/// under a memory ceiling of their own.
 package struct ModelExport: ~Copyable {
   package struct Options: Sendable {
     package var hasOptimizer = false
@@ -46,7 +46,9 @@ package struct ModelExport: ~Copyable {
   private let tensors: ModelTensors
   private let store: Store
   private let generation: Generation
-  private let dense: DenseParameters
+  /// One block of the dense part, each state that is written of it.
+  private let dense: [ParameterState: FloatBuffer]
+  private var denseBlock: Int?
   /// One block as floats.
   private let block: FloatBuffer
   /// Rows of a tensor that is kept transposed, as many as the memory is good for.
@@ -55,7 +57,9 @@ package struct ModelExport: ~Copyable {
   private var pager: Pager
 
   private var shape: ExpertShape { geometry.experts }
-  private var states: [ParameterState] {
+  private var states: [ParameterState] { Self.states(options) }
+
+  private static func states(_ options: Options) -> [ParameterState] {
     options.hasOptimizer ? ParameterState.allCases : [.weights]
   }
 
@@ -77,11 +81,7 @@ package struct ModelExport: ~Copyable {
     guard let generation = store.generation else {
       throw TrainingError.nothingToResume(path: run.path)
     }
-    var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
-    let dense = DenseParameters(
-      geometry.description.layout, count: geometry.dense.paddedCount,
-      training: options.hasOptimizer)
-    try geometry.dense.load(dense, &pager)
+    let pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
 
     self.config = config
     self.options = options
@@ -90,8 +90,10 @@ package struct ModelExport: ~Copyable {
     self.tensors = tensors
     self.store = store
     self.generation = generation
-    self.dense = dense
     self.pager = pager
+    dense = Self.states(options).reduce(into: [:]) {
+      $0[$1] = FloatBuffer(count: geometry.dense.parametersPerBlock)
+    }
     block = FloatBuffer(count: geometry.experts.parametersPerBlock)
     panel = FloatBuffer(count: panelRows * panelColumns)
     self.panelRows = panelRows
@@ -133,9 +135,8 @@ package struct ModelExport: ~Copyable {
           bytes: count * tableBytesPerTensor + geometry.description.expertBlocks
             * historyBytesPerBlock),
         .init(
-          name: "dense parameters",
-          bytes: DenseParameters.byteCount(
-            count: geometry.dense.paddedCount, training: options.hasOptimizer)),
+          name: "one block of the dense part",
+          bytes: states(options).count * geometry.dense.parametersPerBlock * float),
         .init(
           name: "one block and rows of an expert",
           bytes: (shape.parametersPerBlock + panel) * float),
@@ -184,27 +185,71 @@ extension ModelExport {
     let files = layouts.reduce(small.count) { $0 + $1.shards.count + ($1.index == nil ? 0 : 1) }
     return Report(
       directory: path, step: generation.step,
-      parameters: geometry.description.expertBlocks * shape.parametersPerBlock + dense.layout.count,
+      parameters: geometry.description.expertBlocks * shape.parametersPerBlock
+        + geometry.description.layout.count,
       hasOptimizer: options.hasOptimizer, dtype: options.type.torchName, files: files, bytes: total,
       seconds: (ContinuousClock.now - start).seconds,
       peakRssBytes: ProcessMemory.peakResidentBytes, memoryBudgetBytes: options.memory)
   }
 
-  private func write(_ tensor: DenseTensor, to target: inout TensorTarget) throws {
-    for state in states {
-      let vector = dense.vector(state)
-      if tensor.isTransposed {
-        let source = vector.matrix(
-          rows: tensor.rows, columns: tensor.columns, offset: tensor.range.lowerBound)
-        for rows in panels {
-          let turned = panel.matrix(rows: rows.count, columns: tensor.rows)
-          transpose(source.columns(rows), into: turned)
-          try target.write(
-            panel, 0..<rows.count * tensor.rows, to: tensor.name, state,
-            at: rows.lowerBound * tensor.rows)
+  /// Reads what is not here yet of the blocks that have a part of the tensor.
+  private mutating func write(_ tensor: DenseTensor, to target: inout TensorTarget) throws {
+    for block in geometry.dense.blocks(of: tensor.range) {
+      try readDense(block)
+      let range = geometry.dense.range(block)
+      for area in tensor.areas(in: range) {
+        let first = tensor.offset(of: area)
+        let place = first - range.lowerBound
+        for state in states {
+          if tensor.isTransposed {
+            try writeTransposed(area, of: tensor, state, from: place, to: &target)
+          } else {
+            try target.write(
+              floats(state), place..<place + area.rows.count * area.columns.count,
+              to: tensor.name, state, at: first - tensor.range.lowerBound)
+          }
         }
-      } else {
-        try target.write(vector, tensor.range, to: tensor.name, state, at: 0)
+      }
+    }
+  }
+
+  private func floats(_ state: ParameterState) -> FloatBuffer {
+    guard let floats = dense[state] else { preconditionFailure("a buffer for each state") }
+    return floats
+  }
+
+  /// Has the states of a block of the dense part in `dense`.
+  private mutating func readDense(_ block: Int) throws {
+    guard denseBlock != block else { return }
+    let planes = options.hasOptimizer ? .all : geometry.dense.weightPlanes
+    pager.plan([Visit(.dense(block), planes)])
+    let page = try geometry.dense.next(block, &pager)
+    for (state, floats) in dense {
+      let target = floats.matrix(rows: 1, columns: floats.count)
+      geometry.dense.read(state, of: page, into: target, on: .inline)
+    }
+    pager.keep(page)
+    denseBlock = block
+  }
+
+  /// An area that begins at `place` of the block at hand. The file has its columns as rows, of which
+  /// each is written by itself where the area has not all of it.
+  private func writeTransposed(
+    _ area: TensorArea, of tensor: DenseTensor, _ state: ParameterState, from place: Int,
+    to target: inout TensorTarget
+  ) throws {
+    let source = floats(state).matrix(
+      rows: area.rows.count, columns: area.columns.count, offset: place)
+    for first in stride(from: 0, to: area.columns.count, by: panelRows) {
+      let columns = first..<min(first + panelRows, area.columns.count)
+      let turned = panel.matrix(rows: columns.count, columns: area.rows.count)
+      transpose(source.columns(columns), into: turned)
+      let isWhole = area.rows.count == tensor.rows
+      for (row, column) in columns.enumerated() where !isWhole || row == 0 {
+        let count = isWhole ? columns.count : 1
+        try target.write(
+          panel, row * area.rows.count..<(row + count) * area.rows.count, to: tensor.name, state,
+          at: (area.columns.lowerBound + column) * tensor.rows + area.rows.lowerBound)
       }
     }
   }
@@ -312,16 +357,6 @@ private struct TensorTarget {
       let place = offset + first - range.lowerBound
       try unsafe writer.write(rounded.span.bytes, to: name, at: place * type.byteCount)
       written += piece.count * type.byteCount
-    }
-  }
-}
-
-extension DenseParameters {
-  func vector(_ state: ParameterState) -> FloatBuffer {
-    switch state {
-    case .weights: weights
-    case .firstMoment: firstMoments
-    case .secondMoment: secondMoments
     }
   }
 }

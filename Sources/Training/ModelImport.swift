@@ -159,7 +159,7 @@ package struct ModelImport {
           ? try $0.histories(geometry.description, path: "\(self.source)/\(ExportedState.name)")
           : [:]
       } ?? [:]
-    _ = try StoreFilling.plan(config, geometry, hasMoments: hasOptimizer)
+    _ = try StoreFilling.plan(config, geometry)
     if case .export = origin { _ = try TrainingSession.plan(config) }
     let draft = ImportDraft(run)
     try draft.begin(config.unresolved(in: run, from: self.source), storePaths: storePaths)
@@ -236,28 +236,31 @@ extension ModelImport {
     isStopping: () -> Bool, observe: (Int, Int) -> Void
   ) throws -> Int {
     var filling = try StoreFilling(
-      config, geometry, identity: identity, storePaths: storePaths, hasMoments: hasOptimizer,
-      profiles: options.profiles)
-    var (done, written) = (0, 0)
-    for part in tensors.parts {
-      if isStopping() { throw ExchangeError.stopped }
-      switch part {
-      case .dense(let tensor):
-        for state in states { try source.read(tensor, state, into: filling.dense) }
-      case .expert(let expert):
-        for slice in 0..<geometry.experts.slices {
-          let block = BlockID.expert(layer: expert.layer, expert.expert, slice: slice)
-          if try write(block, of: expert, histories[block], from: source, &filling) {
-            written += 1
-          }
-          done += 1
-        }
-      }
-      observe(done, geometry.description.expertBlocks)
-    }
+      config, geometry, identity: identity, storePaths: storePaths, profiles: options.profiles)
     var progress = RunProgress()
     if let state = origin.state, state.hasOptimizer {
       progress = try RunProgress(payload: state.progress.payload())
+    }
+    let dense = tensors.dense
+    for block in 0..<geometry.dense.count {
+      if isStopping() { throw ExchangeError.stopped }
+      try filling.write(dense: block, states, step: progress.step) { state, range, floats in
+        for tensor in dense where tensor.range.overlaps(range) {
+          try source.read(tensor, state, range, into: floats)
+        }
+      }
+    }
+    var (done, written) = (0, 0)
+    for case .expert(let expert) in tensors.parts {
+      if isStopping() { throw ExchangeError.stopped }
+      for slice in 0..<geometry.experts.slices {
+        let block = BlockID.expert(layer: expert.layer, expert.expert, slice: slice)
+        if try write(block, of: expert, histories[block], from: source, &filling) {
+          written += 1
+        }
+        done += 1
+      }
+      observe(done, geometry.description.expertBlocks)
     }
     try filling.commit(progress)
     return written

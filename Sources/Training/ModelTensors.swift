@@ -53,6 +53,40 @@ struct DenseTensor: Sendable {
   }
 }
 
+/// Some rows and columns of a dense tensor, as the model has it.
+struct TensorArea: Equatable {
+  let rows: Range<Int>
+  let columns: Range<Int>
+}
+
+extension DenseTensor {
+  /// The part of the tensor that lies in `range` of the vector of dense parameters: the end of a row,
+  /// whole rows, the beginning of a row, as far as there are such.
+  func areas(in range: Range<Int>) -> [TensorArea] {
+    let own = range.clamped(to: self.range)
+    guard !own.isEmpty else { return [] }
+    let (first, last) = (
+      own.lowerBound - self.range.lowerBound, own.upperBound - self.range.lowerBound
+    )
+    let (firstRow, lastRow) = (first / columns, last / columns)
+    if firstRow == lastRow {
+      return [TensorArea(rows: firstRow..<firstRow + 1, columns: first % columns..<last % columns)]
+    }
+    let whole = (first + columns - 1) / columns..<lastRow
+    return [
+      TensorArea(rows: firstRow..<whole.lowerBound, columns: first % columns..<columns),
+      TensorArea(rows: whole, columns: 0..<columns),
+      TensorArea(
+        rows: lastRow..<(last + columns - 1) / columns, columns: 0..<last % columns),
+    ].filter { !$0.rows.isEmpty }
+  }
+
+  /// Where the first element of an area is in the vector of dense parameters.
+  func offset(of area: TensorArea) -> Int {
+    range.lowerBound + area.rows.lowerBound * columns + area.columns.lowerBound
+  }
+}
+
 /// The tensors of an expert: W1 and W3 [hidden, width], W2 [width, hidden], b1 [hidden], b2 [width],
 /// in files with as many hidden units as the names say.
 struct ExpertTensors: Sendable {
@@ -94,6 +128,14 @@ struct ModelTensors: Sendable {
       }
     }
     self.parts = parts
+  }
+
+  /// Those of the dense part, in the order of its vector.
+  var dense: [DenseTensor] {
+    parts.compactMap { part in
+      if case .dense(let tensor) = part { return tensor }
+      return nil
+    }
   }
 
   /// What each expert's tensors are called, by its first block.

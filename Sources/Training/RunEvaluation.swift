@@ -80,12 +80,13 @@ private struct HeldOutLoss {
     var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
     let dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: false)
-    try geometry.dense.load(dense, &pager)
+    let workers = Workers(count: geometry.threads)
+    try geometry.dense.load(dense, &pager, on: workers)
     var sweep = TrainingStep(
       pager: pager,
       model: Transformer(
         geometry.description, dense: dense, limits: geometry.limits, smoothing: 0, training: false,
-        workers: Workers(count: geometry.threads)),
+        workers: workers),
       optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config),
       dense: DenseResidency(dense, geometry.description, geometry.dense, isPaged: false),

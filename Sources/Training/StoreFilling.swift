@@ -7,40 +7,41 @@ import Paging
 import Storage
 
 /// A new store while it is filled with the weights of a model, and with their moments where there are
-/// any: no corpus, no activations, one block in memory beside the frames.
+/// any: no corpus, no activations, one block in memory beside the frames, be it of an expert or of the
+/// dense part.
+///
+/// Every block is written once, so the store has a slot for each and no more: until the first training
+/// makes its files longer, there is room beside it for what it is filled from.
 struct StoreFilling: ~Copyable {
-  let dense: DenseParameters
   /// One block as floats, and as many more.
   let block: FloatBuffer
   let scratch: FloatBuffer
   private let geometry: RunGeometry
   private let store: Store
   private var pager: Pager
+  private var written = 0
 
-  /// - Parameter hasMoments: whether the dense part has them, too.
   /// - Throws: `MemoryRefusal` naming the allocation that does not fit; `StorageError`;
   ///   `ExchangeError.occupiedStore`.
   init(
     _ config: RunConfig, _ geometry: RunGeometry, identity: String, storePaths: [String],
-    hasMoments: Bool, profiles: DriveProfiles
+    profiles: DriveProfiles
   ) throws {
-    let plan = try Self.plan(config, geometry, hasMoments: hasMoments)
+    let plan = try Self.plan(config, geometry)
     let ledger = MemoryLedger(ceiling: plan.ceiling)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
     let drives = try DriveSettings(config, paths: storePaths, profiles: profiles)
     let store = try Store.open(
       StoreConfiguration(
         paths: storePaths, bandwidths: drives.bandwidths, identity: identity,
-        geometry: geometry.record, blocks: geometry.blocks, keep: config.checkpoint.keep),
+        geometry: geometry.record, blocks: geometry.blocks, keep: config.checkpoint.keep,
+        isWrittenOnce: true),
       disk: openDisk(drives.disk).disk, create: true)
     guard store.generation == nil else { throw ExchangeError.occupiedStore(path: storePaths[0]) }
     let pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
-    let dense = DenseParameters(
-      geometry.description.layout, count: geometry.dense.paddedCount, training: hasMoments)
     self.geometry = geometry
     self.store = store
     self.pager = pager
-    self.dense = dense
     block = FloatBuffer(count: geometry.experts.parametersPerBlock)
     scratch = FloatBuffer(count: geometry.experts.parametersPerBlock)
   }
@@ -50,9 +51,7 @@ struct StoreFilling: ~Copyable {
   private static let tableBytesPerExpert = 3072
 
   /// What filling needs.
-  static func plan(
-    _ config: RunConfig, _ geometry: RunGeometry, hasMoments: Bool
-  ) throws -> MemoryPlan {
+  static func plan(_ config: RunConfig, _ geometry: RunGeometry) throws -> MemoryPlan {
     let float = MemoryLayout<Float>.stride
     let experts = geometry.description.mixtures * geometry.experts.count
     return try MemoryPlan(
@@ -63,10 +62,6 @@ struct StoreFilling: ~Copyable {
         .init(
           name: "tables of tensors",
           bytes: (experts + geometry.description.layout.slots.count) * tableBytesPerExpert),
-        .init(
-          name: "dense parameters",
-          bytes: DenseParameters.byteCount(
-            count: geometry.dense.paddedCount, training: hasMoments)),
         .init(name: "two blocks", bytes: 2 * geometry.experts.parametersPerBlock * float),
       ],
       geometry: geometry.record, blocks: geometry.blocks, resident: false)
@@ -85,19 +80,35 @@ struct StoreFilling: ~Copyable {
       page.set(state, to: block)
     }
     pager.writeBack(page, history: history)
+    written += 1
+  }
+
+  /// Writes block number `block` of the dense part, as of `step`; `fill` fills the floats of each state
+  /// that have the given range of the vector of dense parameters. States that are not filled are zero.
+  mutating func write(
+    dense block: Int, _ states: [ParameterState], step: Int,
+    _ fill: (ParameterState, Range<Int>, FloatBuffer) throws -> Void
+  ) throws {
+    var page = try pager.blank(.dense(block))
+    geometry.dense.clear(&page)
+    let floats = self.block.matrix(rows: 1, columns: geometry.dense.parametersPerBlock)
+    for state in states {
+      // What the last block is filled up with.
+      floats.fill(0)
+      try fill(state, geometry.dense.range(block), self.block)
+      geometry.dense.set(state, of: &page, to: floats)
+    }
+    pager.writeBack(page, step: step, tokens: 0)
+    written += 1
   }
 
   /// Makes what was written the first generation of the store, at `progress`.
   mutating func commit(_ progress: RunProgress) throws {
     var progress = progress
-    progress.account(
-      pager.counters, unwritten: geometry.dense.count * geometry.record.recordBytes)
-    var unsaved = UnsavedDense(geometry.dense)
-    try pager.freeze(
-      step: progress.step, payload: try progress.payload(), late: geometry.dense.blocks)
-    unsaved.freeze(step: progress.step)
-    try unsaved.saveRest(dense, &pager)
-    try pager.finishCommit()
+    // Some of it may be on its way.
+    let bytes = written * geometry.record.recordBytes
+    progress.account(pager.counters, unwritten: bytes - pager.counters.bytesWritten)
+    try pager.commit(step: progress.step, payload: try progress.payload())
   }
 }
 

@@ -10,6 +10,8 @@ struct TensorSource: ~Copyable {
   private let shape: ExpertShape
   /// Rows of a tensor that is to be transposed, together: a cache line of what it becomes.
   private static let rowsAtOnce = 16
+  /// Of whole rows that are read together: 64 KiB.
+  private static let floatsAtOnce = 1 << 14
 
   init(
     _ folders: [String: CheckpointFolder], renamed: [String: String] = [:], _ shape: ExpertShape
@@ -19,17 +21,21 @@ struct TensorSource: ~Copyable {
     self.shape = shape
   }
 
-  /// A tensor of the dense part, in its place in `dense`.
+  /// What a tensor of the dense part has of `range` of the vector of dense parameters, in its place in
+  /// `floats`, which has all of the range.
   func read(
-    _ tensor: DenseTensor, _ state: ParameterState, into dense: DenseParameters
+    _ tensor: DenseTensor, _ state: ParameterState, _ range: Range<Int>, into floats: FloatBuffer
   ) throws {
-    let target = dense.vector(state).matrix(
-      rows: tensor.rows, columns: tensor.columns, offset: tensor.range.lowerBound)
     let name = tensor.name + state.suffix
-    if tensor.isTransposed {
-      try readTransposed(name, state, columns: 0..<target.rows, into: target)
-    } else {
-      try read(name, state, rows: 0..<target.rows, columns: 0..<target.columns, into: target)
+    for area in tensor.areas(in: range) {
+      let target = floats.matrix(
+        rows: area.rows.count, columns: area.columns.count,
+        offset: tensor.offset(of: area) - range.lowerBound)
+      if tensor.isTransposed {
+        try readTransposed(name, state, rows: area.columns, columns: area.rows, into: target)
+      } else {
+        try read(name, state, rows: area.rows, columns: area.columns, into: target)
+      }
     }
   }
 
@@ -45,7 +51,7 @@ struct TensorSource: ~Copyable {
       names.first + state.suffix, state, rows: units, columns: columns,
       into: shape.matrix(0, of: block).rows(own))
     try readTransposed(
-      names.second + state.suffix, state, columns: units,
+      names.second + state.suffix, state, rows: columns, columns: units,
       into: shape.matrix(1, of: block).rows(own))
     if let third = names.third {
       try read(
@@ -63,17 +69,19 @@ struct TensorSource: ~Copyable {
     }
   }
 
-  /// target[j, i] = tensor[i, columns[j]].
+  /// target[j, i] = tensor[rows[i], columns[j]].
   private func readTransposed(
-    _ name: String, _ state: ParameterState, columns: Range<Int>, into target: Matrix
+    _ name: String, _ state: ParameterState, rows: Range<Int>, columns: Range<Int>,
+    into target: Matrix
   ) throws {
     guard !columns.isEmpty else { return }
     let piece = Matrix(rows: Self.rowsAtOnce, columns: columns.count)
-    for first in stride(from: 0, to: target.columns, by: Self.rowsAtOnce) {
-      let rows = first..<min(first + Self.rowsAtOnce, target.columns)
-      let part = piece.rows(0..<rows.count)
-      try read(name, state, rows: rows, columns: columns, into: part)
-      transpose(part, into: target.columns(rows))
+    for first in stride(from: 0, to: rows.count, by: Self.rowsAtOnce) {
+      let some = first..<min(first + Self.rowsAtOnce, rows.count)
+      let part = piece.rows(0..<some.count)
+      let start = rows.lowerBound + first
+      try read(name, state, rows: start..<start + some.count, columns: columns, into: part)
+      transpose(part, into: target.columns(some))
     }
   }
 
@@ -85,21 +93,34 @@ struct TensorSource: ~Copyable {
   ) throws {
     guard let folder = folders[state.stem] else { preconditionFailure("a folder for each stem") }
     let name = renamed[name] ?? name
-    var floats = [Float](repeating: 0, count: columns.count)
-    for row in rows {
+    let atOnce = min(rows.count, max(1, Self.floatsAtOnce / max(1, columns.count)))
+    var floats = [Float](repeating: 0, count: atOnce * columns.count)
+    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: max(1, atOnce)) {
+      let some = first..<min(first + atOnce, rows.upperBound)
       var span = floats.mutableSpan
-      try folder.read(name, rows: row..<row + 1, columns: columns, into: &span)
-      let line = target.row(row - rows.lowerBound)
-      var isFinite = true
-      for j in 0..<line.count {
-        line[j] = floats[j]
-        isFinite = isFinite && floats[j].isFinite
-      }
-      guard isFinite else {
-        throw ExchangeError.wrongTensor(
-          path: folder.path(of: name) ?? "", name: name,
-          cause: "has a number in row \(row) that is not finite")
+      var part = span._mutatingExtracting(0..<some.count * columns.count)
+      try folder.read(name, rows: some, columns: columns, into: &part)
+      for row in some {
+        let line = target.row(row - rows.lowerBound)
+        guard copyFinite(floats.span, from: (row - first) * columns.count, into: line) else {
+          throw ExchangeError.wrongTensor(
+            path: folder.path(of: name) ?? "", name: name,
+            cause: "has a number in row \(row) that is not finite")
+        }
       }
     }
   }
+}
+
+/// Copies a row.
+/// - Returns: whether all of it is finite.
+private func copyFinite(_ floats: Span<Float>, from start: Int, into line: borrowing Row) -> Bool {
+  // Of all magnitudes as bits, the largest: comparing them takes no branch.
+  var largest: UInt32 = 0
+  for j in 0..<line.count {
+    let float = floats[start &+ j]
+    line[j] = float
+    largest = max(largest, float.bitPattern & 0x7FFF_FFFF)
+  }
+  return largest < Float.infinity.bitPattern
 }

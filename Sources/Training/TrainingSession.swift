@@ -84,7 +84,8 @@ package struct TrainingSession: ~Copyable {
       moments: !geometry.isDensePaged)
     var dense = DenseResidency(
       parameters, geometry.description, geometry.dense, isPaged: geometry.isDensePaged)
-    var progress = try Self.restore(store, &dense, &pager, seed: UInt64(config.seed))
+    var progress = try Self.restore(
+      store, &dense, &pager, seed: UInt64(config.seed), on: workers)
     try progress.belong(to: config, facts, path: storePaths[0])
 
     self.config = config
@@ -180,13 +181,14 @@ package struct TrainingSession: ~Copyable {
 
   /// Fills `dense` from the last generation, or from the seed when there is none.
   private static func restore(
-    _ store: Store, _ dense: inout DenseResidency, _ pager: inout Pager, seed: UInt64
+    _ store: Store, _ dense: inout DenseResidency, _ pager: inout Pager, seed: UInt64,
+    on workers: Workers
   ) throws -> RunProgress {
     guard let generation = store.generation else {
       try dense.initialise(seed: seed, &pager)
       return RunProgress()
     }
-    try dense.load(&pager)
+    try dense.load(&pager, on: workers)
     return try RunProgress(payload: generation.payload)
   }
 

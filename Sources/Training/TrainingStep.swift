@@ -91,7 +91,7 @@ struct TrainingStep: ~Copyable {
   private mutating func forward(_ layer: LayerDescription) throws {
     let number = model.description.number(of: layer)
     let span = trace.begin(layer)
-    try dense.enter(number, &pager)
+    try dense.enter(number, &pager, on: model.workers)
     trace.attention(layer) { model.attendForward(layer) { pager.pump() } }
     try pager.forwardExperts(
       of: layer, model, options, then: dense.visits(after: number),
@@ -109,7 +109,7 @@ struct TrainingStep: ~Copyable {
   ) throws {
     let number = model.description.number(of: layer)
     let span = trace.begin(layer)
-    try dense.enter(number, &pager)
+    try dense.enter(number, &pager, on: model.workers)
     try pager.restoreBoundaries(of: layer, model)
     if let mixture = layer.mixture {
       trace.span(.router) { model.routeRecompute(layer) }
