@@ -202,6 +202,31 @@ import Training
     #expect(left == ["config.yaml"])
   }
 
+  /// From a checkpoint to its export, in the stages and with the checks of the true size.
+  @Test func olmoeGoesThroughAllItsStages() throws {
+    let workplace = try Workplace()
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../..")
+      .standardized
+    let ending = try RunningPagoda(
+      [
+        "PYTHONDONTWRITEBYTECODE=1", "BUILD=\(Self.programs.path)", "python3",
+        root.appending(path: "bench/olmoe").path, "--config",
+        root.appending(path: "Tests/Goldens/tiny/olmoe-tiny/config.json").path, "--corpus",
+        Workplace.corpus, "--scratch", workplace.path("scratch"), "--memory", "512MiB", "--steps",
+        "2", "--tokens", "256", "--sequence", "64",
+      ], input: nil, cache: TemporaryDirectory(), sourceLocation: #_sourceLocation
+    ).wait()
+    ending.expect(0)
+    let line = try JSONSerialization.jsonObject(with: Data(ending.output.utf8))
+    let found = try #require(line as? [String: Any])
+    #expect(found["bench"] as? String == "olmoe" && found["layers"] as? Int == 2)
+    let train = try #require(found["train"] as? [String: Any])
+    #expect(train["steps"] as? Int == 2 && train["losses"] as? [Double] != nil)
+    let export = try #require(found["export"] as? [String: Any])
+    #expect(export["tensors"] as? Int == 2 * (16 * 3 + 4 + 4 + 1) + 3)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: workplace.path("scratch")) == [])
+  }
+
   /// Races need Pythons with the others in them; that they can be started is seen without.
   @Test(arguments: [
     "adamw", "deepspeed_aio", "deepspeed_checkpoint", "optimizer_swap", "transformers_race",
