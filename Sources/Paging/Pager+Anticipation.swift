@@ -58,9 +58,7 @@ extension Pager {
 
   /// Starts the reads of an anticipated visit.
   mutating func readAhead(_ resident: Resident, _ planes: PlaneSet) {
-    let before = resident.reading
-    guard startReads(resident, planes, .prefetch) else { return }
-    resident.readAhead.formUnion(resident.reading.subtracting(before))
+    resident.readAhead.formUnion(startReads(resident, planes, .prefetch))
   }
 
   /// Counts those of `planes` that were read ahead and that no visit will find.
@@ -68,9 +66,11 @@ extension Pager {
     let unused = resident.readAhead.intersection(planes)
     guard !unused.isEmpty else { return }
     resident.readAhead.subtract(unused)
-    counters.anticipatedUnusedBytes += unused.planes.reduce(0) {
-      $0 + store.geometry.planeBytes($1)
-    }
+    counters.anticipatedUnusedBytes += byteCount(unused)
+  }
+
+  func byteCount(_ planes: PlaneSet) -> Int {
+    planes.planes.reduce(0) { $0 + store.geometry.planeBytes($1) }
   }
 }
 

@@ -43,8 +43,8 @@ extension Pager {
       if isAnticipated {
         readAhead(resident, visit.planes)
       } else {
-        visits[admitted].didRead = startReads(
-          resident, visit.planes, admitted == 0 ? .demand : .prefetch)
+        visits[admitted].read.formUnion(
+          startReads(resident, visit.planes, admitted == 0 ? .demand : .prefetch))
       }
       admitted += 1
     }
@@ -72,7 +72,6 @@ extension Pager {
     } else if admitted > 0, let last = visits[admitted - 1].resident {
       admitted -= 1
       visits[admitted].resident = nil
-      visits[admitted].didRead = false
       resident = last
     } else {
       return false
@@ -97,7 +96,7 @@ extension Pager {
       throw failure
     }
     // Again, because a page of this block may have been dropped meanwhile.
-    if startReads(resident, visit.planes, .demand) { visits[0].didRead = true }
+    visits[0].read.formUnion(startReads(resident, visit.planes, .demand))
     guard resident.reading.isDisjoint(with: visit.planes) else {
       promoteTransfers(of: resident)
       return nil
@@ -110,12 +109,14 @@ extension Pager {
     }
 
     let virgin = visit.planes.subtracting(resident.valid)
-    let wasReadAhead = !resident.readAhead.isDisjoint(with: visit.planes)
+    let found = visit.planes.subtracting(virgin).subtracting(visits[0].read)
+      .subtracting(resident.readAhead)
     resident.readAhead.subtract(visit.planes)
     counters.visits += 1
+    counters.bytesFound += byteCount(found)
     if !virgin.isEmpty {
       counters.virginVisits += 1
-    } else if !visits[0].didRead, !wasReadAhead {
+    } else if found == visit.planes {
       counters.hits += 1
     }
     removeFirstVisit(resident)

@@ -10,10 +10,10 @@ extension Pager {
   /// - Returns: whether anything had to be read.
   mutating func startReads(
     _ resident: Resident, _ planes: PlaneSet, _ priority: Transfer.Priority
-  ) -> Bool {
+  ) -> PlaneSet {
     let missing = planes.subtracting(resident.valid).subtracting(resident.reading)
     guard !missing.isEmpty, !resident.isBlank, store.record(of: resident.block) != nil else {
-      return false
+      return []
     }
     precondition(
       resident.writing.isDisjoint(with: missing), "what is being written is in memory")
@@ -26,7 +26,7 @@ extension Pager {
       startRead(resident, from: first ?? plane, through: plane, priority)
       first = nil
     }
-    return true
+    return missing
   }
 
   private mutating func startRead(

@@ -71,7 +71,8 @@ package struct Pager: ~Copyable {
   struct PlannedVisit {
     let visit: Visit
     var resident: Resident?
-    var didRead = false
+    /// What was read for it.
+    var read: PlaneSet = []
     /// Wanted as soon as it was planned.
     var isUnplanned = false
   }

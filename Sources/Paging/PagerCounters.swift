@@ -7,6 +7,8 @@ package struct PagerCounters: Hashable, Sendable {
   package internal(set) var hits = 0
   /// Visits with planes that existed nowhere.
   package internal(set) var virginVisits = 0
+  /// Of the planes of visits: what was in memory before anybody read it for them.
+  package internal(set) var bytesFound = 0
   /// Padding included, repeated reads not.
   package internal(set) var bytesRead = 0
   /// Part of these: read for visits that were anticipated and did not come.
@@ -41,6 +43,7 @@ package struct PagerCounters: Hashable, Sendable {
     difference.visits -= earlier.visits
     difference.hits -= earlier.hits
     difference.virginVisits -= earlier.virginVisits
+    difference.bytesFound -= earlier.bytesFound
     difference.bytesRead -= earlier.bytesRead
     difference.anticipatedUnusedBytes -= earlier.anticipatedUnusedBytes
     difference.bytesWritten -= earlier.bytesWritten

@@ -102,6 +102,7 @@ struct StepMeter {
     metrics.stall_s = paged.stallSeconds - paged.unplannedStallSeconds
     metrics.router_stall_s = paged.unplannedStallSeconds
     metrics.read_bytes = paged.bytesRead
+    metrics.found_bytes = paged.bytesFound
     metrics.anticipated_unused_bytes = paged.anticipatedUnusedBytes
     metrics.write_bytes = paged.bytesWritten
     metrics.spill_read_bytes = paged.scratchBytesRead

@@ -31,6 +31,8 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// Between the step before and this one, to freeze a generation; not part of `step_s`.
   package var commit_pause_s = 0.0
   package var read_bytes = 0
+  /// What the experts and pages of the sweeps were found with in memory, and need not be read.
+  package var found_bytes = 0
   /// Part of `read_bytes`: read before a gate had decided, of experts that it then did not choose.
   package var anticipated_unused_bytes = 0
   package var write_bytes = 0

@@ -95,9 +95,9 @@ import Testing
     pager.plan(visits([six[3], six[4], six[2]], .hi))
     try take([six[3], six[4], six[2]], &pager)
     #expect(pager.counters.hits == 1)
-    pager.plan(visits([six[1]], .hi))
-    try take([six[1]], &pager)
-    #expect(pager.counters.hits == 2, "read in vain, and found by the next sweep")
+    pager.plan(visits([six[0], six[1]], .hi))
+    try take([six[0], six[1]], &pager)
+    #expect(pager.counters.hits == 2, "one was read in vain, and found by the next sweep")
     #expect(pager.counters.anticipatedUnusedBytes == 2 * hiBytes)
   }
 
@@ -247,6 +247,14 @@ import Testing
 
   /// What a commit has yet to write is in memory: it is not read, and the generation is whole.
   @Test func aCommitUnderWayIsLeftAlone() throws {
+    try commitBesideGuesses()
+    let store = try world.open()
+    var reader = try World.pager(store, 3, 3)
+    reader.plan(visits(six, .all))
+    for version in [2, 2, 3, 1, 2, 2] { try reader.readNext(version: version) }
+  }
+
+  private func commitBesideGuesses() throws {
     let disk = lateDisk()
     var pager = try pager(disk, 4, 4)
     pager.plan(visits(Array(six[..<3]), .all))
@@ -254,7 +262,7 @@ import Testing
     try pager.freeze(step: 2, payload: [], late: [six[5]])
     let before = disk.reads.count
     pager.plan([], anticipating: visits([six[2], six[1], six[3]], .hi))
-    #expect(disk.reads.count <= before + 1)
+    #expect(disk.reads.count == before, "two are there, and frames are left for others")
     // A page to be overwritten takes precedence over guesses.
     var page = try pager.blank(six[5])
     page.fill(.all, version: 2)
@@ -265,10 +273,6 @@ import Testing
     try pager.finishCommit()
     #expect(pager.takeDurable()?.step == 2)
     try pager.commit(step: 3, payload: [])
-    let store = try world.open()
-    var reader = try World.pager(store, 3, 3)
-    reader.plan(visits(six, .all))
-    for version in [2, 2, 3, 1, 2, 2] { try reader.readNext(version: version) }
   }
 
   /// The plan is gone, and with it what was thought to come.

@@ -68,26 +68,23 @@ struct MeasuredRun {
       "read_gbps": Double(sum(\.read_bytes)) / seconds / 1e9,
       "write_gbps": Double(sum(\.write_bytes)) / seconds / 1e9,
       "read_bytes": readBytesPerStep, "write_bytes": writtenBytesPerStep,
+      "anticipated_unused_bytes": Double(sum(\.anticipated_unused_bytes)) / Double(timed.count),
       "tokens_per_expert": tokensPerExpert, "peak_rss_bytes": Double(peakBytes),
     ]
   }
 
   /// Measured bytes of the settled steps to those of the cost model, reads and writes; nil when
-  /// there are none. Every hit forward leaves one behind for the way back, a palindrome; more hits
-  /// than that are records found whole.
+  /// there are none. What is found in memory need not be read.
   func bytesAgainstModel(_ needs: RunNeeds) -> (read: Double, written: Double)? {
     guard isModelled, !settled.isEmpty else { return nil }
     let block = BlockBytes(parameters: needs.experts.parametersPerBlock, needs.layout)
     var predicted = (read: 0, written: 0)
     for line in settled {
       let touched = line.visits / 2
-      let forward = min(line.hits, touched)
-      let whole = line.hits - forward
-      let traffic = StepTraffic(
-        block, touched: touched, forwardHits: forward, backwardHits: forward - whole,
-        residentRecords: whole)
+      let traffic = StepTraffic(block, touched: touched)
       predicted = (
-        predicted.read + traffic.readBytes, predicted.written + traffic.writtenBytes
+        predicted.read + traffic.readBytes - line.found_bytes,
+        predicted.written + traffic.writtenBytes
       )
     }
     func ratio(_ key: KeyPath<StepMetrics, Int>, _ predicted: Int) -> Double {
