@@ -7,7 +7,7 @@ import Tracing
 /// What moves between frames and disk.
 extension Pager {
   /// Starts reading those of `planes` that exist on disk and not in memory; adjacent ones together.
-  /// - Returns: whether anything had to be read.
+  /// - Returns: what had to be read.
   mutating func startReads(
     _ resident: Resident, _ planes: PlaneSet, _ priority: Transfer.Priority
   ) -> PlaneSet {
