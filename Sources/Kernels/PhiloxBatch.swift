@@ -18,19 +18,19 @@ struct PhiloxBatch: Sendable {
     let low = Words(repeating: 0xffff_ffff)
     var x = Words(repeating: UInt64(a))
     var y = Words(repeating: UInt64(b))
-    var z = (Words(0, 1, 2, 3, 4, 5, 6, 7) &+ Words(repeating: UInt64(firstGroup))) & low
+    var z = Words(0, 1, 2, 3, 4, 5, 6, 7) &+ Words(repeating: UInt64(firstGroup))
     var w = Words(repeating: lane)
-    var (first, second) = key
+    var (first, second) = (Words(repeating: key.0), Words(repeating: key.1))
     for _ in 0..<10 {
-      let p = x &* Words(repeating: 0xD251_1F53)
-      let q = z &* Words(repeating: 0xCD9E_8D57)
-      (x, z) = (
-        (q &>> 32) ^ y ^ Words(repeating: first), (p &>> 32) ^ w ^ Words(repeating: second)
-      )
-      (y, w) = (q & low, p & low)
-      first = (first &+ 0x9E37_79B9) & 0xffff_ffff
-      second = (second &+ 0xBB67_AE85) & 0xffff_ffff
+      // Only the lower halves of lanes count. Masked here, a product is one instruction; upper halves
+      // may hold anything meanwhile.
+      let p = (x & low) &* Words(repeating: 0xD251_1F53)
+      let q = (z & low) &* Words(repeating: 0xCD9E_8D57)
+      (x, z) = ((q &>> 32) ^ y ^ first, (p &>> 32) ^ w ^ second)
+      (y, w) = (q, p)
+      first = first &+ 0x9E37_79B9
+      second = second &+ 0xBB67_AE85
     }
-    return (x, y, z, w)
+    return (x & low, y & low, z & low, w & low)
   }
 }

@@ -56,11 +56,35 @@ package struct AdamWStep: Sendable {
   /// One element: the new weight, with its moments updated.
   @inline(__always)
   func updated(_ weight: Float, _ m: inout Float, _ v: inout Float, _ gradient: Float) -> Float {
+    m = firstMoment(m, gradient)
+    v = secondMoment(v, gradient)
+    return moved(weight, m: m, root: v.squareRoot())
+  }
+
+  /// m of this step, from that of the step before.
+  @inline(__always)
+  func firstMoment(_ m: Float, _ gradient: Float) -> Float {
+    m.addingProduct(momentumRate, gradient * gradientScale - m)
+  }
+
+  /// v of this step, from that of the step before.
+  @inline(__always)
+  func secondMoment(_ v: Float, _ gradient: Float) -> Float {
     let g = gradient * gradientScale
-    m = m.addingProduct(momentumRate, g - m)
-    v = (varianceKeep * v).addingProduct(varianceRate * g, g)
-    let denominator = epsilon.addingProduct(v.squareRoot(), inverseRootCorrection)
+    return (varianceKeep * v).addingProduct(varianceRate * g, g)
+  }
+
+  /// The new weight, from this step's m and sqrt(v).
+  @inline(__always)
+  func moved(_ weight: Float, m: Float, root: Float) -> Float {
+    let denominator = epsilon.addingProduct(root, inverseRootCorrection)
     return (weight * keep).addingProduct(-rate, m / denominator)
+  }
+
+  /// Whether moments are the same under both: only the decay of weights may differ.
+  func hasMoments(of other: AdamWStep) -> Bool {
+    gradientScale == other.gradientScale && momentumRate == other.momentumRate
+      && varianceKeep == other.varianceKeep && varianceRate == other.varianceRate
   }
 }
 

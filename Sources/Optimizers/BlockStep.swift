@@ -3,9 +3,11 @@ package import Kernels
 
 /// AdamW on one block of a store, in one pass over its planes, in whatever precision they are.
 ///
-/// A group of 256 parameters is decoded into arrays that stay in the nearest cache, updated there by
-/// the arithmetic of `AdamWStep`, and encoded again: each plane crosses memory once each way. How a
-/// number is rounded is a function of (seed, step, block, parameter) alone.
+/// Group after group of 256 parameters: first one moment, then the other, then the weights, by the
+/// arithmetic of `AdamWStep`. What one loop leaves for the next stays in the nearest cache, so each
+/// plane crosses memory once each way; short loops keep more of the divisions and square roots in
+/// flight than one long loop does. How a number is rounded is a function of (seed, step, block,
+/// parameter) alone.
 package struct BlockStep: Sendable {
   /// For parameters 0 ..< `matrixParameters`.
   private let matrices: AdamWStep
@@ -16,12 +18,15 @@ package struct BlockStep: Sendable {
   private let weightNoise: RoundingNoise
   private let momentNoise: RoundingNoise
 
-  /// - Parameter step: of the run; rounding depends on it, bias correction on the updates that
-  ///   `matrices` and `vectors` count.
+  /// - Parameters:
+  ///   - matrices, vectors: the same but for their decay.
+  ///   - step: of the run; rounding depends on it, bias correction on the updates that `matrices` and
+  ///     `vectors` count.
   package init(
     matrices: AdamWStep, vectors: AdamWStep, matrixParameters: Int, states: StatePrecision,
     seed: UInt64, step: Int, block: BlockID
   ) {
+    precondition(matrices.hasMoments(of: vectors), "vectors differ in their decay alone")
     (self.matrices, self.vectors) = (matrices, vectors)
     (self.matrixParameters, self.states) = (matrixParameters, states)
     weightNoise = RoundingNoise(seed: seed, purpose: .weightRounding, step: step, block: block)
@@ -90,76 +95,46 @@ extension BlockStep {
     let size = StatePrecision.valuesPerScale
     let zeros = InlineArray<256, Float>(repeating: 0)
     let numbers = InlineArray<256, UInt16>(repeating: 0)
-    var (weights, first, second) = (zeros, zeros, zeros)
-    var (weightNumbers, firstNumbers, secondNumbers) = (numbers, numbers, numbers)
+    var (first, roots, weightNumbers, momentNumbers) = (zeros, zeros, numbers, numbers)
     for start in stride(from: chunk.lowerBound, to: chunk.upperBound, by: size) {
       let group = start..<min(start + size, chunk.upperBound)
-      var w = weights.mutableSpan
+      var noise = momentNumbers.mutableSpan
+      if states != .fp32 { momentNoise.advance(&noise, to: start / size) }
       var m = first.mutableSpan
-      var v = second.mutableSpan
-      load(planes, group, into: &w)
-      planes.m.load(group, into: &m)
-      planes.v.load(group, into: &v)
-
+      var root = roots.mutableSpan
       let gradient = planes.gradient.span(group)
-      let border = min(max(matrixParameters - start, 0), group.count)
-      matrices.update(&w, &m, &v, gradient, 0..<border)
-      vectors.update(&w, &m, &v, gradient, border..<group.count)
+      planes.m.advance(group, matrices, gradient, noise.span, into: &m)
+      planes.v.advance(group, matrices, gradient, noise.span, into: &root)
 
-      var weightNoise = weightNumbers.mutableSpan
-      store(w.span, planes, group, &weightNoise)
-      var firstNoise = firstNumbers.mutableSpan
-      var secondNoise = secondNumbers.mutableSpan
-      advance(&firstNoise, &secondNoise, to: start / size)
-      planes.m.store(m.span, firstNoise.span, group)
-      planes.v.store(v.span, secondNoise.span, group)
+      let border = min(max(matrixParameters, group.lowerBound), group.upperBound)
+      var numbers = weightNumbers.mutableSpan
+      if planes.lo == nil { weightNoise.advance(&numbers, to: start / size) }
+      move(planes, start..<border, matrices, m.span, root.span, numbers.span, from: 0)
+      move(
+        planes, border..<group.upperBound, vectors, m.span, root.span, numbers.span,
+        from: border - start)
     }
   }
 
-  private func load(_ planes: Planes, _ group: Range<Int>, into weights: inout MutableSpan<Float>) {
-    precondition(group.count <= weights.count, "room for the group")
-    let hi = planes.hi.span(group)
-    if let lo = planes.lo?.span(group) {
-      for i in hi.indices { weights[i] = joinMaster(hi: hi[i], lo: lo[i]) }
+  /// Moves the weights of `range`, whose moments are those of `m` and `root` from `offset` on.
+  private func move(
+    _ planes: Planes, _ range: Range<Int>, _ step: AdamWStep, _ m: Span<Float>,
+    _ root: Span<Float>, _ noise: Span<UInt16>, from offset: Int
+  ) {
+    let part = offset..<offset + range.count
+    var hi = planes.hi.mutable(range)
+    let (m, root) = (m.extracting(part), root.extracting(part))
+    if let lo = planes.lo {
+      var lo = lo.mutable(range)
+      for i in hi.indices {
+        let weight = step.moved(joinMaster(hi: hi[i], lo: lo[i]), m: m[i], root: root[i])
+        (hi[i], lo[i]) = splitMaster(weight)
+      }
     } else {
-      for i in hi.indices { weights[i] = widen(hi[i]) }
+      let noise = noise.extracting(part)
+      for i in hi.indices {
+        hi[i] = roundedStochastically(step.moved(widen(hi[i]), m: m[i], root: root[i]), noise[i])
+      }
     }
-  }
-
-  private func store(
-    _ weights: Span<Float>, _ planes: Planes, _ group: Range<Int>,
-    _ noise: inout MutableSpan<UInt16>
-  ) {
-    precondition(group.count <= weights.count, "one weight each")
-    precondition(group.count <= noise.count, "one number each")
-    var hi = planes.hi.mutable(group)
-    if var lo = planes.lo?.mutable(group) {
-      for i in hi.indices { (hi[i], lo[i]) = splitMaster(weights[i]) }
-    } else {
-      weightNoise.advance(&noise, to: group.lowerBound / StatePrecision.valuesPerScale)
-      for i in hi.indices { hi[i] = roundedStochastically(weights[i], noise[i]) }
-    }
-  }
-
-  /// The numbers that the moments of a group are rounded by. One serves both moments: which of its
-  /// bytes counts most makes it as good as two.
-  private func advance(
-    _ first: inout MutableSpan<UInt16>, _ second: inout MutableSpan<UInt16>, to group: Int
-  ) {
-    guard states != .fp32 else { return }
-    momentNoise.advance(&second, to: group)
-    for i in first.indices { first[i] = second[i].byteSwapped }
-  }
-}
-
-extension AdamWStep {
-  /// Elements `range` of spans that have at least so many.
-  fileprivate func update(
-    _ weights: inout MutableSpan<Float>, _ m: inout MutableSpan<Float>,
-    _ v: inout MutableSpan<Float>, _ gradient: Span<Float>, _ range: Range<Int>
-  ) {
-    precondition(range.upperBound <= gradient.count && gradient.count <= weights.count)
-    precondition(gradient.count <= m.count && gradient.count <= v.count)
-    for i in range { weights[i] = updated(weights[i], &m[i], &v[i], gradient[i]) }
   }
 }

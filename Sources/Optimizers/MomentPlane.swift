@@ -10,7 +10,7 @@ package enum Moment: Sendable {
 ///
 ///     fp32    a float each
 ///     bf16    the upper half of a float each
-///     int8    a code each (`MomentCode`), zeros up to a multiple of 4, a float for each 256 codes
+///     int8    a code each (`MomentRule`), zeros up to a multiple of 4, a float for each 256 codes
 ///
 /// Zero bytes are zeros in each of them. Groups are 256 parameters, the last one perhaps fewer.
 struct MomentPlane: Sendable {
@@ -20,65 +20,125 @@ struct MomentPlane: Sendable {
   /// Parameters of the block.
   let count: Int
 
+  /// Advances the moments of `group` by a step and leaves what the weights want of them, m or
+  /// sqrt(v), in the first of `used`.
+  /// - Parameter noise: a number for each to round it by.
+  func advance(
+    _ group: Range<Int>, _ step: AdamWStep, _ gradient: Span<Float>, _ noise: Span<UInt16>,
+    into used: inout MutableSpan<Float>
+  ) {
+    switch moment {
+    case .first: advance(FirstMoment.self, group, step, gradient, noise, into: &used)
+    case .second: advance(SecondMoment.self, group, step, gradient, noise, into: &used)
+    }
+  }
+
+  private func advance<Rule: MomentRule>(
+    _ rule: Rule.Type, _ group: Range<Int>, _ step: AdamWStep, _ gradient: Span<Float>,
+    _ noise: Span<UInt16>, into used: inout MutableSpan<Float>
+  ) {
+    precondition(gradient.count == group.count, "one gradient each")
+    precondition(group.count <= used.count && group.count <= noise.count, "room for the group")
+    switch states {
+    case .fp32:
+      var floats = floats(of: group)
+      for i in floats.indices {
+        floats[i] = Rule.advanced(floats[i], gradient[i], step)
+        used[i] = Rule.used(floats[i])
+      }
+    case .bf16:
+      var halves = halves(of: group)
+      for i in halves.indices {
+        let value = Rule.advanced(widen(halves[i]), gradient[i], step)
+        halves[i] = roundedStochastically(value, Rule.noise(noise[i]))
+        used[i] = Rule.used(value)
+      }
+    case .int8:
+      let (codes, scale) = (bytes.span(group), scale(of: group)[0])
+      var largest: UInt32 = 0
+      for i in codes.indices {
+        let value = Rule.advanced(Rule.decoded(codes[i], scale: scale), gradient[i], step)
+        largest = max(largest, Rule.magnitude(value))
+        used[i] = Rule.used(value)
+      }
+      storeCodes(rule, used.span, largest: Float(bitPattern: largest), noise, group)
+    }
+  }
+
   /// The moments of `group` as floats.
-  func load(_ group: Range<Int>, into values: inout MutableSpan<Float>) {
+  fileprivate func load(_ group: Range<Int>, into values: inout MutableSpan<Float>) {
     precondition(group.count <= values.count, "room for the group")
     switch states {
     case .fp32:
-      let floats = bytes.mutable(Float.self, at: 4 * group.lowerBound, count: group.count)
+      let floats = floats(of: group)
       for i in floats.indices { values[i] = floats[i] }
     case .bf16:
-      let halves = bytes.mutable(UInt16.self, at: 2 * group.lowerBound, count: group.count)
+      let halves = halves(of: group)
       for i in halves.indices { values[i] = widen(halves[i]) }
     case .int8:
       let (codes, scale) = (bytes.span(group), scale(of: group)[0])
       switch moment {
       case .first:
-        for i in codes.indices { values[i] = MomentCode.first(codes[i], scale: scale) }
+        for i in codes.indices { values[i] = FirstMoment.decoded(codes[i], scale: scale) }
       case .second:
-        for i in codes.indices { values[i] = MomentCode.second(codes[i], scale: scale) }
+        for i in codes.indices { values[i] = SecondMoment.decoded(codes[i], scale: scale) }
       }
     }
   }
 
-  /// Overwrites the moments of `group` with the first of `values`, rounded by `noise`, one number for
-  /// each.
-  func store(_ values: Span<Float>, _ noise: Span<UInt16>, _ group: Range<Int>) {
+  /// Overwrites the moments of `group` with the first of `values`, each rounded to the nearest.
+  fileprivate func store<Rule: MomentRule>(
+    _ rule: Rule.Type, _ values: inout MutableSpan<Float>, _ group: Range<Int>
+  ) {
     precondition(group.count <= values.count, "one value each")
-    precondition(group.count <= noise.count, "one number each")
     switch states {
     case .fp32:
-      var floats = bytes.mutable(Float.self, at: 4 * group.lowerBound, count: group.count)
+      var floats = floats(of: group)
       for i in floats.indices { floats[i] = values[i] }
     case .bf16:
-      var halves = bytes.mutable(UInt16.self, at: 2 * group.lowerBound, count: group.count)
-      for i in halves.indices { halves[i] = roundedStochastically(values[i], noise[i]) }
+      var halves = halves(of: group)
+      for i in halves.indices { halves[i] = roundedStochastically(values[i], RoundingNoise.half) }
     case .int8:
-      storeCodes(values, noise, group)
+      let noise = InlineArray<256, UInt16>(repeating: Rule.noise(RoundingNoise.half))
+      var largest: UInt32 = 0
+      for i in 0..<group.count {
+        largest = max(largest, Rule.magnitude(values[i]))
+        values[i] = Rule.used(values[i])
+      }
+      storeCodes(rule, values.span, largest: Float(bitPattern: largest), noise.span, group)
     }
   }
 
-  private func storeCodes(_ values: Span<Float>, _ noise: Span<UInt16>, _ group: Range<Int>) {
+  /// - Parameters:
+  ///   - used: what `rule` uses of the moments, in its first elements.
+  ///   - largest: of the magnitudes of the moments.
+  private func storeCodes<Rule: MomentRule>(
+    _ rule: Rule.Type, _ used: Span<Float>, largest: Float, _ noise: Span<UInt16>,
+    _ group: Range<Int>
+  ) {
+    precondition(group.count <= used.count && group.count <= noise.count, "one value each")
     var codes = bytes.mutable(group)
     var scales = scale(of: group)
-    let scale = MomentCode.scale(values.extracting(0..<group.count))
-    // Moments so small move no weight, and their scale has no finite inverse.
-    guard scale >= .leastNormalMagnitude else {
+    let scale = min(largest, .greatestFiniteMagnitude)
+    guard scale >= Rule.leastScale else {
       scales[0] = 0
       return codes.update(repeating: 0)
     }
     scales[0] = scale
-    let inverse = (1 / scale).nextUp
-    switch moment {
-    case .first:
-      for i in codes.indices {
-        codes[i] = MomentCode.encodedFirst(values[i], inverse: inverse, noise[i])
-      }
-    case .second:
-      for i in codes.indices {
-        codes[i] = MomentCode.encodedSecond(values[i], inverse: inverse, noise[i])
-      }
+    let factor = Rule.factor(scale: scale)
+    for i in codes.indices {
+      codes[i] = Rule.encoded(used[i], factor: factor, Rule.noise(noise[i]))
     }
+  }
+
+  @_lifetime(immortal)
+  private func floats(of group: Range<Int>) -> MutableSpan<Float> {
+    bytes.mutable(Float.self, at: 4 * group.lowerBound, count: group.count)
+  }
+
+  @_lifetime(immortal)
+  private func halves(of group: Range<Int>) -> MutableSpan<UInt16> {
+    bytes.mutable(UInt16.self, at: 2 * group.lowerBound, count: group.count)
   }
 
   @_lifetime(immortal)
@@ -114,11 +174,14 @@ extension StatePrecision {
     let plane = MomentPlane(
       moment: moment, states: self, bytes: Fence(&plane), count: values.columns)
     var floats = InlineArray<256, Float>(repeating: 0)
-    let noise = InlineArray<256, UInt16>(repeating: RoundingNoise.half)
     for group in Self.groups(values.columns) {
       let row = values.columns(group).row(0)
       for i in 0..<row.count { floats[i] = row[i] }
-      plane.store(floats.span, noise.span, group)
+      var floats = floats.mutableSpan
+      switch moment {
+      case .first: plane.store(FirstMoment.self, &floats, group)
+      case .second: plane.store(SecondMoment.self, &floats, group)
+      }
     }
   }
 

@@ -114,6 +114,8 @@ struct PlainBlock: Equatable {
 
   private func encoded(_ values: [Float], _ moment: Moment, noise: (Int) -> UInt16) -> [UInt8] {
     var plane: [UInt8] = []
+    // A group of less is all zeros.
+    let least: Float = moment == .first ? 0x1p-100 : 0x1p-126
     for (i, value) in values.enumerated() {
       switch states {
       case .fp32: plane += Self.bytes(value.bitPattern)
@@ -122,14 +124,14 @@ struct PlainBlock: Equatable {
       case .int8:
         let group = values[i / 256 * 256..<min(values.count, (i / 256 + 1) * 256)]
         let scale = group.map(abs).max() ?? 0
-        plane.append(scale < 0x1p-126 ? 0 : Self.code(value, scale, moment, noise(i)))
+        plane.append(scale < least ? 0 : Self.code(value, scale, moment, noise(i)))
       }
     }
     guard states == .int8 else { return plane }
     plane += Array(repeating: 0, count: (4 - count % 4) % 4)
     for first in stride(from: 0, to: count, by: 256) {
       let scale = values[first..<min(count, first + 256)].map(abs).max() ?? 0
-      plane += Self.bytes(scale < 0x1p-126 ? 0 : scale.bitPattern)
+      plane += Self.bytes(scale < least ? 0 : scale.bitPattern)
     }
     return plane
   }
@@ -137,19 +139,19 @@ struct PlainBlock: Equatable {
   private static func code(
     _ value: Float, _ scale: Float, _ moment: Moment, _ noise: UInt16
   ) -> UInt8 {
-    let chance = Float(noise) / 65536
-    let inverse = (1 / scale).nextUp
     switch moment {
     case .first:
-      let share = min(abs(value) * inverse, 1) * 16129
+      let share = min(abs(value) * (16129 / scale).nextUp, 16129)
       var c = floor(share.squareRoot())
-      if chance * (2 * c + 1) < share - c * c { c += 1 }
+      if Float(noise) / 65536 * (2 * c + 1) < share - c * c { c += 1 }
       return UInt8(bitPattern: Int8(value < 0 ? -c : c))
     case .second:
-      let root = min(value * inverse, 1).squareRoot() * 65025
+      let root = min(value.squareRoot() * (65025 / scale.squareRoot()).nextUp, 65025)
       var c = floor(root.squareRoot())
-      let (low, high) = (c * c, (c + 1) * (c + 1))
-      if chance * ((high - low) * (high + low)) < (root - low) * (root + low) { c += 1 }
+      // (c + 1)^4 - c^4 = 4 h (h^2 + 1/4) for h = c + 1/2; a is h times the cube root of 4 / 2^16.
+      let a = Float(0.01968627).addingProduct(c, 0.03937254)
+      let threshold = Float(noise) * a * Float(0.0003875492).addingProduct(a, a)
+      if threshold < (root * root).addingProduct(-c * c, c * c) { c += 1 }
       return value == 0 ? 0 : UInt8(max(1, c))
     }
   }
