@@ -195,16 +195,25 @@ package struct Trainer {
     return true
   }
 
+  /// Translating keeps all of the dense part in memory, also where training pages it.
+  private func requireMemoryOfTranslations() throws {
+    let memory = try config.bytes(config.memory.budget, key: "memory.budget")
+    do {
+      try TextGenerator.requireMemory(config, memory: memory)
+    } catch let error as MemoryRefusal {
+      var refusal = error
+      refusal.savings = ["evaluation.translations=0"]
+      throw refusal
+    }
+  }
+
   /// The session in its directory; a start that is refused leaves no new directory behind.
   /// - Parameter hasBegun: the store must be there: a drive that is not mounted must not look like
   ///   a new beginning.
   private func open(hasBegun: Bool, _ start: Start) throws -> TrainingSession {
     try requireImport()
     let plan = try TrainingSession.plan(config, isTraced: trace != nil)
-    if config.evaluation.translations > 0 {
-      let memory = try config.bytes(config.memory.budget, key: "memory.budget")
-      try TextGenerator.requireMemory(config, memory: memory)
-    }
+    if config.evaluation.translations > 0 { try requireMemoryOfTranslations() }
     if start == .fresh {
       try refuseToLoseImport()
       _ = try TrainingData(config)

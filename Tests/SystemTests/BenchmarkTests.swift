@@ -220,6 +220,7 @@ import Training
     let line = try JSONSerialization.jsonObject(with: Data(ending.output.utf8))
     let found = try #require(line as? [String: Any])
     #expect(found["bench"] as? String == "olmoe" && found["layers"] as? Int == 2)
+    #expect(found["commit"] is String && found["machine"] is [String: Any])
     let train = try #require(found["train"] as? [String: Any])
     #expect(train["steps"] as? Int == 2 && train["losses"] as? [Double] != nil)
     let export = try #require(found["export"] as? [String: Any])
