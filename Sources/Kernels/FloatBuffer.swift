@@ -31,7 +31,16 @@ import Glibc
     assert(placeCanary())
   }
 
+  /// Floats of somebody else's memory, which stays mapped while views of this are used.
+  @unsafe package init(borrowing memory: UnsafeMutableRawBufferPointer) {
+    guard let address = memory.baseAddress else { preconditionFailure("memory to borrow") }
+    unsafe base = address.assumingMemoryBound(to: Float.self)
+    count = memory.count / MemoryLayout<Float>.stride
+    mappedByteCount = 0
+  }
+
   deinit {
+    guard mappedByteCount > 0 else { return }
     assert(canaryIsAlive, "something wrote past the end of a buffer of \(count) floats")
     unsafe munmap(base, mappedByteCount)
   }

@@ -87,9 +87,9 @@ package final class Activations: Sendable {
       + AttentionScratch.floatCount(model, rows: limits.microBatchRows, training: training)
       + ExpertScratch.floatCount(
         model.experts, rows: limits.rowsOfOneExpert, training: training)
-    let tapes = model.tapeBytes(limits).enumerated().filter { rule.tapes.contains($0.offset) }
+    let tapes = model.layers[rule.tapes].reduce(0) { $0 + model.tapeBytes($1, limits) }
     return floats * MemoryLayout<Float>.stride
-      + (training ? tapes.reduce(0) { $0 + $1.element } : 0)
+      + (training ? tapes : 0)
   }
 
   func boundaries(_ side: Side) -> [Matrix] { side == .encoder ? encoder : decoder }

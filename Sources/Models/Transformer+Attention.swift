@@ -4,17 +4,25 @@ import Layers
 /// The sublayers that every token passes with the same weights: attention, cross-attention and the
 /// dense FFN. Each runs micro-batch by micro-batch, so scratch is bounded by one of them.
 extension Transformer {
-  /// The attentions of `layer`, and its FFN if that is dense, for all micro-batches; `between` is
-  /// called after each.
+  /// The attentions of `layer`, and its FFN if that is dense; `between` is called after each
+  /// micro-batch.
   package func attendForward(_ layer: LayerDescription, between: () -> Void = {}) {
+    for sublayer in layer.denseSublayers { forward(sublayer, of: layer, between: between) }
+  }
+
+  /// One of them, for all micro-batches.
+  package func forward(
+    _ sublayer: Sublayer, of layer: LayerDescription, between: () -> Void = {}
+  ) {
     let first = firstBoundary(layer)
     for microBatch in batch.side(layer.side).microBatches.indices {
-      selfAttentionForward(layer, microBatch, first)
-      if let cross = layer.crossAttention {
+      switch (sublayer, layer.crossAttention, layer.feedForward) {
+      case (.selfAttention, _, _): selfAttentionForward(layer, microBatch, first)
+      case (.crossAttention, let cross?, _):
         crossAttentionForward(layer, cross, microBatch, first + 1)
-      }
-      if case .dense(let ffn) = layer.feedForward {
+      case (.feedForward, _, .dense(let ffn)):
         feedForwardForward(layer, ffn, microBatch, last(layer) - 1)
+      default: preconditionFailure("a dense sublayer of the layer")
       }
       between()
     }
@@ -22,15 +30,24 @@ extension Transformer {
 
   /// The same in reverse: from the gradient of the layer's output to that of its input, in place.
   package func attendBackward(_ layer: LayerDescription, between: () -> Void = {}) {
+    for sublayer in layer.denseSublayers.reversed() {
+      backward(sublayer, of: layer, between: between)
+    }
+  }
+
+  package func backward(
+    _ sublayer: Sublayer, of layer: LayerDescription, between: () -> Void = {}
+  ) {
     let first = firstBoundary(layer)
     for microBatch in batch.side(layer.side).microBatches.indices {
-      if case .dense(let ffn) = layer.feedForward {
-        feedForwardBackward(layer, ffn, microBatch, last(layer) - 1)
-      }
-      if let cross = layer.crossAttention {
+      switch (sublayer, layer.crossAttention, layer.feedForward) {
+      case (.selfAttention, _, _): selfAttentionBackward(layer, microBatch, first)
+      case (.crossAttention, let cross?, _):
         crossAttentionBackward(layer, cross, microBatch, first + 1)
+      case (.feedForward, _, .dense(let ffn)):
+        feedForwardBackward(layer, ffn, microBatch, last(layer) - 1)
+      default: preconditionFailure("a dense sublayer of the layer")
       }
-      selfAttentionBackward(layer, microBatch, first)
       between()
     }
   }
@@ -53,7 +70,8 @@ extension Transformer {
     y.copy(from: x)
     let h = scratch.normed.rows(0..<x.rows)
     norm(layer.selfAttention.norm, x, into: h)
-    let tape = attentionTape(layer, layer.selfAttention, microBatch)
+    let slots = layer.selfAttention
+    let tape = keptTape(layer, slots, microBatch) ?? scratchTape(layer, slots, microBatch)
     selfAttentionContext(layer, h, into: tape, microBatch, spans)
     addProjected(tape.context, layer.selfAttention.output, to: y)
   }
@@ -80,9 +98,10 @@ extension Transformer {
     let (x, _, spans) = sublayer(layer.side, index, microBatch)
     let dy = activations.dx.rows(batch.side(layer.side).microBatches[microBatch])
     let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
-    let tape = attentionTape(layer, slots, microBatch)
+    let kept = keptTape(layer, slots, microBatch)
+    let tape = kept ?? scratchTape(layer, slots, microBatch)
     norm(slots.norm, x, into: h)
-    if self.tape(layer) == nil { selfAttentionContext(layer, h, into: tape, microBatch, spans) }
+    if kept == nil { selfAttentionContext(layer, h, into: tape, microBatch, spans) }
     let parts = Parts(tape.input, slots.shape)
     let gradients = Parts(scratch.dqkv.rows(0..<x.rows), slots.shape)
     let dContext = scratch.dContext(x.rows, slots.shape)
@@ -111,7 +130,7 @@ extension Transformer {
     y.copy(from: x)
     let h = scratch.normed.rows(0..<x.rows)
     norm(slots.norm, x, into: h)
-    let tape = attentionTape(layer, slots, microBatch)
+    let tape = keptTape(layer, slots, microBatch) ?? scratchTape(layer, slots, microBatch)
     crossAttentionContext(slots, h, into: tape, microBatch)
     addProjected(tape.context, slots.output, to: y)
   }
@@ -133,9 +152,10 @@ extension Transformer {
     let dy = activations.dx.rows(batch.target.microBatches[microBatch])
     let memory = memoryRows(microBatch)
     let (h, dh) = (scratch.normed.rows(0..<x.rows), scratch.dNormed.rows(0..<x.rows))
-    let tape = attentionTape(layer, slots, microBatch)
+    let kept = keptTape(layer, slots, microBatch)
+    let tape = kept ?? scratchTape(layer, slots, microBatch)
     norm(slots.norm, x, into: h)
-    if self.tape(layer) == nil { crossAttentionContext(slots, h, into: tape, microBatch) }
+    if kept == nil { crossAttentionContext(slots, h, into: tape, microBatch) }
     let dq = scratch.dqkv.rows(0..<x.rows).columns(0..<slots.shape.queryColumns)
     let kv = KeysValues(tape, slots.shape)
     let dkv = KeysValues(scratch.dKeysValues.rows(0..<memory.rows), slots.shape)
@@ -195,7 +215,7 @@ extension Transformer {
   private func feedForwardTape(
     _ layer: LayerDescription, _ microBatch: Int
   ) -> FeedForward.Tape? {
-    tape(layer)?.feedForward.rows(batch.side(layer.side).microBatches[microBatch])
+    tape(layer)?.feedForward?.rows(batch.side(layer.side).microBatches[microBatch])
   }
 
   private func feedForward(_ ffn: FeedForwardDescription.DenseFeedForward) -> FeedForward {

@@ -190,7 +190,7 @@ extension Transformer {
   ) -> FeedForward.Tape? {
     let entries = routings[mixture(layer).number].rows.entries(of: block.expert)
     let columns = description.experts.hiddenUnits(of: block.slice)
-    return tape(layer)?.feedForward.rows(entries).columns(columns)
+    return tape(layer)?.feedForward?.rows(entries).columns(columns)
   }
 
   private func up(_ count: Int) -> Matrix? {

@@ -35,6 +35,8 @@ package final class Transformer {
   package private(set) var step = 0
   /// What the gates of the layers with experts decided in the last forward sweep.
   package internal(set) var routings: [LayerRouting]
+  /// The tape that somebody else keeps.
+  var loan: TapeLoan?
   /// The losses of the gates so far, by pool and micro-batch.
   var routerLosses: RouterLosses
 

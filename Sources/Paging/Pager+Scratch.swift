@@ -1,88 +1,127 @@
 package import Base
 import DirectIO
-import PinnedMemory
+package import PinnedMemory
 package import Storage
 import Tracing
 
-/// The scratch moves with the records: one disk, one queue for each path, one who hears what ends.
+/// Names a scratch of a pager: they are numbered from 0 as they are opened.
+package struct ScratchID: Hashable, Sendable {
+  let index: Int
+
+  package init(_ index: Int) { self.index = index }
+}
+
+/// The scratches move with the records: one disk, one queue for each path, one who hears what ends.
 extension Pager {
   /// Gives the pager a scratch, of memory that `ledger` grants.
   /// - Throws: `StorageError.scratch` when a path has no room for its file.
   package mutating func openScratch(
-    _ size: ScratchSize, ledger: MemoryLedger
-  ) throws(StorageError) {
-    precondition(scratch == nil, "a pager has one scratch")
-    scratch = try Scratch(size, on: store, ledger: ledger)
+    _ name: String, _ size: ScratchSize, ledger: MemoryLedger
+  ) throws(StorageError) -> ScratchID {
+    scratches.append(try Scratch(name, number: scratches.count, size, on: store, ledger: ledger))
+    return ScratchID(scratches.count - 1)
   }
 
   /// Makes `leaf` what `fill` writes, `count` elements, and begins to write it behind. Waits only
   /// when the disk is late.
   /// - Throws: `StorageError.scratch`, of this or an earlier transfer.
   package mutating func writeLeaf<Element: BitwiseCopyable>(
-    _ leaf: Int, count: Int, _ fill: (inout MutableSpan<Element>) -> Void
+    _ leaf: Int, of id: ScratchID, count: Int, _ fill: (inout MutableSpan<Element>) -> Void
   ) throws(StorageError) {
-    let scratch = wholeScratch
-    pump()
-    let frame = scratch.frame(of: leaf)
-    wait(for: frame)
-    if let failure = scratch.failure { throw failure }
-    let memory = frame.memory(count * MemoryLayout<Element>.stride)
+    let memory = try holdEmpty(
+      leaf, of: id, byteCount: count * MemoryLayout<Element>.stride)
     var span = unsafe MutableSpan(
       _unsafeStart: memory.address.assumingMemoryBound(to: Element.self), count: count)
     fill(&span)
-    frame.leaf = leaf
-    scratch.written[leaf] = Scratch.Written(
-      byteCount: memory.byteCount, checksum: scratch.size.isOnDisk ? checksum(of: memory) : 0)
-    guard scratch.size.isOnDisk else { return }
-    start(.write, leaf, frame, .writeBack)
-    store.disk.start()
+    writeHeld(leaf, of: id)
   }
 
   /// Shows `use` the `count` elements of `leaf` as they were written, and reads ahead those of lower
   /// numbers.
   /// - Throws: `StorageError.scratch`, of this or an earlier transfer.
   package mutating func readLeaf<Element: BitwiseCopyable>(
-    _ leaf: Int, count: Int, _ use: (Span<Element>) -> Void
+    _ leaf: Int, of id: ScratchID, count: Int, _ use: (Span<Element>) -> Void
   ) throws(StorageError) {
-    let scratch = wholeScratch
-    pump()
-    let frame = scratch.frame(of: leaf)
-    if frame.leaf != leaf { wait(for: frame) }
-    readAhead(from: leaf)
-    if frame.transfer == .read { wait(for: frame) }
-    if let failure = scratch.failure { throw failure }
-    let memory = frame.memory(count * MemoryLayout<Element>.stride)
-    precondition(scratch.written[leaf]?.byteCount == memory.byteCount, "what was written is read")
+    let memory = try holdWritten(
+      leaf, of: id, byteCount: count * MemoryLayout<Element>.stride)
     use(
       unsafe Span(
         _unsafeStart: memory.address.assumingMemoryBound(to: Element.self), count: count))
-    readAhead(from: leaf - 1)
+    letGo(leaf, of: id)
+  }
+
+  /// The memory of `leaf`, whole pages for `byteCount` bytes, for its holder to fill until `writeHeld`.
+  /// Waits only when the disk is late.
+  /// - Throws: `StorageError.scratch`, of this or an earlier transfer.
+  package mutating func holdEmpty(
+    _ leaf: Int, of id: ScratchID, byteCount: Int
+  ) throws(StorageError) -> PinnedSlice {
+    let scratch = scratches[id.index]
+    pump()
+    let frame = scratch.frame(of: leaf)
+    wait(for: frame)
+    if let failure = scratch.failure { throw failure }
+    let memory = frame.memory(byteCount)
+    frame.leaf = leaf
+    scratch.written[leaf] = Scratch.Written(byteCount: memory.byteCount, checksum: 0)
+    return memory
+  }
+
+  /// Begins to write behind what the holder has filled.
+  package mutating func writeHeld(_ leaf: Int, of id: ScratchID) {
+    let scratch = scratches[id.index]
+    let frame = scratch.frame(of: leaf)
+    guard let byteCount = scratch.written[leaf]?.byteCount, frame.leaf == leaf else {
+      preconditionFailure("a leaf is held before it is written")
+    }
+    guard scratch.size.isOnDisk else { return }
+    scratch.written[leaf] = Scratch.Written(
+      byteCount: byteCount, checksum: checksum(of: frame.memory(byteCount)))
+    start(.write, leaf, frame, .writeBack, scratch)
     store.disk.start()
   }
 
-  var transfersInFlight: Int { operations.count + (scratch?.inFlight.count ?? 0) }
-
-  private var wholeScratch: Scratch {
-    guard let scratch else { preconditionFailure("the pager was given a scratch") }
-    return scratch
+  /// The memory of `leaf` as it was written, for its holder to read until `letGo`; those of lower
+  /// numbers are read ahead.
+  /// - Throws: `StorageError.scratch`, of this or an earlier transfer.
+  package mutating func holdWritten(
+    _ leaf: Int, of id: ScratchID, byteCount: Int
+  ) throws(StorageError) -> PinnedSlice {
+    let scratch = scratches[id.index]
+    pump()
+    let frame = scratch.frame(of: leaf)
+    if frame.leaf != leaf { wait(for: frame) }
+    readAhead(from: leaf, scratch)
+    if frame.transfer == .read { wait(for: frame) }
+    if let failure = scratch.failure { throw failure }
+    let memory = frame.memory(byteCount)
+    precondition(scratch.written[leaf]?.byteCount == memory.byteCount, "what was written is read")
+    return memory
   }
 
+  /// The frame of `leaf` may be read into.
+  package mutating func letGo(_ leaf: Int, of id: ScratchID) {
+    readAhead(from: leaf - 1, scratches[id.index])
+    store.disk.start()
+  }
+
+  var transfersInFlight: Int { operations.count + scratches.reduce(0) { $0 + $1.inFlight.count } }
+
   /// Starts reading those of `leaf` and the leaves below it that have a frame each and are not there.
-  private mutating func readAhead(from leaf: Int) {
-    let scratch = wholeScratch
+  private mutating func readAhead(from leaf: Int, _ scratch: Scratch) {
     guard scratch.size.isOnDisk, scratch.failure == nil else { return }
     for number in stride(from: leaf, to: max(-1, leaf - scratch.frames.count), by: -1) {
       let frame = scratch.frame(of: number)
       guard frame.leaf != number, frame.transfer == nil else { continue }
       frame.leaf = number
-      start(.read, number, frame, .prefetch)
+      start(.read, number, frame, .prefetch, scratch)
     }
   }
 
   private mutating func start(
-    _ kind: Transfer.Kind, _ leaf: Int, _ frame: ScratchFrame, _ priority: Transfer.Priority
+    _ kind: Transfer.Kind, _ leaf: Int, _ frame: ScratchFrame, _ priority: Transfer.Priority,
+    _ scratch: Scratch
   ) {
-    let scratch = wholeScratch
     guard let written = scratch.written[leaf] else {
       preconditionFailure("a leaf is read after it was written")
     }
@@ -106,10 +145,10 @@ extension Pager {
     }
   }
 
-  /// Books a finished transfer of the scratch.
+  /// Books a finished transfer of a scratch.
   mutating func finishScratch(_ completion: Completion) {
-    let scratch = wholeScratch
-    guard let frame = scratch.inFlight.removeValue(forKey: completion.tag),
+    guard let scratch = scratches.first(where: { $0.inFlight[completion.tag] != nil }),
+      let frame = scratch.inFlight.removeValue(forKey: completion.tag),
       let kind = frame.transfer, let leaf = frame.leaf
     else { preconditionFailure("completions answer transfers of this pager") }
     frame.transfer = nil
@@ -118,14 +157,13 @@ extension Pager {
     if let failure = completion.failure {
       scratch.failure = scratch.failure ?? .scratch(failure)
     } else if kind == .read {
-      finishRead(leaf, frame)
+      finishRead(leaf, frame, scratch)
     }
   }
 
   /// Accepts a leaf with its checksum; else reads it once more, because the bytes on disk may be right
   /// and the transfer wrong.
-  private mutating func finishRead(_ leaf: Int, _ frame: ScratchFrame) {
-    let scratch = wholeScratch
+  private mutating func finishRead(_ leaf: Int, _ frame: ScratchFrame, _ scratch: Scratch) {
     guard let written = scratch.written[leaf] else { return }
     let found = checksum(of: frame.memory(written.byteCount))
     if found == written.checksum {
@@ -134,7 +172,7 @@ extension Pager {
     } else if !frame.isRepeated {
       frame.isRepeated = true
       counters.repeatedReads += 1
-      start(.read, leaf, frame, .demand)
+      start(.read, leaf, frame, .demand, scratch)
     } else {
       let place = scratch.place(of: leaf)
       let failure = DiskError(

@@ -84,7 +84,7 @@ extension Pager {
   /// Transfers that the timeline lacks, since they have not ended.
   package var tracedTransfersInFlight: Int {
     operations.values.count { $0.traced != nil }
-      + (scratch?.inFlight.values.count { $0.traced != nil } ?? 0)
+      + scratches.reduce(0) { $0 + $1.inFlight.values.count { $0.traced != nil } }
   }
 }
 

@@ -64,7 +64,7 @@ package struct Pager: ~Copyable {
   var openWritesInFlight = 0
   var nextTag: UInt64 = 1
   /// Bytes of the step under way that are no records.
-  var scratch: Scratch?
+  var scratches: [Scratch] = []
   /// A write that failed or a lost update: nothing can be committed any more.
   var failure: StorageError?
 
@@ -131,7 +131,7 @@ package struct Pager: ~Copyable {
   }
   /// Where the pages of the pools are now, by region.
   package var places: [RegionPlace] { pools.flatMap(\.places) }
-  private var pools: [FramePool] { [weights.pool, state.pool] + [scratch?.pool].compactMap { $0 } }
+  private var pools: [FramePool] { [weights.pool, state.pool] + scratches.map(\.pool) }
   /// Visits planned and not yet taken.
   package var plannedCount: Int { visits.count - anticipated }
 }

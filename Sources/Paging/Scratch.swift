@@ -34,6 +34,9 @@ package struct ScratchSize: Hashable, Sendable {
 ///     write 0, 1, 2 ...     frame = number modulo frames     ... 2, 1, 0 read
 ///           +-- written behind --> files without a name --read ahead--+
 ///
+/// A leaf is copied in and out, or its frame is held while somebody fills or uses it; one is held at a
+/// time.
+///
 /// Leaf n is in file n modulo files. With a frame for each leaf there are no files, and nothing is
 /// ever written.
 final class Scratch {
@@ -53,10 +56,12 @@ final class Scratch {
   }
 
   /// Lets the kernel see the frames.
-  init(_ size: ScratchSize, on store: Store, ledger: MemoryLedger) throws(StorageError) {
+  init(
+    _ name: String, number: Int, _ size: ScratchSize, on store: Store, ledger: MemoryLedger
+  ) throws(StorageError) {
     do throws(MemoryError) {
       pool = try FramePool(
-        name: "boundary frames", frameCount: size.frames, frameBytes: size.leafBytes,
+        name: name, frameCount: size.frames, frameBytes: size.leafBytes,
         ledger: ledger)
     } catch {
       throw .memory(error)
@@ -64,7 +69,8 @@ final class Scratch {
     self.size = size
     let paths = store.description.activePaths.count
     files =
-      size.isOnDisk ? try store.openScratch(bytesPerPath: size.bytesPerPath(paths)) : []
+      size.isOnDisk
+      ? try store.openScratch(number: number, bytesPerPath: size.bytesPerPath(paths)) : []
     written = Array(repeating: nil, count: size.leaves)
     let pool = pool
     frames = (0..<size.frames).map { _ in ScratchFrame(pool) }

@@ -4,12 +4,16 @@ package import DirectIO
 extension Store {
   /// Opens a file without a name on every path of the store, for bytes that nobody needs after this
   /// process.
-  /// - Parameter bytesPerPath: the size of each, allocated now.
+  /// - Parameters:
+  ///   - number: of those of this process.
+  ///   - bytesPerPath: the size of each, allocated now.
   /// - Throws: `StorageError.scratch`, also where a path has no room for it.
-  package func openScratch(bytesPerPath: Int) throws(StorageError) -> [DiskFile] {
+  package func openScratch(
+    number: Int = 0, bytesPerPath: Int
+  ) throws(StorageError) -> [DiskFile] {
     var opened: [DiskFile] = []
     for data in files.compactMap({ $0 }) {
-      let path = parent(of: data.path) + "/" + Self.scratchName
+      let path = parent(of: data.path) + "/" + Self.scratchName(number)
       do throws(DiskError) {
         opened.append(try disk.openFile(path, byteCount: bytesPerPath, .scratch))
       } catch {
@@ -19,5 +23,7 @@ extension Store {
     return opened
   }
 
-  static let scratchName = "scratch.bin"
+  private static func scratchName(_ number: Int) -> String {
+    number == 0 ? "scratch.bin" : "scratch-\(number).bin"
+  }
 }

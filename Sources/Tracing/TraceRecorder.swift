@@ -27,7 +27,7 @@ package final class TraceRecorder: Sendable {
     ///   - layers: each may leave some leaves in the scratch, which are written once and read twice.
     ///   - workers: threads that compute; 0 where loops are not shared out.
     package init(blocks: Int, layers: Int, workers: Int) {
-      transfers = 12 * blocks + 16 * layers + 64
+      transfers = 12 * blocks + 32 * layers + 64
       // A visit is an expert and its update, and waits for transfers.
       training = 6 * blocks + transfers + 16 * layers + 64
       loops = Self.loopsPerVisit * 3 * blocks + Self.loopsPerLayer * layers

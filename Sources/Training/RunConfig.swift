@@ -142,7 +142,7 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var spill = "automatic"
     /// What the backward sweep does about activations inside a layer: `always` computes them again
     /// from the layer's boundaries; `never` keeps those of all layers in memory; `automatic` keeps those
-    /// of as many layers as the budget has room for.
+    /// of as many layers as the budget has room for, `spill` the others, too, on the drives.
     package var recompute = "automatic"
     /// On machines with several memory nodes: `local` gives each node frames and workers of its
     /// own, `interleave` spreads every frame over the nodes, `off` leaves it to the kernel.

@@ -88,7 +88,7 @@ struct RunGeometry: Sendable {
       ),
     ]
     let paged = isDensePaged ? [] : ["memory.dense=paged"]
-    let recomputed = tapes.memory == nil ? [] : ["memory.recompute=automatic"]
+    let recomputed = tapes.memory.isEmpty ? [] : ["memory.recompute=automatic"]
     return recomputed + paged
       + others.filter { _, plan in
         var other = self
@@ -100,7 +100,7 @@ struct RunGeometry: Sendable {
   /// What is kept of the activations between the two sweeps.
   var activationRule: BoundaryRule {
     var rule = boundaries.rule
-    rule.tapes = tapes.layers
+    rule.tapes = tapes.inMemory
     return rule
   }
 
@@ -141,7 +141,7 @@ struct RunGeometry: Sendable {
           name: "dense parameters, gradients and moments",
           bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
       activations,
-    ] + [boundaries.frames, tapes.memory].compactMap { $0 }
+    ] + [boundaries.frames].compactMap { $0 } + tapes.memory
   }
 
   /// What a timeline has room for.

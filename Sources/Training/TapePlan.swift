@@ -1,8 +1,8 @@
 import Base
 import Models
+import Paging
 
-/// Which layers keep what the backward sweep would compute again, as `memory.recompute` says: the last
-/// ones, as many as there is room for.
+/// Which layers keep what the backward sweep would compute again, and where, as `memory.recompute` says.
 ///
 /// A byte of it saves half as many operations as the model is wide, far more time than the disk needs for
 /// a byte: so it is worth more than a byte of page frames wherever arithmetic is what a step waits for.
@@ -11,45 +11,80 @@ struct TapePlan: Sendable, Equatable {
   enum Recompute: String, Sendable, CaseIterable {
     /// Keeps as many layers as the budget has room for.
     case automatic
-    /// Keeps all layers.
+    /// Keeps all layers in memory.
     case never
     /// Keeps none.
     case always
+    /// Keeps all layers, those on the drives of the store that the budget has no room for.
+    case spill
   }
 
-  /// Bytes by layer.
-  private let bytes: [Int]
-  /// The layers that keep theirs.
-  private(set) var layers: Range<Int>
+  /// Sublayers whose tapes are in memory at a time while the others are on the disk: one is used, one
+  /// under way.
+  private static let frames = 2
+
+  let recompute: Recompute
+  /// Bytes by layer and sublayer.
+  private let bytes: [[Int]]
+  /// The layers that keep theirs in memory: the last ones.
+  private(set) var inMemory: Range<Int>
 
   init(_ model: ModelDescription, _ limits: BatchLimits, _ recompute: Recompute) {
-    bytes = model.tapeBytes(limits)
-    layers = recompute == .never ? 0..<bytes.count : bytes.count..<bytes.count
-  }
-
-  /// The last layers that fit into `room` bytes.
-  mutating func fill(_ room: Int) {
-    var (first, left) = (bytes.count, room)
-    while first > 0, bytes[first - 1] <= left {
-      first -= 1
-      left -= bytes[first]
+    self.recompute = recompute
+    bytes = model.layers.map { layer in
+      layer.sublayers.map { model.tapeBytes(layer, $0, limits) }
     }
-    layers = first..<bytes.count
+    inMemory = recompute == .never ? 0..<bytes.count : bytes.count..<bytes.count
   }
 
-  /// The share of the memory ceiling.
-  var memory: MemoryLedger.Grant? {
-    guard !layers.isEmpty else { return nil }
-    return .init(name: "activations kept for the backward sweep", bytes: keptBytes)
+  private func total(_ layers: Range<Int>) -> Int {
+    bytes[layers].reduce(0) { $0 + $1.reduce(0, +) }
   }
-  private var keptBytes: Int { bytes[layers].reduce(0, +) }
 
-  /// What to tell the user; nil where nothing is computed twice.
+  /// The last layers that fit into `room` bytes stay in memory.
+  mutating func fill(_ room: Int) {
+    // With all of them there, there are no frames.
+    if total(0..<bytes.count) <= room + (scratch?.memoryBytes ?? 0) {
+      inMemory = 0..<bytes.count
+      return
+    }
+    var (first, left) = (bytes.count, room)
+    while first > 0, total(first - 1..<first) <= left {
+      first -= 1
+      left -= total(first..<first + 1)
+    }
+    inMemory = first..<bytes.count
+  }
+
+  /// The layers that keep theirs on the disk.
+  var onDisk: Range<Int> { recompute == .spill ? 0..<inMemory.lowerBound : 0..<0 }
+
+  /// For those.
+  var scratch: ScratchSize? {
+    let leaves = bytes[onDisk].flatMap { $0 }
+    guard let largest = leaves.max() else { return nil }
+    return ScratchSize(leaves: leaves.count, leafBytes: largest, frames: Self.frames)
+  }
+
+  /// The shares of the memory ceiling.
+  var memory: [MemoryLedger.Grant] {
+    [
+      ("activations kept for the backward sweep", total(inMemory)),
+      ("frames of those on the disk", scratch?.memoryBytes ?? 0),
+    ].filter { $0.1 > 0 }.map { .init(name: $0.0, bytes: $0.1) }
+  }
+
+  /// What to tell the user; nil where nothing is computed twice or leaves memory.
   var note: String? {
-    guard layers.count < bytes.count else { return nil }
-    let missing = bytes.reduce(0, +) - keptBytes
-    return "activations: the backward sweep computes those of \(bytes.count - layers.count) of "
-      + "\(bytes.count) layers again; keeping them takes \(ByteCount(missing)) more memory "
-      + "(memory.recompute)"
+    let rest = bytes.count - inMemory.count
+    guard rest > 0 else { return nil }
+    let layers = "\(rest) of \(bytes.count) layers"
+    if let scratch {
+      return "activations: those of \(layers) wait for the backward sweep in a scratch file of the "
+        + "store, \(ByteCount(scratch.fileBytes)) (memory.recompute)"
+    }
+    let missing = ByteCount(total(0..<inMemory.lowerBound))
+    return "activations: the backward sweep computes those of \(layers) again; keeping them takes "
+      + "\(missing) more memory, or as much of the drives with memory.recompute=spill"
   }
 }

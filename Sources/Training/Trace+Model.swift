@@ -17,8 +17,8 @@ extension Trace {
   }
 
   /// The sublayers of `layer` that every token passes.
-  func attention(_ layer: LayerDescription, _ body: () -> Void) {
-    span(layer.mixture == nil ? .attentionAndFeedForward : .attention, body)
+  func attention(_ layer: LayerDescription, _ body: () throws -> Void) rethrows {
+    try span(layer.mixture == nil ? .attentionAndFeedForward : .attention, body)
   }
 }
 

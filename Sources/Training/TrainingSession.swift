@@ -75,10 +75,7 @@ package struct TrainingSession: ~Copyable {
       store: store, frames: plan.frames,
       sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
     pager.forEach = { workers.forEach($0, $1) }
-    if let scratch = geometry.boundaries.scratch {
-      // Granted above, as every fixed need.
-      try pager.openScratch(scratch, ledger: MemoryLedger(ceiling: scratch.memoryBytes))
-    }
+    let scratches = try Self.openScratches(geometry, &pager)
     let parameters = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: true,
       moments: !geometry.isDensePaged)
@@ -119,7 +116,25 @@ package struct TrainingSession: ~Copyable {
         smoothing: Float(config.training.label_smoothing_factor), training: true,
         boundaries: geometry.activationRule, workers: workers),
       optimizer: AdamW(config), schedule: LearningRateSchedule(config),
-      options: StepOptions(config), dense: dense, unsaved: UnsavedDense(geometry.dense))
+      options: StepOptions(config), dense: dense, unsaved: UnsavedDense(geometry.dense),
+      scratches: scratches)
+  }
+
+  /// Their memory was granted, as every fixed need.
+  private static func openScratches(
+    _ geometry: RunGeometry, _ pager: inout Pager
+  ) throws -> ActivationScratches {
+    var scratches = ActivationScratches()
+    if let size = geometry.boundaries.scratch {
+      scratches.boundaries = try pager.openScratch(
+        "boundary frames", size, ledger: MemoryLedger(ceiling: size.memoryBytes))
+    }
+    if let size = geometry.tapes.scratch {
+      let scratch = try pager.openScratch(
+        "frames of kept activations", size, ledger: MemoryLedger(ceiling: size.memoryBytes))
+      scratches.tapes = TapeLeaves(geometry.description, geometry.tapes.onDisk, in: scratch)
+    }
+    return scratches
   }
 
   /// The sizes of a run and how its memory is shared out; opens nothing.
@@ -152,7 +167,7 @@ package struct TrainingSession: ~Copyable {
     _ geometry: RunGeometry, _ memory: MemoryPlan, _ config: RunConfig, _ facts: DataFacts,
     isTraced: Bool
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
-    guard config.memory.recompute == TapePlan.Recompute.automatic.rawValue else {
+    guard [.automatic, .spill].contains(geometry.tapes.recompute) else {
       return (geometry, memory)
     }
     var keeping = geometry

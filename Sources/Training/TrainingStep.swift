@@ -38,6 +38,8 @@ struct TrainingStep: ~Copyable {
   var dense: DenseResidency
   /// The dense part of a frozen generation, as far as it is not on its way to the disk.
   var unsaved: UnsavedDense
+  /// Where activations wait that leave memory between the sweeps.
+  var scratches = ActivationScratches()
 
   /// Runs step `step` (the first is 1) on a global batch.
   /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
@@ -92,12 +94,19 @@ struct TrainingStep: ~Copyable {
     let number = model.description.number(of: layer)
     let span = trace.begin(layer)
     try dense.enter(number, &pager, on: model.workers)
-    trace.attention(layer) { model.attendForward(layer) { pager.pump() } }
+    try trace.attention(layer) {
+      for sublayer in layer.denseSublayers {
+        try pager.keepingTape(of: sublayer, layer, scratches.tapes, model) { pager in
+          model.forward(sublayer, of: layer) { pager.pump() }
+        }
+      }
+    }
     try pager.forwardExperts(
       of: layer, model, options, then: dense.visits(after: number),
-      anticipating: model.likelyVisits(after: number, options.forwardPlanes))
+      anticipating: model.likelyVisits(after: number, options.forwardPlanes),
+      tapes: scratches.tapes)
     dense.leave(number)
-    try pager.keepBoundaries(of: layer, model)
+    try pager.keepBoundaries(of: layer, scratches.boundaries, model)
     try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
     span.end()
   }
@@ -110,56 +119,74 @@ struct TrainingStep: ~Copyable {
     let number = model.description.number(of: layer)
     let span = trace.begin(layer)
     try dense.enter(number, &pager, on: model.workers)
-    try pager.restoreBoundaries(of: layer, model)
+    try pager.restoreBoundaries(of: layer, scratches.boundaries, model)
     if let mixture = layer.mixture {
       trace.span(.router) { model.routeRecompute(layer) }
-      for block in model.backwardBlocks(of: mixture, use, options) {
-        let span = trace.begin(mixture, block)
-        var page = try pager.next()
-        page.initialiseIfVirgin(model.description.experts, seed: options.seed)
-        page.widen(
-          into: model.expertWeights, precision: options.precision, on: model.workers)
-        model.expertBackward(layer, block)
-        switch use {
-        case .update(let update):
-          try update.expert(&page, model, &meter)
-          pager.writeBack(page, step: update.step, tokens: block.rows)
-        case .observe(let observe):
-          try observe(page.block, model.expertGradients)
-          pager.keep(page)
+      try pager.usingTape(of: .feedForward, layer, scratches.tapes, model) { pager in
+        for block in model.backwardBlocks(of: mixture, use, options) {
+          try pager.backward(block, of: layer, model, options, use, &meter)
         }
-        span.end()
       }
       trace.span(.router) { model.routeBackward(layer) }
     }
-    trace.attention(layer) { model.attendBackward(layer) { pager.pump() } }
+    try trace.attention(layer) {
+      for sublayer in layer.denseSublayers.reversed() {
+        try pager.usingTape(of: sublayer, layer, scratches.tapes, model) { pager in
+          model.backward(sublayer, of: layer) { pager.pump() }
+        }
+      }
+    }
     try dense.finish(number, use, &pager, on: model.workers, &meter)
     span.end()
   }
 }
 
 extension Pager {
+  /// One block of an expert backward, updated while its page is here.
+  fileprivate mutating func backward(
+    _ block: LayerRouting.Block, of layer: LayerDescription, _ model: Transformer,
+    _ options: StepOptions, _ use: GradientUse, _ meter: inout StepMeter
+  ) throws {
+    let span = layer.mixture.map { trace.begin($0, block) }
+    var page = try next()
+    page.initialiseIfVirgin(model.description.experts, seed: options.seed)
+    page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
+    model.expertBackward(layer, block)
+    switch use {
+    case .update(let update):
+      try update.expert(&page, model, &meter)
+      writeBack(page, step: update.step, tokens: block.rows)
+    case .observe(let observe):
+      try observe(page.block, model.expertGradients)
+      keep(page)
+    }
+    span?.end()
+  }
+
   /// The experts of one layer forward, for training and generation alike: gate, then each touched
   /// expert with all the rows it was given.
   /// - Parameters:
   ///   - following: what is visited after them, to be read beside their arithmetic.
   ///   - likely: experts of the next layer that its gate will probably choose, to be read after that.
+  ///   - tapes: where their hidden units wait for the backward sweep, if nowhere else.
   mutating func forwardExperts(
     of layer: LayerDescription, _ model: Transformer, _ options: StepOptions,
-    then following: [Visit] = [], anticipating likely: [Visit] = []
+    then following: [Visit] = [], anticipating likely: [Visit] = [], tapes: TapeLeaves? = nil
   ) throws {
     guard let mixture = layer.mixture else { return plan(following) }
     trace.span(.router) { model.routeForward(layer) }
     let chosen = model.visits(of: mixture, options.forwardPlanes)
     plan(chosen + following, isUrgent: !chosen.isEmpty, anticipating: likely)
-    for block in model.routings[mixture].blocks {
-      let span = trace.begin(mixture, block)
-      var page = try next()
-      page.initialiseIfVirgin(model.description.experts, seed: options.seed)
-      page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
-      keep(page)
-      model.expertForward(layer, block)
-      span.end()
+    try keepingTape(of: .feedForward, layer, tapes, model) { pager in
+      for block in model.routings[mixture].blocks {
+        let span = pager.trace.begin(mixture, block)
+        var page = try pager.next()
+        page.initialiseIfVirgin(model.description.experts, seed: options.seed)
+        page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
+        pager.keep(page)
+        model.expertForward(layer, block)
+        span.end()
+      }
     }
   }
 }

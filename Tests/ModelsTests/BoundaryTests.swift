@@ -155,7 +155,8 @@ import Testing
     let attention = limits.rows * 4 * description.width * 4
     let hidden = limits.rows * 12 * 4
     #expect(
-      description.tapeBytes(limits) == [1, 1, 2, 2].map { $0 * attention + hidden })
+      description.layers.map { description.tapeBytes($0, limits) }
+        == [1, 1, 2, 2].map { $0 * attention + hidden })
     #expect(
       bytes(BoundaryRule(tapes: 1..<3)) - bytes(BoundaryRule()) == 3 * attention + 2 * hidden)
     #expect(description.sublayerInputs == 10 && description.sublayerInputsOfLayer == 3)

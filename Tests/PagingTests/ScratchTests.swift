@@ -16,6 +16,7 @@ import Testing
     openDisk(preferring: $0).note == nil
   }
   private static let leaves = 7
+  private static let scratch = ScratchID(0)
   /// Elements; a page and a part of one.
   private static let count = 1500
 
@@ -23,8 +24,8 @@ import Testing
 
   private func pager(_ store: Store, frames: Int) throws -> Pager {
     var pager = try World.pager(store, 3, 3)
-    try pager.openScratch(
-      ScratchSize(leaves: Self.leaves, leafBytes: 2 * 4096, frames: frames),
+    _ = try pager.openScratch(
+      "leaves", ScratchSize(leaves: Self.leaves, leafBytes: 2 * 4096, frames: frames),
       ledger: MemoryLedger(ceiling: 1 << 20))
     return pager
   }
@@ -42,7 +43,7 @@ import Testing
     if records { pager.plan(visits(six, .hi)) }
     for leaf in 0..<Self.leaves {
       if records, leaf < six.count { try pager.readNext(version: step - 1) }
-      try pager.writeLeaf(leaf, count: count) { (span: inout MutableSpan<Float>) in
+      try pager.writeLeaf(leaf, of: Self.scratch, count: count) { (span: inout MutableSpan<Float>) in
         for index in span.indices { span[index] = content(leaf, step, index) }
       }
     }
@@ -51,7 +52,7 @@ import Testing
       if records { pager.plan(visits(six.reversed(), isLast ? .all : .hi)) }
       for leaf in (0..<Self.leaves).reversed() {
         var wrong = 0
-        try pager.readLeaf(leaf, count: count) { (span: Span<Float>) in
+        try pager.readLeaf(leaf, of: Self.scratch, count: count) { (span: Span<Float>) in
           for index in span.indices where span[index] != content(leaf, step, index) { wrong += 1 }
         }
         #expect(wrong == 0, "leaf \(leaf) of step \(step)")

@@ -1,0 +1,153 @@
+import Base
+import Foundation
+import Simulation
+import Storage
+import TestSupport
+import Testing
+import Training
+
+/// What the backward sweep computes again, finds in memory or reads from the disk is the same.
+@Suite struct RecomputeTests {
+  private static let steps = 3
+
+  enum Clip: String, CaseIterable { case block, global }
+
+  private func run(_ recompute: String, _ clip: Clip = .block) throws -> TinyRun {
+    var run = try TinyRun()
+    run.config.memory.recompute = recompute
+    run.config.training.clip = clip.rawValue
+    run.config.training.gradient_accumulation_steps = 3
+    run.config.model.encoder_layers = 3
+    return run
+  }
+
+  /// Steps with an evaluation after each.
+  private func train(_ run: TinyRun) throws -> [StepMetrics] {
+    var session = try run.session()
+    var metrics: [StepMetrics] = []
+    while session.nextStep <= Self.steps {
+      metrics.append(try session.runStep())
+      _ = try session.evaluate()
+    }
+    try session.commit()
+    return metrics
+  }
+
+  /// Everything resident, the least budget, and steps between it and room for all layers; one
+  /// backward sweep or two, boundaries in memory or beside the tapes on the disk.
+  @Test(arguments: ["never", "automatic", "spill"], Clip.allCases)
+  func whereActivationsAreChangesNoBit(_ recompute: String, _ clip: Clip) throws {
+    let reference = try run("always", clip)
+    let wanted = try train(reference)
+    let least = try run(recompute, clip).leastBudget()
+    for more in [nil, 0, 150_000, 900_000, 1_800_000] as [Int?] {
+      var other = try run(recompute, clip)
+      if let more {
+        other.config.memory.budget = "\(least + more)"
+        other.config.storage.paths = ["a", "b"].map { other.directory.path + "/" + $0 }
+      }
+      let found = try train(other)
+      #expect(found.map(\.computed) == wanted.map(\.computed), "\(recompute) with \(more ?? -1)")
+      #expect(try other.checksums() == reference.checksums())
+    }
+  }
+
+  /// A decoder alone, gated experts, several choices a token.
+  @Test(arguments: TinyPublished.families, ["never", "spill"])
+  func everyFamilyComputesTheSame(
+    _ family: (String, PublishedFamily), _ recompute: String
+  ) throws {
+    var tiny = try TinyPublished(family.0, family.1)
+    tiny.config.memory.recompute = "always"
+    let wanted = try tiny.train(to: 3)
+    tiny.config.memory.recompute = recompute
+    tiny.config.memory.spill = "never"
+    tiny.config.memory.budget = "\(try tiny.config.leastBudget())"
+    let found = try tiny.train(to: 3, in: RunDirectory(tiny.directory.path + "/other"))
+    #expect(found.map(\.computed) == wanted.map(\.computed))
+    #expect(found.contains { $0.spill_write_bytes > 0 } == (recompute == "spill"))
+  }
+
+  /// What goes to the disk is queries, keys, values, context and hidden units of every token, in whole
+  /// pages, once there and less than once back: the last are still in memory.
+  @Test func bytesAreThoseOfTheTapes() throws {
+    var run = try run("spill")
+    run.config.memory.spill = "never"
+    run.config.memory.budget = "\(try run.leastBudget())"
+    let metrics = try run.train(to: Self.steps)
+    let model = run.config.model
+    let unit = MemoryLayout<Float>.size
+    for line in metrics {
+      let most = line.tokens * (3 * 8 * model.d_model + 3 * model.ffn_dim) * unit
+      #expect(line.spill_write_bytes > most / 3 && line.spill_write_bytes < most)
+      #expect(line.spill_read_bytes <= line.spill_write_bytes)
+      #expect(line.spill_read_bytes > line.spill_write_bytes / 2)
+    }
+  }
+
+  // MARK: The plan
+
+  /// The more memory, the more layers keep theirs there, from none to all.
+  @Test(arguments: ["automatic", "spill"])
+  func theBudgetDecidesHowManyAreKept(_ recompute: String) throws {
+    var run = try run(recompute)
+    run.config.memory.spill = "never"
+    let least = try run.leastBudget()
+    var kept: [Int] = []
+    for more in [0, 500_000, 900_000, 1_700_000, 2_500_000, 64 << 20] {
+      run.config.memory.budget = "\(least + more)"
+      let session = try run.session()
+      #expect(session.ledger.granted <= least + more)
+      kept.append(
+        session.ledger.grants.first { $0.name.hasPrefix("activations kept") }?.bytes ?? 0)
+      let isMentioned = session.notes.contains { $0.contains("memory.recompute") }
+      #expect(isMentioned == (more < 64 << 20))
+      #expect(
+        session.notes.contains { $0.contains("scratch file") }
+          == (isMentioned && recompute == "spill"))
+    }
+    #expect(kept == kept.sorted() && kept.first == 0 && Set(kept).count > 2, "\(kept)")
+  }
+
+  /// Who wants all layers in memory is told what needs less.
+  @Test(arguments: ["never", "spill"]) func aRefusalNamesTheWayOut(_ recompute: String) throws {
+    var run = try run(recompute)
+    run.config.memory.budget = "\(try run.leastBudget() - 1)"
+    let refusal = #expect(throws: MemoryRefusal.self) { _ = try run.session() }
+    #expect(try #require(refusal).savings.contains { $0.hasPrefix("memory.recompute=automatic") })
+  }
+
+  // MARK: Faults
+
+  /// A transfer of a tape that fails ends the step with its name; the run goes on from the last
+  /// generation to the same bits.
+  @Test func aFailureOfATapeLosesNothing() throws {
+    let wanted = try run("always").train(to: Self.steps)
+    var run = try run("spill")
+    run.config.memory.spill = "never"
+    run.config.memory.budget = "\(try run.leastBudget())"
+    let medium = SimulatedMedium(seed: 3)
+    func train(_ faults: [Fault], _ metrics: inout [StepMetrics]) throws {
+      let disk = SimulatedDisk(medium, seed: 5, faults: faults)
+      var session = try TrainingSession(
+        run.config, storePaths: run.storePaths, profiles: run.profiles, disk: disk)
+      while session.nextStep <= Self.steps {
+        metrics.append(try session.runStep())
+        try session.commit()
+      }
+    }
+    var named = 0
+    var metrics: [StepMetrics] = []
+    for number in stride(from: 7, through: 400, by: 31) {
+      do {
+        try train([.call(number, errno: EIO, isPersistent: true)], &metrics)
+      } catch StorageError.scratch {
+        named += 1
+      } catch is StorageError {}
+    }
+    #expect(named > 0)
+    try train([], &metrics)
+    let last = Dictionary(metrics.map { ($0.step, $0.computed) }, uniquingKeysWith: { $1 })
+    #expect((1...Self.steps).map { last[$0] } == wanted.map(\.computed))
+  }
+}
