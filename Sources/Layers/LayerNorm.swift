@@ -34,8 +34,9 @@ package struct LayerNorm: Sendable {
     checkShapes(x, gain, dgain, dbias)
     precondition(dy.rows == x.rows && dx.rows == x.rows, "as many rows of gradients")
     precondition(dy.columns == x.columns && dx.columns == x.columns, "as many columns")
-    let sums = Matrix(
-      rows: (x.rows + Self.rowsPerSum - 1) / Self.rowsPerSum, columns: 2 * x.columns)
+    let sums = FloatBuffer(
+      count: Self.scratchFloatCount(rows: x.rows, columns: x.columns)
+    ).matrix(rows: (x.rows + Self.rowsPerSum - 1) / Self.rowsPerSum, columns: 2 * x.columns)
     workers.forEachChunk(of: x.rows, size: Self.rowsPerSum) { rows in
       let (gain, sums) = (gain.row(0), sums.row(rows.lowerBound / Self.rowsPerSum))
       for i in rows {
@@ -49,6 +50,11 @@ package struct LayerNorm: Sendable {
     )
     sumColumns(gains, into: dgain, accumulate: true, on: workers)
     sumColumns(biases, into: dbias, accumulate: true, on: workers)
+  }
+
+  /// Floats of scratch memory that `backward` takes.
+  package static func scratchFloatCount(rows: Int, columns: Int) -> Int {
+    (rows + rowsPerSum - 1) / rowsPerSum * 2 * columns
   }
 
   private func checkShapes(_ x: Matrix, _ vectors: Matrix...) {

@@ -21,7 +21,7 @@ package struct BatchLimits: Sendable, Equatable {
 }
 
 /// Everything that lives from the forward to the backward sweep, and the scratch of one
-/// micro-batch. Allocated once; during a step only index lists and a few bytes a row are.
+/// micro-batch. Allocated once; during a step only index lists and sums of norms are.
 ///
 ///     boundary[0] --attention--> boundary[1] --FFN--> boundary[2] ...      one such chain a side
 ///

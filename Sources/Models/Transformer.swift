@@ -72,12 +72,16 @@ package final class Transformer {
     boundaries: BoundaryRule = BoundaryRule(), workers: Int
   ) -> Int {
     let positions = limits.sequenceRows * description.width
+    // Of norms backward; those without a bias take half of it.
+    let sums =
+      training ? LayerNorm.scratchFloatCount(rows: limits.rows, columns: description.width) : 0
     let logits = CrossEntropy.rowsPerTile * (description.vocabulary + 2)
     let shapes = Set(description.attentions.map(\.shape)).count
     return Activations.byteCount(description, limits, boundaries, training: training)
       + shapes * Attention.scratchByteCount(keysMax: limits.sequenceRows, workers: workers)
       + positionByteCount(description, limits)
-      + (positions + logits + Gates.floatCount(description, limits)) * MemoryLayout<Float>.stride
+      + (positions + logits + sums + Gates.floatCount(description, limits))
+      * MemoryLayout<Float>.stride
   }
 
   private static func attentions(

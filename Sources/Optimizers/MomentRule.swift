@@ -13,7 +13,8 @@ import Kernels
 /// have fine steps where values are small, the same 4 to 5 decades for m and for sqrt(v), and steps of
 /// 1.6 % and 0.8 % of a value at the top. Unlike the dynamic code of Dettmers et al. they need no
 /// table: coding is a few vector instructions. Where v is not 0 its code is not: the least code of m
-/// over that of sqrt(v) is 4 times the quotient of the group's largest, and no update is larger.
+/// over that of sqrt(v) is 4 times the quotient of the group's largest: no rounding alone makes a
+/// larger update.
 ///
 /// Rounding is stochastic in the value, not in the code: the mean of what is decoded is the moment.
 /// To the nearest, the change of a step, (1 - beta2) of v, would be less than half the distance to the

@@ -6,8 +6,9 @@ import Synchronization
 extension Pager {
   /// Of each of `planes` of a resident, side by side (`forEach`); 0 of the others.
   func checksums(_ planes: PlaneSet, of resident: Resident) -> PlaneValues<UInt64> {
-    // The moments, which are the largest, come first: then two threads have half of a record each.
-    let slices = planes.planes.reversed().map { ($0, resident.memory(of: $0)) }
+    // The largest come first: then two threads have half of a record each.
+    let slices = planes.planes.map { ($0, resident.memory(of: $0)) }
+      .sorted { $0.1.byteCount > $1.1.byteCount }
     let sums = Mutex(PlaneValues<UInt64>(hi: 0, lo: 0, m: 0, v: 0))
     forEach(slices.count) { index in
       let (plane, memory) = slices[index]

@@ -183,21 +183,22 @@ extension Pager {
   /// The record of `resident` cannot be had. The generation on its way, if that needs it, is given
   /// up, so that the one before stays the last.
   ///
-  /// What was only anticipated is forgotten instead: a visit that wants it reads again.
+  /// What was only anticipated is forgotten instead: a visit that wants it reads again. Not so a record
+  /// that no durable generation has: nobody may come for it before a commit, which would free the last
+  /// whole one.
   /// - Parameters:
   ///   - planes: that could not be read.
   ///   - error: what is left without the record, asked before and after.
   private mutating func lose(
     _ resident: Resident, _ planes: PlaneSet, _ error: (Store) -> StorageError
   ) {
-    if resident.isReadAhead(planes) {
-      resident.readAhead.subtract(planes)
-      return
-    }
+    let wasAnticipated = resident.isReadAhead(planes)
+    resident.readAhead.subtract(planes)
+    guard !wasAnticipated || store.isUncommitted(resident.block) else { return }
     store.giveUp(resident.block, error(store))
     let found = error(store)
     resident.failure = found
-    if closing != nil { failure = failure ?? found }
+    if closing != nil || wasAnticipated { failure = failure ?? found }
   }
 
   func byteCount(_ operation: Operation) -> Int {

@@ -126,6 +126,9 @@ extension Store {
       expected: record.checksums[plane], state: state(of: block))
   }
 
+  /// Whether no durable generation has the newest record of `block`.
+  package func isUncommitted(_ block: BlockID) -> Bool { table.isUncommitted(block) }
+
   /// What is left without the newest record of `block`.
   package func state(of block: BlockID) -> Damage.State {
     if table.isUncommitted(block) { return .uncommitted(lastGeneration: generation?.step) }

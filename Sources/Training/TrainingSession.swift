@@ -310,6 +310,11 @@ extension TrainingSession {
     geometry.description.expertBlocks * geometry.experts.parametersPerBlock
   }
   package var denseParameters: Int { geometry.description.layout.count }
+  /// Layers that keep their activations for the backward sweep, of all.
+  package var keptLayersShare: Double {
+    let kept = geometry.tapes.inMemory.count + geometry.tapes.onDisk.count
+    return Double(kept) / Double(geometry.description.layers.count)
+  }
   /// (token, expert) pairs that the experts of all layers computed in the last step.
   package var routedTokens: Int { step.model.routings.reduce(0) { $0 + $1.rows.count } }
   /// What step `step` learns from.

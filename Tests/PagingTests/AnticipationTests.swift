@@ -204,6 +204,36 @@ import Testing
     try take([six[0]], &pager)
   }
 
+  /// A record that no generation has yet, and that could not be read: whether a visit comes for it or
+  /// not, it is not made durable in place of the last whole one.
+  @Test func aRecordThatIsLostBeforeItsCommitIsNotForgotten() throws {
+    #expect(throws: StorageError.self) { try loseAnUncommittedRecord() }
+    #expect(try world.open().generation?.step == 1)
+  }
+
+  private func loseAnUncommittedRecord() throws {
+    let disk = lateDisk()
+    var pager = try pager(disk, 3)
+    let others = Array(six[..<5])
+    for visited in [others, [six[5]], others, others] {
+      pager.plan(visits(visited, visited.count == 1 ? .all : .hi))
+      if visited.count == 1 {
+        try pager.updateNext(step: 2, from: 1)
+      } else {
+        try take(visited, &pager)
+      }
+    }
+    let before = disk.reads.count
+    disk.failsReads = true
+    pager.plan([], anticipating: visits([six[5]], .hi))
+    disk.failsReads = false
+    #expect(disk.reads.count == before + 1, "it is on the disk alone")
+    pager.plan(visits([six[0]], .hi), anticipating: [])
+    try take([six[0]], &pager)
+    endTransfers(&pager)
+    try pager.commit(step: 2, payload: [])
+  }
+
   /// A visit that comes reads again, and ends only when that fails, too.
   @Test(arguments: [false, true])
   func aVisitReadsAgainWhatCouldNotBeHad(failsAgain: Bool) throws {

@@ -43,7 +43,8 @@ import Testing
     if records { pager.plan(visits(six, .hi)) }
     for leaf in 0..<Self.leaves {
       if records, leaf < six.count { try pager.readNext(version: step - 1) }
-      try pager.writeLeaf(leaf, of: Self.scratch, count: count) { (span: inout MutableSpan<Float>) in
+      try pager.writeLeaf(leaf, of: Self.scratch, count: count) {
+        (span: inout MutableSpan<Float>) in
         for index in span.indices { span[index] = content(leaf, step, index) }
       }
     }

@@ -53,14 +53,16 @@ struct CostBounds {
     _ run: MeasuredRun, _ rates: DriveRates, residentStep: Double
   ) -> [String: Double] {
     let parameters = needs.experts.parametersPerBlock
-    let flops = arithmeticRate(rows: max(1, Int(run.tokensPerExpert.rounded())))
+    let flops = arithmeticRate(
+      rows: max(1, Int(run.tokensPerExpert.rounded())), keepsUnits: run.keptLayersShare > 0.5)
     let model = CostModel(
       readRate: rates.read, writeRate: rates.write, arithmeticRate: flops, updateRate: 1e9)
     let hiding = model.hidingTokens(
       BlockBytes(parameters: parameters, needs.layout), parameters: parameters)
-    let drive =
-      run.readBytesPerStep / rates.read + run.writtenBytesPerStep / rates.write
-    let mixed = (run.readBytesPerStep + run.writtenBytesPerStep) / rates.mixed
+    // What was read in vain is no part of the bound.
+    let needed = run.readBytesPerStep - run.unusedBytesPerStep
+    let drive = needed / rates.read + run.writtenBytesPerStep / rates.write
+    let mixed = (needed + run.writtenBytesPerStep) / rates.mixed
     let tokens = Double(run.sum(\.tokens)) / Double(run.timed.count)
     let bound = tokens / max(residentStep, drive)
     return [
@@ -73,9 +75,10 @@ struct CostBounds {
     ]
   }
 
-  /// Floating-point operations per second of a block forward, again, and backward, for so many rows,
-  /// by as many threads as the run has: 8 for each parameter and row.
-  private func arithmeticRate(rows: Int) -> Double {
+  /// Floating-point operations per second of a block forward and backward, for so many rows, by as many
+  /// threads as the run has; 8 are counted for each parameter and row, also where fewer are done.
+  /// - Parameter keepsUnits: the hidden units are kept, not computed again.
+  private func arithmeticRate(rows: Int, keepsUnits: Bool) -> Double {
     let shape = needs.experts
     let workers = Workers(count: needs.threads)
     func matrix(_ columns: Int) -> Matrix { Matrix(rows: rows, columns: columns) }
@@ -90,6 +93,9 @@ struct CostBounds {
       matrix(shape.width), matrix(shape.width), matrix(shape.width), matrix(shape.width)
     )
     let (hidden, up, dhidden) = (matrix(units), third.map { _ in matrix(units) }, matrix(units))
+    let tape =
+      keepsUnits
+      ? FeedForward.Tape(hidden: matrix(units), up: third.map { _ in matrix(units) }) : nil
     h.fill(0.5)
     dy.fill(0.5)
     let into = FeedForward.Gradients(
@@ -98,10 +104,11 @@ struct CostBounds {
       accumulateWeights: false)
     let times = (0..<7).map { _ in
       BenchHarness.seconds {
-        layer.forward(h, hidden: hidden, up: up, into: y, accumulate: false, on: workers)
+        layer.forward(
+          h, hidden: hidden, up: up, keeping: tape, into: y, accumulate: false, on: workers)
         layer.backward(
-          h, dy: dy, combine: nil, hidden: hidden, up: up, dhidden: dhidden, into: into,
-          on: workers)
+          h, dy: dy, combine: nil, hidden: hidden, up: up, dhidden: dhidden, from: tape,
+          into: into, on: workers)
       }
     }
     return 8 * Double(rows) * Double(shape.matrixParameters) / median(times)

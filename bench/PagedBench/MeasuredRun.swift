@@ -19,6 +19,8 @@ struct MeasuredRun {
   private let isModelled: Bool
   let recordBytes: Int
   let stateBytes: Int
+  /// Layers whose activations need not be computed again, of all.
+  let keptLayersShare: Double
   /// The most that the process had resident during this run.
   let peakBytes: Int
 
@@ -32,6 +34,7 @@ struct MeasuredRun {
     var session = try TrainingSession(config, storePaths: ["\(scratch.path)/store"])
     recordBytes = session.store.geometry.recordBytes
     stateBytes = session.expertStateBytes
+    keptLayersShare = session.keptLayersShare
     for step in 0..<steps {
       let written = session.store.writtenBlocks.count
       let metrics = try session.runStep()
@@ -50,6 +53,9 @@ struct MeasuredRun {
   var stallShare: Double { sum(\.allStallSeconds) / seconds }
   var hitRate: Double { Double(sum(\.hits)) / Double(max(1, sum(\.visits))) }
   var readBytesPerStep: Double { Double(sum(\.read_bytes)) / Double(timed.count) }
+  var unusedBytesPerStep: Double {
+    Double(sum(\.anticipated_unused_bytes)) / Double(timed.count)
+  }
   var writtenBytesPerStep: Double { Double(sum(\.write_bytes)) / Double(timed.count) }
   /// Records of a step's touched experts: each is visited in both sweeps.
   var touchedBytesPerStep: Double {
@@ -68,7 +74,7 @@ struct MeasuredRun {
       "read_gbps": Double(sum(\.read_bytes)) / seconds / 1e9,
       "write_gbps": Double(sum(\.write_bytes)) / seconds / 1e9,
       "read_bytes": readBytesPerStep, "write_bytes": writtenBytesPerStep,
-      "anticipated_unused_bytes": Double(sum(\.anticipated_unused_bytes)) / Double(timed.count),
+      "anticipated_unused_bytes": unusedBytesPerStep, "kept_layers_share": keptLayersShare,
       "tokens_per_expert": tokensPerExpert, "peak_rss_bytes": Double(peakBytes),
     ]
   }
