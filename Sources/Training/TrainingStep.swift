@@ -15,7 +15,8 @@ import Tracing
 ///     forward,  layer 1..L   attention and gate of ALL micro-batches; then each touched expert:
 ///                            page in hi, one grouped product, page released
 ///     loss
-///     backward, layer L..1   each layer recomputed from its boundary; each touched expert:
+///     backward, layer L..1   each layer recomputed from its boundary where nothing more was kept of
+///                            it (`keepingTape`, `usingTape`); each touched expert:
 ///                            page in lo, m, v, gradient, AdamW while resident, page out
 ///     commit                 frozen between two steps, made durable beside the next: its experts
 ///                            are on the disk, and its dense part goes there during the forward
@@ -24,8 +25,8 @@ import Tracing
 /// Where memory is short, `dense` brings a layer's attention and norms in before a sweep is in it, and
 /// its boundaries wait on the disk between the sweeps (`keepBoundaries`, `restoreBoundaries`).
 ///
-/// Reads for what comes next are in flight all the while: `pump` starts further ones whenever frames
-/// have become free. Each record crosses the disk once a sweep whatever the number of micro-batches,
+/// Reads for what comes next are in flight all the while, also of experts that a gate will probably
+/// choose: `pump` starts further ones whenever frames have become free. Each record crosses the disk once a sweep whatever the number of micro-batches,
 /// and gradients of experts never leave memory. What is computed depends on the configuration alone:
 /// the budget decides only what `pager` finds resident.
 struct TrainingStep: ~Copyable {
