@@ -23,6 +23,10 @@ struct BudgetBench: ParsableCommand {
       the cost model: m, tokens per touched expert; m*, from which on the drive hides behind the \
       arithmetic; and the bound, the slower of the resident step and the step's bytes at the \
       drive's rates.
+
+      Each run of each round begins at the seed. With --abreast there is one run of each, all open \
+      at once, and steps take turns: the same batch in the same minute, and no long beginnings. The \
+      memory must have room for all of them.
       """)
 
   @OptionGroup var arguments: RunArguments
@@ -34,6 +38,7 @@ struct BudgetBench: ParsableCommand {
   @Option(help: "Overrides, comma-separated, of further paged runs under each budget.")
   var variant: [String] = []
   @Flag(help: "Per cents are of the whole ceiling.") var ceiling = false
+  @Flag(help: "One run of each, their steps in turns.") var abreast = false
   @Flag(help: "Measure what the cost model needs, and compare with it.") var bounds = false
   @Option(help: "Seconds of measuring the drive, for each budget.") var driveSeconds = 3.0
 
@@ -41,8 +46,12 @@ struct BudgetBench: ParsableCommand {
   private var rounds: Int { get throws { try RunArguments.numbers(more).dropFirst().first ?? 3 } }
 
   func validate() throws {
-    guard try RunArguments.numbers(more).count <= 2, try steps > RunArguments.uncounted else {
+    let numbers = try RunArguments.numbers(more)
+    guard numbers.count <= 2, try steps > RunArguments.uncounted else {
       throw ValidationError("more than two steps, then rounds")
+    }
+    guard !abreast || numbers.count < 2 else {
+      throw ValidationError("abreast every step is a round: give steps alone")
     }
   }
 
@@ -53,8 +62,8 @@ struct BudgetBench: ParsableCommand {
     let budgets = try Budget.parse(self.budgets, needs, ofCeiling: ceiling)
     var contest = Contest(
       bench: "paged", subject: "\(arguments.config) \(try overrides.joined(separator: " "))",
-      unit: "tokens/s", rounds: try rounds)
-    contest.warmups = 0
+      unit: "tokens/s", rounds: abreast ? try steps - RunArguments.uncounted : try rounds)
+    contest.warmups = abreast ? RunArguments.uncounted : 0
     contest.ceilings = ["resident"]
 
     let newest = Newest()
@@ -70,14 +79,14 @@ struct BudgetBench: ParsableCommand {
 
   /// What the newest resident run was like, for the others to compare with.
   private final class Newest {
-    var stepSeconds = 0.0
+    var tokensPerSecond = 0.0
   }
 
   private func resident(_ config: RunConfig, _ newest: Newest) throws -> Entrant {
-    let (steps, scratch) = (try steps, arguments.scratch)
+    let turn = try turns(config)
     return Entrant("resident") {
-      let run = try MeasuredRun(config, steps: steps, scratch: scratch)
-      newest.stepSeconds = run.stepSeconds
+      let run = try turn()
+      newest.tokensPerSecond = run.tokensPerSecond
       return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: run.figures)
     }
   }
@@ -86,23 +95,35 @@ struct BudgetBench: ParsableCommand {
   private func paged(
     _ budget: Budget, _ needs: RunNeeds, _ newest: Newest
   ) throws -> [Entrant] {
-    let (steps, scratch) = (try steps, arguments.scratch)
-    let bounds = CostBounds(needs, scratch: scratch, seconds: driveSeconds)
+    let bounds = CostBounds(needs, scratch: arguments.scratch, seconds: driveSeconds)
     let rates =
       self.bounds ? try bounds.rates(poolBytes: budget.bytes - needs.fixedBytes) : nil
     return try ([[]] + variant.map { $0.split(separator: ",").map(String.init) }).map { variant in
       let config = try config(memory: budget.bytes, variant)
+      let turn = try turns(config)
       return Entrant(([budget.name] + variant).joined(separator: " ")) {
-        let run = try MeasuredRun(config, steps: steps, scratch: scratch)
+        let run = try turn()
         var figures = run.figures.merging(budget.figures(needs)) { $1 }
         if let bytes = run.bytesAgainstModel(needs) {
           (figures["read_to_model"], figures["write_to_model"]) = bytes
         }
         if let rates {
-          figures.merge(bounds.compare(run, rates, residentStep: newest.stepSeconds)) { $1 }
+          figures.merge(bounds.compare(run, rates, residentRate: newest.tokensPerSecond)) { $1 }
         }
         return Outcome(rate: run.tokensPerSecond, checksum: run.losses, figures: figures)
       }
+    }
+  }
+
+  /// What a run does when its turn comes: all of itself, or its next step.
+  private func turns(_ config: RunConfig) throws -> () throws -> MeasuredRun {
+    let (steps, scratch) = (try steps, arguments.scratch)
+    guard abreast else { return { try MeasuredRun(config, steps: steps, scratch: scratch) } }
+    var open: SteppedRun?
+    return {
+      let run = try open ?? SteppedRun(config, scratch: scratch)
+      open = run
+      return try run.nextStep()
     }
   }
 

@@ -45,12 +45,13 @@ struct CostBounds {
     return DriveRates(read: rate(0), write: rate(1), mixed: rate(0.5))
   }
 
-  /// What the model says of a run under these rates, by name.
+  /// What the model says of a run under these rates, by name; `residentRate` is the resident run's, in
+  /// tokens per second.
   ///
   /// The bound takes the resident step for the arithmetic, all of it, and adds reads and writes, as
   /// drives are not assumed to do both at full rate; `mixed_bound` takes the rate of the mix.
   func compare(
-    _ run: MeasuredRun, _ rates: DriveRates, residentStep: Double
+    _ run: MeasuredRun, _ rates: DriveRates, residentRate: Double
   ) -> [String: Double] {
     let parameters = needs.experts.parametersPerBlock
     let flops = arithmeticRate(
@@ -64,6 +65,7 @@ struct CostBounds {
     let drive = needed / rates.read + run.writtenBytesPerStep / rates.write
     let mixed = (needed + run.writtenBytesPerStep) / rates.mixed
     let tokens = Double(run.sum(\.tokens)) / Double(run.timed.count)
+    let residentStep = tokens / residentRate
     let bound = tokens / max(residentStep, drive)
     return [
       "drive_read_gbps": rates.read / 1e9, "drive_write_gbps": rates.write / 1e9,

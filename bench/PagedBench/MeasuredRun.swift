@@ -6,7 +6,7 @@ import Planning
 import Storage
 import Training
 
-/// One run from the seed, and what its counted steps were like.
+/// What the counted steps of a run from the seed were like.
 struct MeasuredRun {
   /// Of all steps.
   private(set) var losses = Checksum()
@@ -21,31 +21,37 @@ struct MeasuredRun {
   let stateBytes: Int
   /// Layers whose activations need not be computed again, of all.
   let keptLayersShare: Double
-  /// The most that the process had resident during this run.
-  let peakBytes: Int
+  /// The most that the process had resident, other runs' memory included that it has at the time.
+  private(set) var peakBytes = 0
+
+  /// Of a run that has made no step yet.
+  fileprivate init(_ config: RunConfig, _ session: borrowing TrainingSession) {
+    isModelled = config.model.weights == "bf16" && config.training.clip != "global"
+    recordBytes = session.store.geometry.recordBytes
+    stateBytes = session.expertStateBytes
+    keptLayersShare = session.keptLayersShare
+  }
 
   /// Runs `steps` steps with a store in a directory below `scratch`, which is removed afterwards.
   init(_ config: RunConfig, steps: Int, scratch: String) throws {
     precondition(steps > RunArguments.uncounted, "some steps are counted")
-    let scratch = try ScratchDirectory(in: scratch)
-    defer { extendLifetime(scratch) }
-    isModelled = config.model.weights == "bf16" && config.training.clip != "global"
     PeakMemory.reset()
-    var session = try TrainingSession(config, storePaths: ["\(scratch.path)/store"])
-    recordBytes = session.store.geometry.recordBytes
-    stateBytes = session.expertStateBytes
-    keptLayersShare = session.keptLayersShare
-    for step in 0..<steps {
-      let written = session.store.writtenBlocks.count
-      let metrics = try session.runStep()
-      losses.add(metrics.loss)
-      guard step >= RunArguments.uncounted else { continue }
-      timed.append(metrics)
-      if session.store.writtenBlocks.count == written { settled.append(metrics) }
-      routedTokens += session.routedTokens
-    }
+    let run = try SteppedRun(config, scratch: scratch)
+    for step in 0..<steps { try run.step(isCounted: step >= RunArguments.uncounted) }
+    self = run.measured
+  }
+
+  /// Takes in a step.
+  /// - Parameter writesNew: it wrote blocks for the first time.
+  fileprivate mutating func add(_ metrics: StepMetrics, routedTokens: Int, writesNew: Bool) {
+    timed.append(metrics)
+    if !writesNew { settled.append(metrics) }
+    self.routedTokens += routedTokens
     peakBytes = PeakMemory.bytes
   }
+  fileprivate mutating func add(loss: Double) { losses.add(loss) }
+  /// Counts from here; the losses stay.
+  fileprivate mutating func restart() { (timed, settled, routedTokens) = ([], [], 0) }
 
   var seconds: Double { sum(\.step_s) }
   var stepSeconds: Double { median(timed.map(\.step_s)) }
@@ -98,6 +104,37 @@ struct MeasuredRun {
       return measured == predicted ? 1 : Double(measured) / Double(predicted)
     }
     return (ratio(\.read_bytes, predicted.read), ratio(\.write_bytes, predicted.written))
+  }
+}
+
+/// A run that stays open between its steps, so that others can have turns.
+final class SteppedRun {
+  private let scratch: ScratchDirectory
+  private var session: TrainingSession
+  private(set) var measured: MeasuredRun
+
+  /// - Parameter scratch: where its store is made, and removed with the run.
+  init(_ config: RunConfig, scratch: String) throws {
+    self.scratch = try ScratchDirectory(in: scratch)
+    session = try TrainingSession(config, storePaths: ["\(self.scratch.path)/store"])
+    measured = MeasuredRun(config, session)
+  }
+
+  func step(isCounted: Bool) throws {
+    let written = session.store.writtenBlocks.count
+    let metrics = try session.runStep()
+    measured.add(loss: metrics.loss)
+    guard isCounted else { return }
+    measured.add(
+      metrics, routedTokens: session.routedTokens,
+      writesNew: session.store.writtenBlocks.count > written)
+  }
+
+  /// One step, measured by itself.
+  func nextStep() throws -> MeasuredRun {
+    measured.restart()
+    try step(isCounted: true)
+    return measured
   }
 }
 
