@@ -3,18 +3,29 @@ package import PinnedMemory
 
 /// XXH3-64 (Y. Collet, xxHash 0.8; seed 0) of all bytes of a slice, padding included.
 package func checksum(of slice: PinnedSlice) -> UInt64 {
-  unsafe XXH3_64bits(slice.address, slice.byteCount)
+  unsafe pagoda_xxh3(slice.address, slice.byteCount)
+}
+
+/// XXH3-64 of the bytes of `range` in a slice.
+package func checksum(of slice: PinnedSlice, _ range: Range<Int>) -> UInt64 {
+  precondition(range.lowerBound >= 0 && range.upperBound <= slice.byteCount, "range in the slice")
+  return unsafe pagoda_xxh3(slice.address + range.lowerBound, range.count)
+}
+
+/// XXH3-64 of some words, as this machine stores them.
+package func checksum(of words: [UInt64]) -> UInt64 {
+  unsafe words.withUnsafeBytes { unsafe pagoda_xxh3($0.baseAddress, $0.count) }
 }
 
 /// XXH3-64 of a text's UTF-8 bytes.
 func checksum(of text: String) -> UInt64 {
   var text = text
-  return text.withUTF8 { unsafe XXH3_64bits($0.baseAddress, $0.count) }
+  return text.withUTF8 { unsafe pagoda_xxh3($0.baseAddress, $0.count) }
 }
 
 /// XXH3-64 of some bytes.
 func checksum(of bytes: [UInt8]) -> UInt64 {
-  unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits($0.baseAddress, $0.count) }
+  unsafe bytes.withUnsafeBytes { unsafe pagoda_xxh3($0.baseAddress, $0.count) }
 }
 
 /// XXH3-64 of bytes that come in pieces. Owner of the library's state.
@@ -22,14 +33,15 @@ func checksum(of bytes: [UInt8]) -> UInt64 {
   private let state: OpaquePointer
 
   init() {
-    guard let state = unsafe XXH3_createState() else { preconditionFailure("memory for 576 bytes") }
+    guard let state = unsafe pagoda_xxh3_stream_new() else {
+      preconditionFailure("memory for 576 bytes")
+    }
     unsafe self.state = unsafe state
-    unsafe _ = XXH3_64bits_reset(state)
   }
-  deinit { unsafe _ = XXH3_freeState(state) }
+  deinit { unsafe pagoda_xxh3_stream_free(state) }
 
   mutating func add(_ bytes: ArraySlice<UInt8>) {
-    unsafe bytes.withUnsafeBytes { unsafe _ = XXH3_64bits_update(state, $0.baseAddress, $0.count) }
+    unsafe bytes.withUnsafeBytes { unsafe pagoda_xxh3_stream_add(state, $0.baseAddress, $0.count) }
   }
-  var value: UInt64 { unsafe XXH3_64bits_digest(state) }
+  var value: UInt64 { unsafe pagoda_xxh3_stream_value(state) }
 }
