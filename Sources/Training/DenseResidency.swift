@@ -114,6 +114,15 @@ struct DenseResidency {
     return isPaged && isUpdate ? all + map.ends.map { Visit(.dense($0), .all) } : all
   }
 
+  /// Takes what was planned for `layer`, and makes room for its gradients.
+  mutating func enterBackward(
+    _ layer: Int, _ pager: inout Pager, on workers: Workers
+  ) throws {
+    try enter(layer, &pager, on: workers)
+    guard isPaged else { return }
+    for block in map.layers[layer] { parameters.gradients.populate(blocks.range(block)) }
+  }
+
   /// After the backward of `layer`: its gradients are complete.
   mutating func finish(
     _ layer: Int, _ use: GradientUse, _ pager: inout Pager, on workers: Workers,

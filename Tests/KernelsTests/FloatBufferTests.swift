@@ -24,6 +24,19 @@ import Testing
     #expect(row.values.allSatisfy { $0 == 8 })
   }
 
+  /// Pages that were discarded are there at once, and zero; what lies beside them stays.
+  @Test(arguments: [0..<5000, 1024..<3072, 1500..<1501, 0..<0]) func populatesWholePages(
+    range: Range<Int>
+  ) {
+    let buffer = FloatBuffer(count: 5000)
+    let floats = buffer.matrix(rows: 1, columns: 5000)
+    floats.fill(3)
+    buffer.discard(range)
+    buffer.populate(range)
+    let whole = buffer.span
+    #expect((0..<5000).allSatisfy { whole[$0] == (range.contains($0) ? 0 : 3) })
+  }
+
   @Test func anEmptyBufferIsAllowed() {
     let isEmpty = FloatBuffer(count: 0).span.isEmpty
     #expect(isEmpty)
