@@ -23,6 +23,8 @@ import Tracing
   private var job: (count: Int, members: Range<Int>, body: Body, recorder: TraceRecorder?)?
   /// What loops are noted with; read and written by the caller between two of them.
   var trace = Trace.off
+  /// What the caller does after each of its loops; read and written by the caller alone.
+  var interlude: (() -> Void)?
   private var threads: [pthread_t] = []
   /// Guards sleeping only; the two conditions are "a loop opened" and "the last thread left".
   private let lock: UnsafeMutablePointer<pthread_mutex_t>
@@ -64,6 +66,14 @@ import Tracing
     waitUntilDone()
     job = nil
     isBusy.store(false, ordering: .releasing)
+  }
+
+  /// After a loop: the interlude, if there is one, whose own loops have none.
+  func pause() {
+    guard let interlude else { return }
+    self.interlude = nil
+    interlude()
+    self.interlude = interlude
   }
 
   private func open() {

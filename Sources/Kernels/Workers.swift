@@ -76,6 +76,19 @@ package final class Workers: Sendable {
   /// Notes the loops that are shared out from now on. For the caller of loops, between two of them.
   package func record(with trace: Trace) { shared.trace = trace }
 
+  /// Runs `body`, whose loops share their caller's thread with `interlude`: it is called after each of
+  /// them, so that what cannot wait for the end of `body` gets on. Loops of its own have none.
+  package func interleaving<Result>(
+    _ interlude: () -> Void, _ body: () throws -> Result
+  ) rethrows -> Result {
+    try withoutActuallyEscaping(interlude) { interlude in
+      let outer = shared.interlude
+      shared.interlude = interlude
+      defer { shared.interlude = outer }
+      return try body()
+    }
+  }
+
   /// Runs `body` for every index in 0..<count, in any order, on any worker. Not reentrant.
   package func forEach(_ count: Int, _ body: @Sendable (_ index: Int) -> Void) {
     forEach(count) { index, _ in body(index) }
@@ -85,11 +98,12 @@ package final class Workers: Sendable {
   package func forEach(
     _ count: Int, _ body: @Sendable (_ index: Int, _ worker: Int) -> Void
   ) {
-    guard members != 0..<1, count > 1 else {
+    if members != 0..<1, count > 1 {
+      withoutActuallyEscaping(body) { body in shared.run(count, on: members, body) }
+    } else {
       for index in 0..<count { body(index, 0) }
-      return
     }
-    withoutActuallyEscaping(body) { body in shared.run(count, on: members, body) }
+    shared.pause()
   }
 
   /// Runs `body` over 0..<count in chunks of `size`, the last one shorter. `size` is a constant of

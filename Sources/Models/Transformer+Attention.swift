@@ -4,16 +4,13 @@ import Layers
 /// The sublayers that every token passes with the same weights: attention, cross-attention and the
 /// dense FFN. Each runs micro-batch by micro-batch, so scratch is bounded by one of them.
 extension Transformer {
-  /// The attentions of `layer`, and its FFN if that is dense; `between` is called after each
-  /// micro-batch.
-  package func attendForward(_ layer: LayerDescription, between: () -> Void = {}) {
-    for sublayer in layer.denseSublayers { forward(sublayer, of: layer, between: between) }
+  /// The attentions of `layer`, and its FFN if that is dense.
+  package func attendForward(_ layer: LayerDescription) {
+    for sublayer in layer.denseSublayers { forward(sublayer, of: layer) }
   }
 
   /// One of them, for all micro-batches.
-  package func forward(
-    _ sublayer: Sublayer, of layer: LayerDescription, between: () -> Void = {}
-  ) {
+  package func forward(_ sublayer: Sublayer, of layer: LayerDescription) {
     let first = firstBoundary(layer)
     for microBatch in batch.side(layer.side).microBatches.indices {
       switch (sublayer, layer.crossAttention, layer.feedForward) {
@@ -24,20 +21,15 @@ extension Transformer {
         feedForwardForward(layer, ffn, microBatch, last(layer) - 1)
       default: preconditionFailure("a dense sublayer of the layer")
       }
-      between()
     }
   }
 
   /// The same in reverse: from the gradient of the layer's output to that of its input, in place.
-  package func attendBackward(_ layer: LayerDescription, between: () -> Void = {}) {
-    for sublayer in layer.denseSublayers.reversed() {
-      backward(sublayer, of: layer, between: between)
-    }
+  package func attendBackward(_ layer: LayerDescription) {
+    for sublayer in layer.denseSublayers.reversed() { backward(sublayer, of: layer) }
   }
 
-  package func backward(
-    _ sublayer: Sublayer, of layer: LayerDescription, between: () -> Void = {}
-  ) {
+  package func backward(_ sublayer: Sublayer, of layer: LayerDescription) {
     let first = firstBoundary(layer)
     for microBatch in batch.side(layer.side).microBatches.indices {
       switch (sublayer, layer.crossAttention, layer.feedForward) {
@@ -48,7 +40,6 @@ extension Transformer {
         feedForwardBackward(layer, ffn, microBatch, last(layer) - 1)
       default: preconditionFailure("a dense sublayer of the layer")
       }
-      between()
     }
   }
 

@@ -76,7 +76,7 @@ extension Pager {
     }
     guard scratch.size.isOnDisk else { return }
     scratch.written[leaf] = Scratch.Written(
-      byteCount: byteCount, checksum: checksum(of: frame.memory(byteCount)))
+      byteCount: byteCount, checksum: leafChecksum(of: frame.memory(byteCount)))
     start(.write, leaf, frame, .writeBack, scratch)
     store.disk.start()
   }
@@ -165,7 +165,7 @@ extension Pager {
   /// and the transfer wrong.
   private mutating func finishRead(_ leaf: Int, _ frame: ScratchFrame, _ scratch: Scratch) {
     guard let written = scratch.written[leaf] else { return }
-    let found = checksum(of: frame.memory(written.byteCount))
+    let found = leafChecksum(of: frame.memory(written.byteCount))
     if found == written.checksum {
       frame.isRepeated = false
       counters.scratchBytesRead += written.byteCount

@@ -80,7 +80,10 @@ struct TrainingStep: ~Copyable {
     _ use: GradientUse, step: Int, _ meter: inout StepMeter
   ) throws -> CrossEntropy.Total {
     pager.plan(backwardVisits(use))
-    let loss = trace.span(.loss) { model.lossForwardBackward() }
+    let model = model
+    let span = trace.begin(.loss)
+    let loss = model.workers.interleaving({ pager.pump() }) { model.lossForwardBackward() }
+    span.end()
     guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
 
     for layer in model.layers(.decoder).reversed() { try backward(layer, use, &meter) }
@@ -98,7 +101,7 @@ struct TrainingStep: ~Copyable {
     try trace.attention(layer) {
       for sublayer in layer.denseSublayers {
         try pager.keepingTape(of: sublayer, layer, scratches.tapes, model) { pager in
-          model.forward(sublayer, of: layer) { pager.pump() }
+          model.workers.interleaving({ pager.pump() }) { model.forward(sublayer, of: layer) }
         }
       }
     }
@@ -119,7 +122,7 @@ struct TrainingStep: ~Copyable {
   ) throws {
     let number = model.description.number(of: layer)
     let span = trace.begin(layer)
-    try dense.enter(number, &pager, on: model.workers)
+    try dense.enterBackward(number, &pager, on: model.workers)
     try pager.restoreBoundaries(of: layer, scratches.boundaries, model)
     if let mixture = layer.mixture {
       trace.span(.router) { model.routeRecompute(layer) }
@@ -133,7 +136,7 @@ struct TrainingStep: ~Copyable {
     try trace.attention(layer) {
       for sublayer in layer.denseSublayers.reversed() {
         try pager.usingTape(of: sublayer, layer, scratches.tapes, model) { pager in
-          model.backward(sublayer, of: layer) { pager.pump() }
+          model.workers.interleaving({ pager.pump() }) { model.backward(sublayer, of: layer) }
         }
       }
     }
@@ -152,7 +155,7 @@ extension Pager {
     var page = try next()
     page.initialiseIfVirgin(model.description.experts, seed: options.seed)
     page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
-    model.expertBackward(layer, block)
+    model.workers.interleaving({ pump() }) { model.expertBackward(layer, block) }
     switch use {
     case .update(let update):
       try update.expert(&page, model, &meter)
@@ -185,7 +188,7 @@ extension Pager {
         page.initialiseIfVirgin(model.description.experts, seed: options.seed)
         page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
         pager.keep(page)
-        model.expertForward(layer, block)
+        model.workers.interleaving({ pager.pump() }) { model.expertForward(layer, block) }
         span.end()
       }
     }

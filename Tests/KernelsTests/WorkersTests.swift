@@ -117,6 +117,23 @@ import Tracing
     }
   }
 
+  /// After each loop of the body; not after the interlude's own, nor later.
+  @Test(arguments: [1, 2]) func interludesFollowLoops(threads: Int) {
+    let workers = Workers(count: threads)
+    let done = Atomic<Int>(0)
+    var seen: [Int] = []
+    let result = workers.interleaving({
+      workers.forEach(2) { _ in }
+      seen.append(done.load(ordering: .relaxed))
+    }) {
+      workers.forEach(3) { _ in done.add(1, ordering: .relaxed) }
+      workers.forEach(1) { _ in done.add(1, ordering: .relaxed) }
+      return 7
+    }
+    workers.forEach(2) { _ in }
+    #expect(result == 7 && seen == [3, 4])
+  }
+
   @Test func aLoopInsideALoopTraps() async {
     await #expect(processExitsWith: .failure) {
       let workers = Workers(count: 2)
