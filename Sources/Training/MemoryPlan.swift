@@ -78,9 +78,12 @@ package struct MemoryPlan: Sendable {
     let overlap = min(overlapFrames, bytes / 4 / geometry.stateFrameBytes)
     // While attention computes backward, the drive can do nothing but fill free frames with what the
     // next experts need, layer for layer; a frame for weights saves two short reads a step.
-    let aheadBytes = geometry.stateFrameBytes + weightFramesAhead * geometry.weightFrameBytes
-    let ahead = min(updated, bytes / aheadBytes)
-    var state = min(blocks, max(least, overlap, ahead))
+    func ahead(weights: Int) -> Int {
+      min(updated, bytes / (geometry.stateFrameBytes + weights * geometry.weightFrameBytes))
+    }
+    // As long as they are few, each more of them hides more of the drive than frames for weights.
+    let few = min(overlapFrames, ahead(weights: 1))
+    var state = min(blocks, max(least, overlap, few, ahead(weights: weightFramesAhead)))
     let rest = bytes - state * geometry.stateFrameBytes
     let weights = min(blocks, rest / geometry.weightFrameBytes)
     state += (rest - weights * geometry.weightFrameBytes) / geometry.stateFrameBytes
