@@ -78,8 +78,8 @@ package final class Workers: Sendable {
 
   /// Runs `body`, whose loops share their caller's thread with `interlude`: it is called after each of
   /// them, so that what cannot wait for the end of `body` gets on. Loops of its own have none.
-  package func interleaving<Result>(
-    _ interlude: () -> Void, _ body: () throws -> Result
+  package func run<Result>(
+    _ body: () throws -> Result, between interlude: () -> Void
   ) rethrows -> Result {
     try withoutActuallyEscaping(interlude) { interlude in
       let outer = shared.interlude

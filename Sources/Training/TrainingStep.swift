@@ -26,9 +26,10 @@ import Tracing
 /// its boundaries wait on the disk between the sweeps (`keepBoundaries`, `restoreBoundaries`).
 ///
 /// Reads for what comes next are in flight all the while, also of experts that a gate will probably
-/// choose: `pump` starts further ones whenever frames have become free. Each record crosses the disk once a sweep whatever the number of micro-batches,
-/// and gradients of experts never leave memory. What is computed depends on the configuration alone:
-/// the budget decides only what `pager` finds resident.
+/// choose: `pump`, called between the loops of the arithmetic, starts further ones whenever frames have
+/// become free. Each record crosses the disk once a sweep whatever the number of micro-batches, and
+/// gradients of experts never leave memory. What is computed depends on the configuration alone: the
+/// budget decides only what `pager` finds resident.
 struct TrainingStep: ~Copyable {
   var pager: Pager
   let model: Transformer
@@ -82,7 +83,7 @@ struct TrainingStep: ~Copyable {
     pager.plan(backwardVisits(use))
     let model = model
     let span = trace.begin(.loss)
-    let loss = model.workers.interleaving({ pager.pump() }) { model.lossForwardBackward() }
+    let loss = model.workers.run({ model.lossForwardBackward() }, between: { pager.pump() })
     span.end()
     guard loss.loss.isFinite else { throw TrainingError.notFinite(step: step, what: "loss") }
 
@@ -101,7 +102,7 @@ struct TrainingStep: ~Copyable {
     try trace.attention(layer) {
       for sublayer in layer.denseSublayers {
         try pager.keepingTape(of: sublayer, layer, scratches.tapes, model) { pager in
-          model.workers.interleaving({ pager.pump() }) { model.forward(sublayer, of: layer) }
+          model.workers.run({ model.forward(sublayer, of: layer) }, between: { pager.pump() })
         }
       }
     }
@@ -136,7 +137,7 @@ struct TrainingStep: ~Copyable {
     try trace.attention(layer) {
       for sublayer in layer.denseSublayers.reversed() {
         try pager.usingTape(of: sublayer, layer, scratches.tapes, model) { pager in
-          model.workers.interleaving({ pager.pump() }) { model.backward(sublayer, of: layer) }
+          model.workers.run({ model.backward(sublayer, of: layer) }, between: { pager.pump() })
         }
       }
     }
@@ -155,7 +156,7 @@ extension Pager {
     var page = try next()
     page.initialiseIfVirgin(model.description.experts, seed: options.seed)
     page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
-    model.workers.interleaving({ pump() }) { model.expertBackward(layer, block) }
+    model.workers.run({ model.expertBackward(layer, block) }, between: { pump() })
     switch use {
     case .update(let update):
       try update.expert(&page, model, &meter)
@@ -188,7 +189,7 @@ extension Pager {
         page.initialiseIfVirgin(model.description.experts, seed: options.seed)
         page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
         pager.keep(page)
-        model.workers.interleaving({ pager.pump() }) { model.expertForward(layer, block) }
+        model.workers.run({ model.expertForward(layer, block) }, between: { pager.pump() })
         span.end()
       }
     }

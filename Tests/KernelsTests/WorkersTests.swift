@@ -122,14 +122,16 @@ import Tracing
     let workers = Workers(count: threads)
     let done = Atomic<Int>(0)
     var seen: [Int] = []
-    let result = workers.interleaving({
-      workers.forEach(2) { _ in }
-      seen.append(done.load(ordering: .relaxed))
-    }) {
-      workers.forEach(3) { _ in done.add(1, ordering: .relaxed) }
-      workers.forEach(1) { _ in done.add(1, ordering: .relaxed) }
-      return 7
-    }
+    let result = workers.run(
+      {
+        workers.forEach(3) { _ in done.add(1, ordering: .relaxed) }
+        workers.forEach(1) { _ in done.add(1, ordering: .relaxed) }
+        return 7
+      },
+      between: {
+        workers.forEach(2) { _ in }
+        seen.append(done.load(ordering: .relaxed))
+      })
     workers.forEach(2) { _ in }
     #expect(result == 7 && seen == [3, 4])
   }
