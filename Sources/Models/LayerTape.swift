@@ -142,7 +142,7 @@ extension LayerDescription {
 
   /// Rows of the FFN for each token, at most.
   fileprivate func choices(_ model: ModelDescription) -> Int {
-    if case .mixture = feedForward, case .topK(let rule) = model.routing { rule.k } else { 1 }
+    if case .mixture = feedForward { model.routing.expertsPerToken } else { 1 }
   }
 
   package var sublayers: [Sublayer] {

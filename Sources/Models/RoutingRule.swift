@@ -7,6 +7,14 @@ package enum RoutingRule: Sendable {
   /// The k likeliest, as the published families gate.
   case topK(TopKRule)
 
+  /// k: those that a token chooses, before any are dropped.
+  package var expertsPerToken: Int {
+    switch self {
+    case .topOne: 1
+    case .topK(let rule): rule.k
+    }
+  }
+
   /// The most rows that one expert takes of a micro-batch of `rows`, in training and evaluation.
   package func expertRows(_ experts: Int, rows: Int) -> Int {
     switch self {

@@ -75,6 +75,15 @@ struct RunGeometry: Sendable {
     return spilled.activationBytes < activationBytes ? spilled : nil
   }
 
+  /// Whether tapes that memory has no room for should go to the drives.
+  var drivesHaveTime: Bool {
+    let pairs = limits.microBatches * limits.microBatchRows * description.routing.expertsPerToken
+    let bytes = record.weightFrameBytes + 2 * record.recordBytes
+    return TapePlan.drivesHaveTime(
+      width: description.width, expertTokens: Double(pairs) / Double(experts.count),
+      expertBytes: Double(bytes) / Double(experts.parametersPerBlock), threads: threads)
+  }
+
   /// Settings with which the run would take less memory.
   func savings(_ config: RunConfig) -> [String] {
     let others: [(String, BoundaryPlan)] = [

@@ -7,9 +7,10 @@ import Paging
 /// A byte of it saves half as many operations as the model is wide, far more time than the disk needs for
 /// a byte: so it is worth more than a byte of page frames wherever arithmetic is what a step waits for.
 /// Where that is the disk, frames save reads. Half of what paging does not need goes to either.
-struct TapePlan: Sendable, Equatable {
+package struct TapePlan: Sendable, Equatable {
   enum Recompute: String, Sendable, CaseIterable {
-    /// Keeps as many layers as the budget has room for.
+    /// Keeps as many layers as the budget has room for, and the rest on the drives of the store where
+    /// those should have time for it.
     case automatic
     /// Keeps all layers in memory.
     case never
@@ -24,6 +25,8 @@ struct TapePlan: Sendable, Equatable {
   private static let frames = 2
 
   let recompute: Recompute
+  /// Whether the drives take what the budget has no room for.
+  var usesDrives: Bool
   /// Bytes by layer and sublayer.
   private let bytes: [[Int]]
   /// The layers that keep theirs in memory: the last ones.
@@ -31,6 +34,7 @@ struct TapePlan: Sendable, Equatable {
 
   init(_ model: ModelDescription, _ limits: BatchLimits, _ recompute: Recompute) {
     self.recompute = recompute
+    usesDrives = recompute == .spill
     bytes = model.layers.map { layer in
       layer.sublayers.map { model.tapeBytes(layer, $0, limits) }
     }
@@ -57,7 +61,27 @@ struct TapePlan: Sendable, Equatable {
   }
 
   /// The layers that keep theirs on the disk.
-  var onDisk: Range<Int> { recompute == .spill ? 0..<inMemory.lowerBound : 0..<0 }
+  var onDisk: Range<Int> { usesDrives ? 0..<inMemory.lowerBound : 0..<0 }
+
+  /// Whether drives should have time for tapes and to spare: an estimate from shapes alone, so that the
+  /// plan of a run does not depend on the hour.
+  ///
+  /// A float that is kept saves 2 d operations (d: `width`) and takes 8 bytes to the drive and back;
+  /// that must be the shorter time. And the step must wait for the arithmetic without it: m, tokens per
+  /// expert, is m* or more (`CostModel.hidingTokens`), or the drives are what it waits for already.
+  /// - Parameters:
+  ///   - expertTokens: m, (token, expert) pairs of a step and layer to an expert.
+  ///   - expertBytes: read and written per parameter of a touched expert and step.
+  package static func drivesHaveTime(
+    width: Int, expertTokens: Double, expertBytes: Double, threads: Int
+  ) -> Bool {
+    let operationsPerByte = Double(threads * operationsPerThreadAndByte)
+    let hidingTokens = operationsPerByte / 8 * expertBytes
+    return Double(2 * width) >= 8 * operationsPerByte && expertTokens >= hidingTokens
+  }
+  /// 75e9 operations a second beside a drive of 2e9 bytes. A faster drive, or a second one, has more
+  /// time: the estimate errs towards computing again.
+  private static let operationsPerThreadAndByte = 37
 
   /// For those.
   var scratch: ScratchSize? {

@@ -172,6 +172,16 @@ package struct TrainingSession: ~Copyable {
     }
     var keeping = geometry
     keeping.tapes.fill(memory.spareBytes)
+    let isOver = keeping.tapes.inMemory.count < geometry.description.layers.count
+    if geometry.tapes.recompute == .automatic, isOver, geometry.drivesHaveTime {
+      var withDrives = geometry
+      withDrives.tapes.usesDrives = true
+      // Its frames take some of what can be spared; where they do not fit, it stays as it was.
+      if let rest = try? Self.memory(of: withDrives, config, facts, isTraced: isTraced) {
+        withDrives.tapes.fill(rest.spareBytes)
+        keeping = withDrives
+      }
+    }
     return (keeping, try Self.memory(of: keeping, config, facts, isTraced: isTraced))
   }
 

@@ -87,6 +87,36 @@ import Training
 
   // MARK: The plan
 
+  /// Drives take what memory has no room for where the arithmetic that this saves takes longer, and
+  /// experts have tokens enough that the step does not wait for their records: with two threads, widths
+  /// from 296 on and m from 74 / 8 x 26 bytes = 240.5 on.
+  @Test func drivesTakeTapesWhereTheyHaveTime() {
+    func drivesHaveTime(_ width: Int, _ tokens: Double, threads: Int = 2) -> Bool {
+      TapePlan.drivesHaveTime(
+        width: width, expertTokens: tokens, expertBytes: 26, threads: threads)
+    }
+    #expect(drivesHaveTime(296, 241) && drivesHaveTime(1024, 274))
+    #expect(!drivesHaveTime(295, 1000) && !drivesHaveTime(4096, 240))
+    #expect(!drivesHaveTime(1024, 1e4, threads: 16) && drivesHaveTime(4096, 2000, threads: 16))
+  }
+
+  /// The plan of a run follows that rule.
+  @Test func automaticUsesDrivesThatHaveTime() throws {
+    var run = try run("automatic")
+    run.config.model.d_model = 320
+    run.config.model.num_experts = 2
+    run.config.compute.threads = 2
+    for (tokens, usesDrives) in [(40, false), (260, true)] {
+      run.config.training.micro_batch_tokens = tokens
+      run.config.training.gradient_accumulation_steps = 2
+      run.config.memory.budget = "\(try run.leastBudget() + (8 << 20))"
+      let session = try run.session()
+      #expect(
+        session.notes.contains { $0.contains("scratch file") && $0.contains("activations") }
+          == usesDrives)
+    }
+  }
+
   /// The more memory, the more layers keep theirs there, from none to all.
   @Test(arguments: ["automatic", "spill"])
   func theBudgetDecidesHowManyAreKept(_ recompute: String) throws {
