@@ -13,13 +13,17 @@ let swift: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
   .enableExperimentalFeature("Lifetimes"),
 ]
-// Float code: AVX2 and FMA, square root without errno; optimised in debug builds too, with
-// assertions alive there.
-let floats: [SwiftSetting] =
+// Float code: square root without errno; optimised in debug builds too, with assertions alive there.
+func floatSettings(_ processor: String...) -> [SwiftSetting] {
   swift + [
-    .unsafeFlags(["-Xcc", "-march=x86-64-v3", "-Xcc", "-fno-math-errno"]),
+    .unsafeFlags((processor + ["-fno-math-errno"]).flatMap { ["-Xcc", $0] }),
     .unsafeFlags(["-O", "-assert-config", "Debug"], .when(configuration: .debug)),
   ]
+}
+// AVX2 and FMA.
+let floats = floatSettings("-march=x86-64-v3")
+// AVX-512, whose whole width compilers for any such processor do not use unasked.
+let wideFloats = floatSettings("-march=x86-64-v4", "-mprefer-vector-width=512")
 
 func module(
   _ name: String, _ uses: [Target.Dependency] = [], _ settings: [SwiftSetting] = swift
@@ -37,6 +41,10 @@ func tests(
 
 let package = Package(
   name: "pagoda",
+  products: [
+    // Opened by Kernels where the processor can run it: nothing may link it.
+    .library(name: "PagodaWide", type: .dynamic, targets: ["WideKernels"])
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
@@ -69,6 +77,7 @@ let package = Package(
 
     // The float side: matrices and spans; no files.
     module("Kernels", ["Base", "Tracing", "COpenBLAS"], floats),
+    module("WideKernels", [], wideFloats),
     module("Optimizers", ["Base", "Kernels"], floats),
     module("Layers", ["Base", "Kernels"], floats),
     module("Models", ["Base", "Kernels", "Optimizers", "Layers", "Interchange"], floats),

@@ -20,7 +20,11 @@ package func softmax(_ x: borrowing Row) -> (maximum: Float, sum: Float) {
 
 /// x = exp(x - offset) in place; the sum of the results.
 package func exponentiate(_ x: borrowing Row, minus offset: Float) -> Float {
-  for j in 0..<x.count { x[j] = exponential(x[j] - offset) }
+  if let wide = WideLoops.chosen {
+    wide.exponentiate(x, minus: offset)
+  } else {
+    loopExponentiate(x, minus: offset)
+  }
   return sum(x)
 }
 

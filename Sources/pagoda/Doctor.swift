@@ -17,12 +17,17 @@ struct Doctor: ParsableCommand {
   private struct Report: Encodable {
     let machine: MachineFacts
     let blas: String
+    /// Whether kernels bound by arithmetic use AVX-512.
+    let hasWideLoops: Bool
   }
 
   func run() throws {
     try reportingFailures {
       let facts = MachineFacts.gather(directories: path)
-      if json { return try Output.json(Report(machine: facts, blas: blasDescription())) }
+      if json {
+        return try Output.json(
+          Report(machine: facts, blas: blasDescription(), hasWideLoops: WideLoops.chosen != nil))
+      }
       for line in lines(facts) { Output.result(line) }
     }
   }
@@ -54,7 +59,8 @@ struct Doctor: ParsableCommand {
 
   private func describe(_ processor: MachineFacts.Processor) -> String {
     let vectors = (processor.hasAVX2 ? ", AVX2" : "") + (processor.hasAVX512 ? ", AVX-512" : "")
-    return "\(processor.model), \(processor.logicalCores) cores\(vectors)"
+    let used = WideLoops.chosen == nil ? "AVX2" : "AVX-512"
+    return "\(processor.model), \(processor.logicalCores) cores\(vectors); kernels in \(used)"
   }
 
   private func describe(_ memory: MachineFacts.Memory) -> String {

@@ -12,8 +12,32 @@ package enum Activation: String, Sendable, CaseIterable {
   /// x sigmoid(x), also called swish.
   case silu
 
+  /// As the library of wide loops is told: only numbers cross its border.
+  var number: Int32 {
+    switch self {
+    case .relu: 0
+    case .gelu: 1
+    case .geluTanh: 2
+    case .silu: 3
+    }
+  }
+
+  init(number: Int32) {
+    switch number {
+    case 0: self = .relu
+    case 1: self = .gelu
+    case 2: self = .geluTanh
+    case 3: self = .silu
+    default: preconditionFailure("no activation has the number \(number)")
+    }
+  }
+}
+
+// MARK: The loops, in the vectors of whichever module they are compiled in
+
+extension Activation {
   /// x = f(x).
-  package func forward(_ x: borrowing Row) {
+  package func loopForward(_ x: borrowing Row) {
     switch self {
     case .relu: applyForward(Relu.self, x)
     case .gelu: applyForward(Gelu.self, x)
@@ -23,7 +47,7 @@ package enum Activation: String, Sendable, CaseIterable {
   }
 
   /// gate = f(gate) * up.
-  package func forward(gate: borrowing Row, up: borrowing Row) {
+  package func loopForward(gate: borrowing Row, up: borrowing Row) {
     switch self {
     case .relu: applyForward(Relu.self, gate: gate, up: up)
     case .gelu: applyForward(Gelu.self, gate: gate, up: up)
@@ -34,7 +58,7 @@ package enum Activation: String, Sendable, CaseIterable {
 
   /// For y = f(x): x = weight * y and dy = weight * dy * f'(x). Returns <y, dy> as they were
   /// before the weight.
-  package func backward(_ x: borrowing Row, _ dy: borrowing Row, weight: Float) -> Float {
+  package func loopBackward(_ x: borrowing Row, _ dy: borrowing Row, weight: Float) -> Float {
     switch self {
     case .relu: applyBackward(Relu.self, x, dy, weight)
     case .gelu: applyBackward(Gelu.self, x, dy, weight)
@@ -45,7 +69,7 @@ package enum Activation: String, Sendable, CaseIterable {
 
   /// For y = f(gate) * up: gate = weight * y, up = weight * dup and dy = weight * dgate. Returns
   /// <y, dy> as they were before the weight.
-  package func backward(
+  package func loopBackward(
     gate: borrowing Row, up: borrowing Row, _ dy: borrowing Row, weight: Float
   ) -> Float {
     switch self {
