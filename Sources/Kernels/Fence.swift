@@ -36,6 +36,14 @@
   }
 }
 
+extension Fence {
+  /// Where the first element lies, of a span that has any. Only for kernels that call C.
+  @unsafe var pointer: UnsafeMutablePointer<Element> {
+    guard let base = unsafe base else { preconditionFailure("an empty span lies nowhere") }
+    return unsafe base
+  }
+}
+
 extension Fence<UInt8> {
   /// Bytes from `offset` on, a multiple of their alignment, as `count` values of another type.
   @_lifetime(immortal)

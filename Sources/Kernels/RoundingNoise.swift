@@ -4,12 +4,10 @@ package import Base
 /// (seed, purpose, step, block, group), so that any thread may round any group at any time.
 ///
 /// The key of a step is two words of the seed's stream. Four groups make do with one set of random
-/// numbers, to which each adds a quarter of the range more: every number is as even as before, and of
-/// four values 256 apart each is rounded by another quarter. Words 0 and 1 of the counters 32 s + c of
-/// set s, c = 0 ..< 8, are its first 32 numbers, lower halves first; words 2 and 3 the next 32; then
-/// come those of the next eight counters.
+/// numbers (`PhiloxBatch`), to which each adds a quarter of the range more: every number is as even as
+/// before, and of four values 256 apart each is rounded by another quarter.
 package struct RoundingNoise: Sendable {
-  package static let groupCount = 256
+  package static let groupCount = PhiloxBatch.setCount
   /// Groups that begin at a multiple of this many can be begun with.
   package static let groupsPerSet = 4
   /// A number that rounds everything to the nearest.
@@ -35,21 +33,9 @@ package struct RoundingNoise: Sendable {
   package func advance(_ numbers: inout MutableSpan<UInt16>, to group: Int) {
     precondition(numbers.count == Self.groupCount, "a group of numbers")
     if group % Self.groupsPerSet == 0 {
-      fill(&numbers, set: group / Self.groupsPerSet)
+      batch.fill(&numbers, block.0, block.1, set: group / Self.groupsPerSet)
     } else {
       for i in numbers.indices { numbers[i] &+= Self.stepOfGroup }
-    }
-  }
-
-  private func fill(_ numbers: inout MutableSpan<UInt16>, set: Int) {
-    precondition(0..<1 << 27 ~= set, "counters have 32 bits")
-    var bytes = unsafe numbers.mutableBytes
-    for part in 0..<4 {
-      let words = batch.words(block.0, block.1, firstGroup: UInt32(32 * set + 8 * part))
-      bytes.storeBytes(
-        of: words.0 | words.1 &<< 32, toByteOffset: 128 * part, as: SIMD8<UInt64>.self)
-      bytes.storeBytes(
-        of: words.2 | words.3 &<< 32, toByteOffset: 128 * part + 64, as: SIMD8<UInt64>.self)
     }
   }
 }

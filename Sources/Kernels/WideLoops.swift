@@ -1,8 +1,10 @@
+import Base
 import Glibc
 
 /// The loops of `Loops` that are bound by arithmetic, compiled a second time for AVX-512: in a
 /// library of their own, which is opened where the processor can run it. The same bits either way,
-/// since every element is computed by the same operations and sums are made in the same order.
+/// since every element is computed by the same operations and sums are made in the same order; but
+/// for the sign of a NaN, which is the compiler's choice.
 ///
 /// A library, and not a second module in the program: Swift emits helpers whose names do not tell
 /// modules apart, and the linker would keep either copy of them. Nothing of a library that is not
@@ -10,49 +12,101 @@ import Glibc
 ///
 /// @unchecked Sendable: addresses of functions, which stay loaded.
 @safe package struct WideLoops: @unchecked Sendable {
-  private typealias Floats = UnsafeMutablePointer<Float>
-  private typealias Exponentiate = @convention(c) (Floats, Int, Float) -> Void
-  private typealias Forward = @convention(c) (Int32, Floats, Int) -> Void
-  private typealias ForwardGated = @convention(c) (Int32, Floats, Floats, Int) -> Void
-  private typealias Backward = @convention(c) (Int32, Floats, Floats, Int, Float) -> Float
-  private typealias BackwardGated =
-    @convention(c) (Int32, Floats, Floats, Floats, Int, Float) -> Float
-
-  private let exponentiate: Exponentiate
-  private let forward: Forward
-  private let forwardGated: ForwardGated
-  private let backward: Backward
-  private let backwardGated: BackwardGated
+  /// Why kernels make do with the vectors that every processor has.
+  package enum Absence: Error, Equatable, Sendable {
+    case turnedOff
+    case processor
+    /// No library beside the program, or none that can be opened.
+    case library(String)
+    /// A library of other sources, whose bits may be others.
+    case otherBuild(path: String)
+  }
 
   /// What the kernels of this process use; nil: the loops as they are compiled for every processor.
-  package static let chosen = isTurnedOff ? nil : available
+  package static let chosen: WideLoops? = try? choice.get()
+  /// The same, with the reason. `PAGODA_VECTORS=avx2` leaves wide loops out.
+  package static let choice: Result<WideLoops, Absence> =
+    isTurnedOff ? .failure(.turnedOff) : available
+  /// What there is to choose.
+  package static let available: Result<WideLoops, Absence> =
+    processorIsWide
+    ? Result { () throws(Absence) in try WideLoops(path: libraryPath) }
+    : .failure(.processor)
 
-  /// nil where the processor lacks the instructions, or the library does not lie beside the program.
-  package static let available = processorIsWide ? WideLoops(library: libraryPath) : nil
-
-  /// `PAGODA_VECTORS=avx2` leaves them out.
   private static var isTurnedOff: Bool {
     guard let value = unsafe getenv("PAGODA_VECTORS") else { return false }
     return unsafe strcmp(value, "avx2") == 0
   }
 
-  private init?(library path: String) {
-    guard let library = unsafe dlopen(path, RTLD_NOW | RTLD_LOCAL),
-      let exponentiate = unsafe dlsym(library, "pagoda_wide_exponentiate"),
-      let forward = unsafe dlsym(library, "pagoda_wide_forward"),
-      let forwardGated = unsafe dlsym(library, "pagoda_wide_forward_gated"),
-      let backward = unsafe dlsym(library, "pagoda_wide_backward"),
-      let backwardGated = unsafe dlsym(library, "pagoda_wide_backward_gated")
-    else { return nil }
-    unsafe self.exponentiate = unsafeBitCast(exponentiate, to: Exponentiate.self)
-    unsafe self.forward = unsafeBitCast(forward, to: Forward.self)
-    unsafe self.forwardGated = unsafeBitCast(forwardGated, to: ForwardGated.self)
-    unsafe self.backward = unsafeBitCast(backward, to: Backward.self)
-    unsafe self.backwardGated = unsafeBitCast(backwardGated, to: BackwardGated.self)
+  // As `WideKernels` exports them. What is at an address that has no type is told there.
+  private typealias Floats = UnsafeMutablePointer<Float>
+  private typealias Numbers = UnsafeMutablePointer<UInt16>
+  private typealias Codes = UnsafeMutablePointer<UInt8>
+  private typealias Fixed = UnsafeRawPointer
+
+  private let exponentiate: @convention(c) (Floats, Int, Float) -> Void
+  private let forward: @convention(c) (Int32, Floats, Int) -> Void
+  private let forwardGated: @convention(c) (Int32, Floats, Floats, Int) -> Void
+  private let backward: @convention(c) (Int32, Floats, Floats, Int, Float) -> Float
+  private let backwardGated: @convention(c) (Int32, Floats, Floats, Floats, Int, Float) -> Float
+  private let fill: @convention(c) (Fixed, Numbers, UInt32, UInt32, Int) -> Void
+  private let advanceCodes:
+    @convention(c) (Int32, Fixed, Codes, Floats, Floats, Numbers, Floats, Int) -> Void
+  private let move: @convention(c) (Fixed, Numbers, Numbers, Floats, Floats, Int) -> Void
+  private let moveRounded: @convention(c) (Fixed, Numbers, Floats, Floats, Numbers, Int) -> Void
+  private let update: @convention(c) (Fixed, Numbers, Numbers, Floats, Floats, Floats, Int) -> Void
+
+  /// Opens the library at `path`, for good: Swift cannot close one.
+  package init(path: String) throws(Absence) {
+    guard let library = unsafe dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
+      throw .library(unsafe String(cString: dlerror()))
+    }
+    let digest: @convention(c) () -> UInt64
+    unsafe digest = try Self.function("digest", library, path)
+    guard digest() == LoopDigest().value else { throw .otherBuild(path: path) }
+    unsafe exponentiate = try Self.function("exponentiate", library, path)
+    unsafe forward = try Self.function("forward", library, path)
+    unsafe forwardGated = try Self.function("forward_gated", library, path)
+    unsafe backward = try Self.function("backward", library, path)
+    unsafe backwardGated = try Self.function("backward_gated", library, path)
+    unsafe fill = try Self.function("fill", library, path)
+    unsafe advanceCodes = try Self.function("advance_codes", library, path)
+    unsafe move = try Self.function("move", library, path)
+    unsafe moveRounded = try Self.function("move_rounded", library, path)
+    unsafe update = try Self.function("update", library, path)
+  }
+
+  /// - Parameter Function: its type, as a function of C.
+  @unsafe private static func function<Function>(
+    _ name: String, _ library: UnsafeMutableRawPointer, _ path: String
+  ) throws(Absence) -> Function {
+    guard let address = unsafe dlsym(library, "pagoda_wide_" + name) else {
+      throw .otherBuild(path: path)
+    }
+    return unsafe unsafeBitCast(address, to: Function.self)
   }
 }
 
-// MARK: The loops
+extension WideLoops.Absence: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .turnedOff: "PAGODA_VECTORS=avx2"
+    case .processor: "the processor has no AVX-512"
+    case .library(let problem): problem
+    case .otherBuild(let path): "\(path) is of another build; `swift build -c release` makes both"
+    }
+  }
+}
+
+/// The vectors of the loops that have a choice, and where they are the narrower ones, why.
+package func vectorsDescription() -> String {
+  switch WideLoops.choice {
+  case .success: "AVX-512"
+  case .failure(let absence): "AVX2: \(absence)"
+  }
+}
+
+// MARK: Rows
 
 extension WideLoops {
   /// As `loopExponentiate`.
@@ -88,42 +142,91 @@ extension WideLoops {
   }
 }
 
+// MARK: Updates
+
+extension WideLoops {
+  /// As `PhiloxBatch.loopFill`.
+  package func fill(
+    _ batch: PhiloxBatch, _ numbers: inout MutableSpan<UInt16>, _ a: UInt32, _ b: UInt32, set: Int
+  ) {
+    precondition(numbers.count == PhiloxBatch.setCount, "a set of numbers")
+    var batch = batch
+    unsafe fill(&batch, Fence(&numbers).pointer, a, b, set)
+  }
+
+  /// As `Moment.loopAdvance`.
+  package func advance(
+    _ moment: Moment, codes: inout MutableSpan<UInt8>, scale: inout Float, _ step: AdamWStep,
+    _ gradient: Span<Float>, _ noise: Span<UInt16>, into used: inout MutableSpan<Float>
+  ) {
+    precondition(gradient.count == codes.count, "one gradient each")
+    precondition(codes.count <= noise.count, "one number each")
+    precondition(codes.count <= used.count, "room for the group")
+    precondition(!codes.isEmpty, "a scale has codes")
+    var step = step
+    unsafe advanceCodes(
+      moment.number, &step, Fence(&codes).pointer, &scale, Fence(gradient).pointer,
+      Fence(noise).pointer, Fence(&used).pointer, codes.count)
+  }
+
+  /// As `AdamWStep.loopMove`.
+  package func move(
+    _ step: AdamWStep, hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>,
+    _ m: Span<Float>, _ root: Span<Float>
+  ) {
+    precondition(lo.count == hi.count, "one lo half per hi half")
+    precondition(m.count == hi.count && root.count == hi.count, "two moments per weight")
+    guard !hi.isEmpty else { return }
+    var step = step
+    unsafe move(
+      &step, Fence(&hi).pointer, Fence(&lo).pointer, Fence(m).pointer, Fence(root).pointer,
+      hi.count)
+  }
+
+  package func move(
+    _ step: AdamWStep, hi: inout MutableSpan<UInt16>, _ m: Span<Float>, _ root: Span<Float>,
+    _ noise: Span<UInt16>
+  ) {
+    precondition(m.count == hi.count && root.count == hi.count, "two moments per weight")
+    precondition(noise.count == hi.count, "one number per weight")
+    guard !hi.isEmpty else { return }
+    var step = step
+    unsafe moveRounded(
+      &step, Fence(&hi).pointer, Fence(m).pointer, Fence(root).pointer, Fence(noise).pointer,
+      hi.count)
+  }
+
+  /// As `AdamWStep.loopUpdate`.
+  package func update(
+    _ step: AdamWStep, hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>,
+    m: inout MutableSpan<Float>, v: inout MutableSpan<Float>, _ gradient: Span<Float>
+  ) {
+    precondition(hi.count == gradient.count && lo.count == gradient.count, "two halves each")
+    precondition(m.count == gradient.count && v.count == gradient.count, "two moments each")
+    guard !gradient.isEmpty else { return }
+    var step = step
+    unsafe update(
+      &step, Fence(&hi).pointer, Fence(&lo).pointer, Fence(&m).pointer, Fence(&v).pointer,
+      Fence(gradient).pointer, gradient.count)
+  }
+}
+
 // MARK: Where they are
 
 extension WideLoops {
   /// In the directory of the program.
   private static var libraryPath: String {
-    let capacity = Int(PATH_MAX)
-    let program = unsafe String(unsafeUninitializedCapacity: capacity) { bytes in
-      unsafe bytes.withMemoryRebound(to: CChar.self) { path in
-        unsafe max(0, readlink("/proc/self/exe", path.baseAddress!, capacity))
-      }
-    }
-    let directory = program[..<(program.lastIndex(of: "/") ?? program.startIndex)]
-    return directory + "/libPagodaWide.so"
+    let program = absolute("/proc/self/exe")
+    return program[..<(program.lastIndex(of: "/") ?? program.startIndex)] + "/libPagodaWide.so"
   }
 
   /// Whether all that x86-64-v4 adds to the AVX2 of the other kernels is there, as the kernel says,
   /// who also keeps the registers.
-  package static var processorIsWide: Bool {
+  private static var processorIsWide: Bool {
     let needed: Set<Substring> = ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
-    let line = beginningOfProcessors.split(separator: "\n").first { $0.hasPrefix("flags") }
-    return line.map { needed.isSubset(of: $0.split(separator: " ")) } ?? false
-  }
-
-  /// Enough of `/proc/cpuinfo` for all of the first processor.
-  private static var beginningOfProcessors: String {
-    let descriptor = unsafe open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return "" }
-    defer { close(descriptor) }
-    return unsafe String(unsafeUninitializedCapacity: 16384) { bytes in
-      var count = 0
-      while count < bytes.count {
-        let got = unsafe read(descriptor, bytes.baseAddress! + count, bytes.count - count)
-        guard got > 0 else { break }
-        count += got
-      }
-      return count
-    }
+    // The first processor has fewer lines; many processors have many.
+    let lines = (text(of: "/proc/cpuinfo") ?? "").split(separator: "\n", maxSplits: 40)
+    let flags = lines.first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
+    return needed.isSubset(of: flags)
   }
 }

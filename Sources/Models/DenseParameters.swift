@@ -1,6 +1,6 @@
 import Base
 package import Kernels
-package import Optimizers
+import Optimizers
 
 /// A tensor of a checkpoint that is some rows of a slot.
 package struct TensorPart: Sendable, Equatable {

@@ -27,7 +27,7 @@ extension AdamWStep {
       var lo = lo.mutable(range)
       var m = m.mutable(range)
       var v = v.mutable(range)
-      updateChunk(&hi, &lo, &m, &v, gradient.span(range))
+      update(hi: &hi, lo: &lo, m: &m, v: &v, gradient.span(range))
     }
   }
 
@@ -46,7 +46,7 @@ extension AdamWStep {
       var weights = weights.mutable(range)
       var m = m.mutable(range)
       var v = v.mutable(range)
-      updateChunk(&weights, &m, &v, gradient.span(range))
+      update(weights: &weights, m: &m, v: &v, gradient.span(range))
     }
   }
 
@@ -59,36 +59,8 @@ extension AdamWStep {
     }
     workers.forEachChunk(of: gradient.columns, size: elementsPerTask) { range in
       let (weights, m, v) = (weights.columns(range), m.columns(range), v.columns(range))
-      updateRow(weights.row(0), m.row(0), v.row(0), gradient.columns(range).row(0))
-    }
-  }
-
-  private func updateRow(
-    _ weights: borrowing Row, _ m: borrowing Row, _ v: borrowing Row, _ gradient: borrowing Row
-  ) {
-    for i in 0..<gradient.count {
-      var (mean, square) = (m[i], v[i])
-      weights[i] = updated(weights[i], &mean, &square, gradient[i])
-      (m[i], v[i]) = (mean, square)
-    }
-  }
-
-  private func updateChunk(
-    _ hi: inout MutableSpan<UInt16>, _ lo: inout MutableSpan<UInt16>,
-    _ m: inout MutableSpan<Float>, _ v: inout MutableSpan<Float>, _ gradient: Span<Float>
-  ) {
-    for i in gradient.indices {
-      let weight = joinMaster(hi: hi[i], lo: lo[i])
-      (hi[i], lo[i]) = splitMaster(updated(weight, &m[i], &v[i], gradient[i]))
-    }
-  }
-
-  private func updateChunk(
-    _ weights: inout MutableSpan<Float>, _ m: inout MutableSpan<Float>,
-    _ v: inout MutableSpan<Float>, _ gradient: Span<Float>
-  ) {
-    for i in gradient.indices {
-      weights[i] = updated(weights[i], &m[i], &v[i], gradient[i])
+      let gradient = gradient.columns(range)
+      update(weights: weights.row(0), m: m.row(0), v: v.row(0), gradient.row(0))
     }
   }
 }

@@ -126,15 +126,9 @@ extension BlockStep {
     let (m, root) = (m.extracting(part), root.extracting(part))
     if let lo = planes.lo {
       var lo = lo.mutable(range)
-      for i in hi.indices {
-        let weight = step.moved(joinMaster(hi: hi[i], lo: lo[i]), m: m[i], root: root[i])
-        (hi[i], lo[i]) = splitMaster(weight)
-      }
+      step.move(hi: &hi, lo: &lo, m, root)
     } else {
-      let noise = noise.extracting(part)
-      for i in hi.indices {
-        hi[i] = roundedStochastically(step.moved(widen(hi[i]), m: m[i], root: root[i]), noise[i])
-      }
+      step.move(hi: &hi, m, root, noise.extracting(part))
     }
   }
 }

@@ -1,16 +1,11 @@
 package import Base
 package import Kernels
 
-/// Which moment: they are coded differently.
-package enum Moment: Sendable {
-  case first, second
-}
-
 /// One moment of every parameter of a block, as a plane of bytes holds it:
 ///
 ///     fp32    a float each
 ///     bf16    the upper half of a float each
-///     int8    a code each (`MomentRule`), zeros up to a multiple of 4, a float for each 256 codes
+///     int8    a code each (`Moment`), zeros up to a multiple of 4, a float for each 256 codes
 ///
 /// Zero bytes are zeros in each of them. Groups are 256 parameters, the last one perhaps fewer.
 struct MomentPlane: Sendable {
@@ -27,41 +22,18 @@ struct MomentPlane: Sendable {
     _ group: Range<Int>, _ step: AdamWStep, _ gradient: Span<Float>, _ noise: Span<UInt16>,
     into used: inout MutableSpan<Float>
   ) {
-    switch moment {
-    case .first: advance(FirstMoment.self, group, step, gradient, noise, into: &used)
-    case .second: advance(SecondMoment.self, group, step, gradient, noise, into: &used)
-    }
-  }
-
-  private func advance<Rule: MomentRule>(
-    _ rule: Rule.Type, _ group: Range<Int>, _ step: AdamWStep, _ gradient: Span<Float>,
-    _ noise: Span<UInt16>, into used: inout MutableSpan<Float>
-  ) {
     precondition(gradient.count == group.count, "one gradient each")
-    precondition(group.count <= used.count && group.count <= noise.count, "room for the group")
     switch states {
     case .fp32:
       var floats = floats(of: group)
-      for i in floats.indices {
-        floats[i] = Rule.advanced(floats[i], gradient[i], step)
-        used[i] = Rule.used(floats[i])
-      }
+      moment.advance(floats: &floats, step, gradient, into: &used)
     case .bf16:
       var halves = halves(of: group)
-      for i in halves.indices {
-        let value = Rule.advanced(widen(halves[i]), gradient[i], step)
-        halves[i] = roundedStochastically(value, Rule.noise(noise[i]))
-        used[i] = Rule.used(value)
-      }
+      moment.advance(halves: &halves, step, gradient, noise, into: &used)
     case .int8:
-      let (codes, scale) = (bytes.span(group), scale(of: group)[0])
-      var largest: UInt32 = 0
-      for i in codes.indices {
-        let value = Rule.advanced(Rule.decoded(codes[i], scale: scale), gradient[i], step)
-        largest = max(largest, Rule.magnitude(value))
-        used[i] = Rule.used(value)
-      }
-      storeCodes(rule, used.span, largest: Float(bitPattern: largest), noise, group)
+      var codes = bytes.mutable(group)
+      var scale = scale(of: group)
+      moment.advance(codes: &codes, scale: &scale[0], step, gradient, noise, into: &used)
     }
   }
 
@@ -76,20 +48,12 @@ struct MomentPlane: Sendable {
       let halves = halves(of: group)
       for i in halves.indices { values[i] = widen(halves[i]) }
     case .int8:
-      let (codes, scale) = (bytes.span(group), scale(of: group)[0])
-      switch moment {
-      case .first:
-        for i in codes.indices { values[i] = FirstMoment.decoded(codes[i], scale: scale) }
-      case .second:
-        for i in codes.indices { values[i] = SecondMoment.decoded(codes[i], scale: scale) }
-      }
+      moment.decode(bytes.span(group), scale: scale(of: group)[0], into: &values)
     }
   }
 
   /// Overwrites the moments of `group` with the first of `values`, each rounded to the nearest.
-  fileprivate func store<Rule: MomentRule>(
-    _ rule: Rule.Type, _ values: inout MutableSpan<Float>, _ group: Range<Int>
-  ) {
+  fileprivate func store(_ values: Span<Float>, _ group: Range<Int>) {
     precondition(group.count <= values.count, "one value each")
     switch states {
     case .fp32:
@@ -99,35 +63,9 @@ struct MomentPlane: Sendable {
       var halves = halves(of: group)
       for i in halves.indices { halves[i] = roundedStochastically(values[i], RoundingNoise.half) }
     case .int8:
-      let noise = InlineArray<256, UInt16>(repeating: Rule.noise(RoundingNoise.half))
-      var largest: UInt32 = 0
-      for i in 0..<group.count {
-        largest = max(largest, Rule.magnitude(values[i]))
-        values[i] = Rule.used(values[i])
-      }
-      storeCodes(rule, values.span, largest: Float(bitPattern: largest), noise.span, group)
-    }
-  }
-
-  /// - Parameters:
-  ///   - used: what `rule` uses of the moments, in its first elements.
-  ///   - largest: of the magnitudes of the moments.
-  private func storeCodes<Rule: MomentRule>(
-    _ rule: Rule.Type, _ used: Span<Float>, largest: Float, _ noise: Span<UInt16>,
-    _ group: Range<Int>
-  ) {
-    precondition(group.count <= used.count && group.count <= noise.count, "one value each")
-    var codes = bytes.mutable(group)
-    var scales = scale(of: group)
-    let scale = min(largest, .greatestFiniteMagnitude)
-    guard scale >= Rule.leastScale else {
-      scales[0] = 0
-      return codes.update(repeating: 0)
-    }
-    scales[0] = scale
-    let factor = Rule.factor(scale: scale)
-    for i in codes.indices {
-      codes[i] = Rule.encoded(used[i], factor: factor, Rule.noise(noise[i]))
+      var codes = bytes.mutable(group)
+      var scale = scale(of: group)
+      moment.encode(values, into: &codes, scale: &scale[0])
     }
   }
 
@@ -177,11 +115,7 @@ extension StatePrecision {
     for group in Self.groups(values.columns) {
       let row = values.columns(group).row(0)
       for i in 0..<row.count { floats[i] = row[i] }
-      var floats = floats.mutableSpan
-      switch moment {
-      case .first: plane.store(FirstMoment.self, &floats, group)
-      case .second: plane.store(SecondMoment.self, &floats, group)
-      }
+      plane.store(floats.span, group)
     }
   }
 

@@ -17,8 +17,7 @@ struct Doctor: ParsableCommand {
   private struct Report: Encodable {
     let machine: MachineFacts
     let blas: String
-    /// Whether kernels bound by arithmetic use AVX-512.
-    let hasWideLoops: Bool
+    let vectors: String
   }
 
   func run() throws {
@@ -26,7 +25,7 @@ struct Doctor: ParsableCommand {
       let facts = MachineFacts.gather(directories: path)
       if json {
         return try Output.json(
-          Report(machine: facts, blas: blasDescription(), hasWideLoops: WideLoops.chosen != nil))
+          Report(machine: facts, blas: blasDescription(), vectors: vectorsDescription()))
       }
       for line in lines(facts) { Output.result(line) }
     }
@@ -36,6 +35,7 @@ struct Doctor: ParsableCommand {
     var rows = [
       ["kernel", facts.kernel], ["processor", describe(facts.processor)],
       ["memory", describe(facts.memory)], ["BLAS", blasDescription()],
+      ["vectors", vectorsDescription()],
       ["io_uring", describe(facts.ring)],
     ]
     for node in facts.nodes {
@@ -59,8 +59,7 @@ struct Doctor: ParsableCommand {
 
   private func describe(_ processor: MachineFacts.Processor) -> String {
     let vectors = (processor.hasAVX2 ? ", AVX2" : "") + (processor.hasAVX512 ? ", AVX-512" : "")
-    let used = WideLoops.chosen == nil ? "AVX2" : "AVX-512"
-    return "\(processor.model), \(processor.logicalCores) cores\(vectors); kernels in \(used)"
+    return "\(processor.model), \(processor.logicalCores) cores\(vectors)"
   }
 
   private func describe(_ memory: MachineFacts.Memory) -> String {

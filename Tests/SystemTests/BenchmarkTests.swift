@@ -37,6 +37,7 @@ import Training
     }
     let machine = try #require(line["machine"] as? [String: Any], sourceLocation: sourceLocation)
     #expect(machine["cores"] is Int && machine["processor"] is String && machine["blas"] is String)
+    #expect((machine["vectors"] as? String)?.hasPrefix("AVX") == true)
   }
 
   private func expectCeiling(

@@ -1,3 +1,5 @@
+import Foundation
+import TestSupport
 import Testing
 
 /// Wider vectors: what they may change and what not.
@@ -6,9 +8,13 @@ import Testing
   init() throws { workplace = try Workplace() }
 
   /// Goal: a run goes on with the same bits on a processor without AVX-512.
-  @Test func withoutAVX512TheBitsAreTheSame() throws {
-    try Pagoda.run(workplace.training("wide")).expect(0)
-    try Pagoda.run(workplace.training("narrow"), under: ["PAGODA_VECTORS=avx2"]).expect(0)
+  @Test(arguments: [
+    [], ["training.states=bf16"], ["training.states=int8", "training.master=bf16"],
+  ])
+  func withoutAVX512TheBitsAreTheSame(_ settings: [String]) throws {
+    try Pagoda.run(workplace.training("wide", settings)).expect(0)
+    try Pagoda.run(workplace.training("narrow", settings), under: ["PAGODA_VECTORS=avx2"])
+      .expect(0)
     #expect(try workplace.printedLosses("wide") == workplace.printedLosses("narrow"))
     #expect(try workplace.printedEvaluations("wide") == workplace.printedEvaluations("narrow"))
   }
@@ -17,6 +23,17 @@ import Testing
   @Test func doctorSaysWhichAreUsed() throws {
     let ending = try Pagoda.run(["doctor"], under: ["PAGODA_VECTORS=avx2"])
     ending.expect(0)
-    #expect(ending.output.contains("; kernels in AVX2"))
+    #expect(ending.output.contains("AVX2: PAGODA_VECTORS=avx2"))
+  }
+
+  /// Goal: a program that was moved away from its library runs without it, and says so.
+  @Test func aProgramAloneRuns() throws {
+    let program = workplace.path("alone")
+    try FileManager.default.copyItem(atPath: Pagoda.executable.path, toPath: program)
+    let ending = try RunningPagoda(
+      [program, "doctor"], input: nil, cache: TemporaryDirectory(), sourceLocation: #_sourceLocation
+    ).wait()
+    ending.expect(0)
+    #expect(ending.output.contains("AVX2: "))
   }
 }

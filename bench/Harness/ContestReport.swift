@@ -110,6 +110,7 @@ extension ContestReport {
       return ([name] + numbers).joined(separator: " ") + "\n"
     }
     var text = "\(bench): \(subject); \(unit), \(rounds) rounds, checksum \(checksum)\n"
+    text += "vectors: \(machine.vectors)\n"
     text += row(["", "median", "low", "high", "ratio"])
     for entrant in entrants {
       let rates = [entrant.rate.median, entrant.rate.low, entrant.rate.high]

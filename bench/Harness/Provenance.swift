@@ -11,12 +11,15 @@ package struct Machine: Encodable, Sendable {
   package let kernel: String
   /// OpenBLAS's version, options and the core it chose its kernels for.
   package let blas: String
+  /// Of our own loops.
+  package let vectors: String
 
   package static let this = Machine(
     processor: MachineFacts.Processor(cpuinfo: text(of: "/proc/cpuinfo") ?? "").model,
     cores: ProcessInfo.processInfo.activeProcessorCount,
     memoryBytes: meminfo(text(of: "/proc/meminfo") ?? "")["MemTotal"] ?? 0,
-    kernel: firstLine(of: "/proc/sys/kernel/osrelease") ?? "unknown", blas: blasDescription())
+    kernel: firstLine(of: "/proc/sys/kernel/osrelease") ?? "unknown", blas: blasDescription(),
+    vectors: vectorsDescription())
 }
 
 /// Where a figure comes from.

@@ -12,7 +12,7 @@ package enum Activation: String, Sendable, CaseIterable {
   /// x sigmoid(x), also called swish.
   case silu
 
-  /// As the library of wide loops is told: only numbers cross its border.
+  /// What the library of wide loops is told: only numbers cross its border.
   var number: Int32 {
     switch self {
     case .relu: 0

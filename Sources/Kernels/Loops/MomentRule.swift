@@ -1,5 +1,18 @@
-import Base
-import Kernels
+/// Which of AdamW's moments, m or v: they are coded differently (`MomentRule`).
+package enum Moment: Sendable {
+  case first, second
+
+  /// What the library of wide loops is told.
+  var number: Int32 { self == .first ? 1 : 2 }
+
+  init(number: Int32) {
+    switch number {
+    case 1: self = .first
+    case 2: self = .second
+    default: preconditionFailure("no moment has the number \(number)")
+    }
+  }
+}
 
 /// What sets the two moments apart: how a step advances them, and the codes of block-wise 8-bit
 /// moments, in groups of at most 256 values that share a scale: the largest magnitude among them,
