@@ -102,11 +102,11 @@ import Training
 
   /// The plan of a run follows that rule.
   @Test func automaticUsesDrivesThatHaveTime() throws {
-    var run = try run("automatic")
-    run.config.model.d_model = 320
-    run.config.model.num_experts = 2
-    run.config.compute.threads = 2
-    for (tokens, usesDrives) in [(40, false), (260, true)] {
+    for (tokens, usesDrives) in [(200, false), (260, true)] {
+      var run = try run("automatic")
+      run.config.model.d_model = 320
+      run.config.model.num_experts = 2
+      run.config.compute.threads = 2
       run.config.training.micro_batch_tokens = tokens
       run.config.training.gradient_accumulation_steps = 2
       run.config.memory.budget = "\(try run.leastBudget() + (8 << 20))"
