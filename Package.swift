@@ -122,9 +122,11 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/KernelBench", cSettings: posix, swiftSettings: floats),
     .executableTarget(
-      name: "CommitBench", dependencies: ["Base", "BenchHarness", "Paging", "Storage", "Training"],
-      path: "bench/CommitBench",
-      cSettings: posix, swiftSettings: floats),
+      name: "CommitBench",
+      dependencies: [
+        "Base", "BenchHarness", "Paging", "Storage", "Training",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], path: "bench/CommitBench", cSettings: posix, swiftSettings: floats),
     .executableTarget(
       name: "PagedBench",
       dependencies: [
@@ -192,7 +194,7 @@ let package = Package(
     .executableTarget(
       name: "Convergence",
       dependencies: [
-        "ConvergenceTrials", "Training",
+        "BenchHarness", "ConvergenceTrials", "Training",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "bench/Convergence", cSettings: posix, swiftSettings: floats),
 

@@ -149,6 +149,50 @@ import Training
     #expect(try FileManager.default.contentsOfDirectory(atPath: workplace.path("scratch")) == [])
   }
 
+  @Test(
+    arguments: [
+      ("budgets CONFIG inf%", 64, "inf% is neither a size nor a share"),
+      ("budgets CONFIG 1e30%", 64, "1e30% is neither a size nor a share"),
+      ("budgets CONFIG ,", 64, "no budget is given"),
+      ("budgets CONFIG 10% --bounds --drive-seconds nan", 64, "--drive-seconds must be positive"),
+      ("budgets CONFIG 10% 4 --scratch /proc/x", 1, "cannot make the directory /proc/x/bench-"),
+      ("linear CONFIG --state 0", 64, "neither they nor --pool are 0"),
+      ("linear CONFIG --state ,", 64, "--state is sizes with commas"),
+      ("linear CONFIG --pool 0", 64, "neither they nor --pool are 0"),
+      ("linear CONFIG --state 1GiB --spare 1000TiB", 1, "no size fits in runs"),
+      ("linear CONFIG model.nope=1", 1, "model.nope: unknown key"),
+    ] as [(String, Int32, String)])
+  func pagedBenchRefusesWrongInput(_ line: String, _ code: Int32, _ reason: String) throws {
+    let workplace = try Workplace()
+    let words = line.split(separator: " ").map { $0 == "CONFIG" ? workplace.config : String($0) }
+    let program = Self.programs.appending(path: "PagedBench").path
+    let ending = try RunningPagoda(
+      ["-C", workplace.directory.path, program] + words, input: nil, cache: TemporaryDirectory(),
+      sourceLocation: #_sourceLocation
+    ).wait()
+    ending.expect(code, reason)
+    #expect(ending.output.isEmpty)
+  }
+
+  /// A store may be tens of gigabytes: whoever is told to stop takes it along.
+  @Test(arguments: [SIGHUP, SIGINT, SIGTERM])
+  func storesAreRemovedWhenABenchmarkIsStopped(_ number: Int32) throws {
+    let workplace = try Workplace()
+    let scratch = workplace.path("scratch")
+    let running = try RunningPagoda(
+      [
+        "--default-signal=HUP,INT,TERM", Self.programs.appending(path: "PagedBench").path,
+        "budgets", workplace.config, "15%", "100000", "--scratch", scratch,
+      ], input: nil, cache: TemporaryDirectory(), sourceLocation: #_sourceLocation)
+    func left() -> [String] {
+      (try? FileManager.default.subpathsOfDirectory(atPath: scratch)) ?? []
+    }
+    try waitUntil { left().contains { $0.hasSuffix("/pages.bin") } }
+    running.signal(number)
+    #expect(try running.wait().exitCode == 128 + number)
+    #expect(left() == [])
+  }
+
   @Test func commitsAndReturnsAreTimed() throws {
     let workplace = try Workplace()
     let lines = try run(
@@ -158,6 +202,7 @@ import Training
     for key in ["pause_seconds", "durable_seconds", "window_ratio", "resume_seconds"] {
       #expect(try #require(line[key] as? Double, "\(key)") > 0, "\(key)")
     }
+    try expectCeiling(line)
     #expect(!((line["checksum"] as? String) ?? "").isEmpty)
   }
 
@@ -203,30 +248,117 @@ import Training
     #expect(left == ["config.yaml"])
   }
 
+  /// The drive's rates in the shape of all benchmarks.
+  @Test func theDriveIsComparedWithPlainCalls() throws {
+    let workplace = try Workplace()
+    let ending = try script(
+      "drive", [workplace.directory.path, "--size", "16MiB", "--seconds", "0.5"]
+    ).wait()
+    ending.expect(0)
+    let line = try object(ending)
+    #expect(line["bench"] as? String == "drive" && line["commit"] is String)
+    #expect((line["checksum"] as? String)?.count == 16)
+    try expectCeiling(line)
+  }
+
+  @Test func whatHasNoCeilingIsNoBenchmark() throws {
+    try script("drive", [".", "--sweep"]).wait().expect(1, "--sweep has no ceiling")
+    try script("all", ["--everything"]).wait().expect(64, "usage: bench/all")
+    let workplace = try Workplace()
+    try script("all", [], in: workplace.directory.path).wait().expect(66, "run tools/quickstart")
+  }
+
+  /// Starts a script of `bench`; whatever the caller of the tests ignores, it hears signals.
+  private func script(
+    _ name: String, _ arguments: [String], in directory: String = ".",
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> RunningPagoda {
+    try RunningPagoda(
+      [
+        "--default-signal=HUP,INT,TERM", "-C", directory, "PYTHONDONTWRITEBYTECODE=1",
+        "BUILD=\(Self.programs.path)", Self.root.appending(path: "bench/\(name)").path,
+      ] + arguments, input: nil, cache: TemporaryDirectory(), sourceLocation: sourceLocation)
+  }
+
+  private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .appending(path: "../..").standardized
+
+  private func object(_ ending: Ending) throws -> [String: Any] {
+    let any = try JSONSerialization.jsonObject(with: Data(ending.output.utf8))
+    return try #require(any as? [String: Any])
+  }
+
+  private func olmoe(_ workplace: Workplace, _ more: String...) throws -> RunningPagoda {
+    try script(
+      "olmoe",
+      [
+        "--config", Self.root.appending(path: "Tests/Goldens/tiny/olmoe-tiny/config.json").path,
+        "--corpus", Workplace.corpus, "--scratch", workplace.path("scratch"), "--memory", "512MiB",
+        "--steps", "2", "--tokens", "256", "--sequence", "64",
+      ] + more)
+  }
+
   /// From a checkpoint to its export, in the stages and with the checks of the true size.
   @Test func olmoeGoesThroughAllItsStages() throws {
     let workplace = try Workplace()
-    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../..")
-      .standardized
-    let ending = try RunningPagoda(
-      [
-        "PYTHONDONTWRITEBYTECODE=1", "BUILD=\(Self.programs.path)", "python3",
-        root.appending(path: "bench/olmoe").path, "--config",
-        root.appending(path: "Tests/Goldens/tiny/olmoe-tiny/config.json").path, "--corpus",
-        Workplace.corpus, "--scratch", workplace.path("scratch"), "--memory", "512MiB", "--steps",
-        "2", "--tokens", "256", "--sequence", "64",
-      ], input: nil, cache: TemporaryDirectory(), sourceLocation: #_sourceLocation
-    ).wait()
+    let ending = try olmoe(workplace, "--drive-seconds", "0.5").wait()
     ending.expect(0)
-    let line = try JSONSerialization.jsonObject(with: Data(ending.output.utf8))
-    let found = try #require(line as? [String: Any])
+    let found = try object(ending)
     #expect(found["bench"] as? String == "olmoe" && found["layers"] as? Int == 2)
     #expect(found["commit"] is String && found["machine"] is [String: Any])
+    #expect((found["checksum"] as? String)?.count == 8)
+    try expectCeiling(found)
     let train = try #require(found["train"] as? [String: Any])
     #expect(train["steps"] as? Int == 2 && train["losses"] as? [Double] != nil)
-    let export = try #require(found["export"] as? [String: Any])
-    #expect(export["tensors"] as? Int == 2 * (16 * 3 + 4 + 4 + 1) + 3)
+    let tensors = 2 * (16 * 3 + 4 + 4 + 1) + 3
+    let (check, export) = (
+      try #require(found["check"] as? [String: Any]),
+      try #require(found["export"] as? [String: Any])
+    )
+    #expect(check["tensors"] as? Int == tensors && export["tensors"] as? Int == tensors)
+    #expect(try #require(export["changed"] as? Int) > tensors / 2)
+    let room = try #require(found["room"] as? [String: [String: Int]])
+    let (asked, used) = (try #require(room["asked_bytes"]), try #require(room["used_bytes"]))
+    #expect(Set(asked.keys) == ["import", "check", "train", "export"])
+    // Headers, and what is rounded up to whole files, are large only here.
+    let small = 1 << 19
+    for (stage, bytes) in asked {
+      let most = try #require(used[stage])
+      #expect(most <= bytes + small, "\(stage): asked for \(bytes), used \(most)")
+      #expect(stage == "train" || bytes <= most + small, "\(stage): \(bytes), \(most)")
+    }
     #expect(try FileManager.default.contentsOfDirectory(atPath: workplace.path("scratch")) == [])
+  }
+
+  /// Whoever is told to stop leaves nothing, and says so with its exit code.
+  @Test(arguments: [SIGHUP, SIGINT, SIGTERM])
+  func olmoeRemovesItsFilesWhenItIsStopped(_ number: Int32) throws {
+    let workplace = try Workplace()
+    let running = try olmoe(workplace, "--drive-seconds", "100")
+    try waitUntil { FileManager.default.fileExists(atPath: workplace.path("scratch/olmoe")) }
+    running.signal(number)
+    #expect(try running.wait().exitCode == 128 + number)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: workplace.path("scratch")) == [])
+  }
+
+  @Test(
+    arguments: [
+      (["--memory", "much"], 2, "much is no size"), (["--steps", "0"], 2, "no positive number"),
+      (["--layers", "3"], 2, "not that of --config"), (["--leave", "1e99GiB"], 1, "are missing"),
+      (["--corpus", "/dev"], 1, "/dev is no prepared corpus"),
+      (["--config", "/dev/null"], 1, "/dev/null: "),
+    ] as [([String], Int32, String)])
+  func olmoeRefusesWrongInput(_ arguments: [String], _ code: Int32, _ reason: String) throws {
+    let workplace = try Workplace()
+    let ending = try script(
+      "olmoe",
+      [
+        "--config", Self.root.appending(path: "Tests/Goldens/tiny/olmoe-tiny/config.json").path,
+        "--corpus", Workplace.corpus, "--scratch", workplace.path("scratch"),
+      ] + arguments
+    ).wait()
+    ending.expect(code, reason)
+    #expect(!ending.errors.contains("Traceback") && ending.output.isEmpty)
   }
 
   /// Races need Pythons with the others in them; that they can be started is seen without.

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Base
 import BenchHarness
 import Foundation
@@ -6,34 +7,49 @@ import Storage
 import Training
 
 /// What commits cost, and how fast a run is back.
-///
-///     swift run -c release CommitBench CONFIG MEMORY [PAIRS [STEPS]] [key.path=value ...]
-///
-/// One run in a scratch directory under `runs`. After steps that are not counted, windows of STEPS
-/// steps (10) take turns: one begins with a commit, which becomes durable beside its steps or is
-/// waited for at its end, the other has none. Then commits that are waited for, and the run opened again, one step done.
-/// Prints one line of JSON: how long training paused for a commit and what share of a step that is,
-/// the ratio of the windows' times, and the times of the rest, all medians.
 @main
-enum CommitBench {
-  private struct Arguments {
-    let config: RunConfig
-    let pairs: Int
-    let steps: Int
+struct CommitBench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measures what a commit costs, and how fast a run is back.",
+    discussion: """
+      One run in a directory below --scratch, which is removed. After steps that are not counted, \
+      windows of STEPS steps take turns: one begins with a commit, which becomes durable beside its \
+      steps or is waited for at its end, the other, the ceiling, has none. Then commits that are \
+      waited for, and the run opened again, one step done. Prints one line of JSON: how long \
+      training paused for a commit and what share of a step that is, the ratio of the windows' \
+      speeds, and the times of the rest, all medians.
 
-    init(_ arguments: [String]) throws {
-      let positional = arguments.filter { !$0.contains("=") }
-      let overrides = arguments.filter { $0.contains("=") }
-      let numbers = positional.dropFirst(2).map { Int($0) ?? 0 }
-      guard 2...4 ~= positional.count, numbers.allSatisfy({ $0 > 0 }) else {
-        print("usage: CommitBench CONFIG MEMORY [PAIRS [STEPS]] [key.path=value ...]")
-        exit(64)
+        .build/release/CommitBench tools/examples/quickstart.yaml 512MiB 8
+      """)
+
+  @Argument(help: "The configuration, a YAML file.") var config: String
+  @Argument(help: "The ceiling on memory, such as 512MiB.") var memory: String
+  @Argument(
+    help: ArgumentHelp(
+      "Pairs of windows (5), steps of each (10), and overrides, key.path=value.",
+      valueName: "more"))
+  var more: [String] = []
+  @Option(help: "Where the store is made and removed: on the drive to be measured.")
+  var scratch = "runs"
+
+  private var numbers: [Int] {
+    get throws {
+      try more.filter { !$0.contains("=") }.map { word in
+        guard let number = Int(word), number > 0 else {
+          throw ValidationError("\(word) is neither a positive number nor key.path=value")
+        }
+        return number
       }
-      config = try RunConfig.load(
-        path: positional[0], overrides: overrides + ["memory.budget=\(positional[1])"])
-      pairs = numbers.first ?? 5
-      steps = numbers.count > 1 ? numbers[1] : 10
     }
+  }
+
+  func validate() throws {
+    guard try numbers.count <= 2 else { throw ValidationError("pairs, then steps of a window") }
+  }
+
+  private struct Ceiling: Encodable {
+    let name = "steps without a commit"
+    let stepSeconds: Double
   }
 
   private struct Report: Encodable {
@@ -43,6 +59,10 @@ enum CommitBench {
     let machine = Machine.this
     /// Of the losses.
     let checksum: String
+    /// Windows without a commit.
+    let ceiling: Ceiling
+    /// Of the speed of a window with a commit to that of the window without beside it.
+    let ratio: Double
     /// Weights and moments in the store.
     let stateBytes: Int
     let memoryBytes: Int
@@ -63,25 +83,26 @@ enum CommitBench {
     let resumedStepSeconds: Double
   }
 
-  static func main() throws {
-    let arguments = try Arguments(CommandLine.arguments.dropFirst().map { $0 })
-    let scratch = "runs/commit-bench-\(getpid())"
-    try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: scratch) }
-    try printLine(try measure(arguments, store: "\(scratch)/store"))
+  func run() throws {
+    let config = try RunConfig.load(
+      path: config, overrides: more.filter { $0.contains("=") } + ["memory.budget=\(memory)"])
+    let scratch = try ScratchDirectory(in: scratch)
+    defer { extendLifetime(scratch) }
+    try printLine(try measure(config, store: "\(scratch.path)/store"))
   }
 
-  private static func measure(_ arguments: Arguments, store: String) throws -> Report {
+  private func measure(_ config: RunConfig, store: String) throws -> Report {
+    let (pairs, steps) = (try numbers.first ?? 5, try numbers.dropFirst().first ?? 10)
     var run = Measurement()
     var waited: [Double] = []
     var stateBytes = 0
     do {
-      var session = try TrainingSession(arguments.config, storePaths: [store])
+      var session = try TrainingSession(config, storePaths: [store])
       // The first steps draw the initial weights, and the disk sees its blocks for the first time.
       for _ in 0..<3 { _ = try session.runStep() }
-      for _ in 0..<arguments.pairs {
-        try run.window(&session, steps: arguments.steps, commits: true)
-        try run.window(&session, steps: arguments.steps, commits: false)
+      for _ in 0..<pairs {
+        try run.window(&session, steps: steps, commits: true)
+        try run.window(&session, steps: steps, commits: false)
       }
       for _ in 0..<3 {
         _ = try session.runStep()
@@ -91,15 +112,15 @@ enum CommitBench {
     }
     var resumed: TrainingSession?
     let resumeSeconds = try seconds {
-      resumed = try TrainingSession(
-        arguments.config, storePaths: [store], beginning: .resume)
+      resumed = try TrainingSession(config, storePaths: [store], beginning: .resume)
     }
     let stepSeconds = try seconds { _ = try resumed!.runStep() }
     let step = median(run.steps)
     return Report(
-      checksum: run.losses.text, stateBytes: stateBytes,
-      memoryBytes: try arguments.config.bytes(
-        arguments.config.memory.budget, key: "memory.budget"),
+      checksum: run.losses.text,
+      ceiling: Ceiling(stepSeconds: median(run.without) / Double(steps)),
+      ratio: 1 / median(run.ratios), stateBytes: stateBytes,
+      memoryBytes: try config.bytes(config.memory.budget, key: "memory.budget"),
       stepSeconds: step, pauseSeconds: median(run.pauses), pauseSecondsMax: run.pauses.max() ?? 0,
       pauseShare: median(run.pauses) / step, durableSeconds: median(run.durable),
       windowRatio: median(run.ratios), windowRatios: run.ratios, waitedSeconds: waited,
@@ -111,7 +132,7 @@ enum CommitBench {
     var pauses: [Double] = []
     var durable: [Double] = []
     private var withCommit: [Double] = []
-    private var without: [Double] = []
+    private(set) var without: [Double] = []
     private(set) var losses = Checksum()
     var ratios: [Double] { zip(withCommit, without).map { $0 / $1 } }
 
@@ -120,7 +141,7 @@ enum CommitBench {
     ) throws {
       let start = ContinuousClock.now
       if commits {
-        pauses.append(try CommitBench.seconds { try session.freeze() })
+        pauses.append(try seconds { try session.freeze() })
       }
       for _ in 0..<count {
         let metrics = try session.runStep()
@@ -140,11 +161,5 @@ enum CommitBench {
     private mutating func noteDurable(_ session: inout TrainingSession) {
       if let generation = session.takeDurable() { durable.append(generation.seconds) }
     }
-  }
-
-  fileprivate static func seconds(_ body: () throws -> Void) rethrows -> Double {
-    let start = ContinuousClock.now
-    try body()
-    return (ContinuousClock.now - start).seconds
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import BenchHarness
 import ConvergenceTrials
 import Foundation
 import Training
@@ -9,8 +10,9 @@ struct Convergence: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Trains a small model in every precision, from several seeds, beside fp32.",
     discussion: """
-      A line of JSON for every run, and one for what the runs of each variant come to. Ends with 1 \
-      when one is worse than fp32 by more than 1 % of the held-out loss, in the mean over seeds.
+      A line for every run on stderr, and one line of JSON for what the runs of each variant come to, \
+      whose ceiling is fp32. Ends with 1 when one is worse than that by more than 1 % of the held-out \
+      loss, in the mean over seeds.
 
         swift run -c release Convergence data/quickstart
         swift run -c release Convergence data/quickstart --variants states-int8 model.d_model=128
@@ -63,9 +65,8 @@ struct Convergence: ParsableCommand {
   }
 
   func run() throws {
-    let scratch = FileManager.default.temporaryDirectory.path + "/convergence-\(getpid())"
-    try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: scratch) }
+    let scratch = try ScratchDirectory(in: FileManager.default.temporaryDirectory.path)
+    defer { extendLifetime(scratch) }
     var trials: [Trial] = []
     for seed in first..<first + seeds {
       for variant in Variant.all where names.contains(variant.name) {
@@ -73,23 +74,49 @@ struct Convergence: ParsableCommand {
           Self.small, name: "the small model",
           overrides: ["data.corpus=\(corpus)", "training.max_steps=\(steps)"] + variant.overrides
             + overrides)
-        let store = "\(scratch)/\(variant.name)-\(seed)"
+        let store = "\(scratch.path)/\(variant.name)-\(seed)"
         let trial = try Trial(variant, config, seed: seed, store: store)
         try? FileManager.default.removeItem(atPath: store)
-        try print(trial)
+        show(trial)
         trials.append(trial)
       }
     }
     let verdicts = Verdict.all(trials)
-    for verdict in verdicts { try print(verdict) }
+    guard let standard = verdicts.first else { preconditionFailure("fp32 is always among them") }
+    try printLine(Report(trials, verdicts, ceiling: standard))
     guard verdicts.allSatisfy(\.isWithinBound) else { throw ExitCode.failure }
   }
 
   /// At once: such runs take a while.
-  private func print(_ line: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    FileHandle.standardOutput.write(try encoder.encode(line) + Data("\n".utf8))
+  private func show(_ trial: Trial) {
+    let line =
+      "\(trial.variant), seed \(trial.seed): held-out loss \(trial.heldOutLoss) after "
+      + "\(trial.steps) steps, \(Int(trial.seconds)) s\n"
+    FileHandle.standardError.write(Data(line.utf8))
+  }
+}
+
+private struct Report: Encodable {
+  let bench = "convergence"
+  let commit = Provenance.commit
+  let date = Provenance.date
+  let machine = Machine.this
+  let ceiling: Verdict
+  /// Of fp32's held-out loss to the largest of a variant.
+  let ratio: Double
+  /// Of the losses of all runs.
+  let checksum: String
+  let variants: [Verdict]
+  let trials: [Trial]
+
+  init(_ trials: [Trial], _ verdicts: [Verdict], ceiling: Verdict) {
+    var losses = Checksum()
+    for trial in trials {
+      losses.add(trial.trainingLoss)
+      losses.add(trial.heldOutLoss)
+    }
+    let largest = verdicts.map(\.heldOutLoss).max() ?? ceiling.heldOutLoss
+    (self.ceiling, ratio, checksum) = (ceiling, ceiling.heldOutLoss / largest, losses.text)
+    (variants, self.trials) = (verdicts, trials)
   }
 }

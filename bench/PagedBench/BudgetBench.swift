@@ -53,6 +53,9 @@ struct BudgetBench: ParsableCommand {
     guard !abreast || numbers.count < 2 else {
       throw ValidationError("abreast every step is a round: give steps alone")
     }
+    guard driveSeconds > 0, driveSeconds <= 1e6 else {
+      throw ValidationError("--drive-seconds must be positive and at most 1000000")
+    }
   }
 
   func run() throws {
@@ -143,10 +146,13 @@ struct Budget {
 
   /// - Parameter ofCeiling: per cents are of the ceiling, not of the pool.
   static func parse(_ list: String, _ needs: RunNeeds, ofCeiling: Bool) throws -> [Budget] {
-    try list.split(separator: ",").map { word in
+    let words = list.split(separator: ",")
+    guard !words.isEmpty else { throw ValidationError("no budget is given, such as 10%") }
+    return try words.map { word in
       let name = String(word)
       if let size = ByteCount(parsing: name) { return Budget(name: name, bytes: size.bytes) }
-      guard name.last == "%", let percent = Double(name.dropLast()), percent > 0 else {
+      guard name.last == "%", let percent = Double(name.dropLast()), percent > 0, percent <= 1e6
+      else {
         throw ValidationError("\(name) is neither a size nor a share such as 10%")
       }
       let part = Int(Double(needs.stateBytes) * percent / 100)

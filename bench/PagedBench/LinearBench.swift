@@ -36,16 +36,21 @@ struct LinearBench: ParsableCommand {
   func validate() throws {
     guard steps > RunArguments.uncounted, rounds > 0, tokens >= 64, width > 0, width % 64 == 0
     else { throw ValidationError("more than two steps, 64 tokens, and whole heads of 64") }
-    for size in [pool, spare] + state.split(separator: ",").map(String.init)
-    where ByteCount(parsing: size) == nil {
+    let sizes = state.split(separator: ",").map(String.init)
+    for size in [pool, spare] + sizes where ByteCount(parsing: size) == nil {
       throw ValidationError("\(size) is no size")
+    }
+    guard !sizes.isEmpty, ([pool] + sizes).allSatisfy({ bytes($0) > 0 }) else {
+      throw ValidationError("--state is sizes with commas, and neither they nor --pool are 0")
     }
   }
 
   func run() throws {
+    // Told of before anything is.
+    _ = try config(1, memory: bytes(pool))
     let sizes = try state.split(separator: ",").map(String.init).filter(fits)
     guard let largest = sizes.map(bytes).max() else {
-      throw ValidationError("no size fits on the drive")
+      throw NoRoom(directory: arguments.scratch)
     }
     let memory = try RunNeeds(try config(largest, memory: bytes(pool))).fixedBytes + bytes(pool)
     var contest = Contest(
@@ -110,5 +115,13 @@ struct LinearBench: ParsableCommand {
       "memory.budget=\(memory)",
     ]
     return try RunConfig.load(path: arguments.config, overrides: settings + overrides)
+  }
+}
+
+/// Ends the command without its usage, which nobody got wrong.
+private struct NoRoom: Error, CustomStringConvertible {
+  let directory: String
+  var description: String {
+    "no size fits in \(directory): give smaller ones with --state, or another --scratch"
   }
 }

@@ -138,18 +138,6 @@ final class SteppedRun {
   }
 }
 
-/// A directory that goes away with its owner.
-final class ScratchDirectory {
-  let path: String
-
-  init(in parent: String) throws {
-    path = "\(parent)/bench-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-}
-
 extension RunNeeds {
   /// What is kept of a block.
   var layout: RecordLayout { RecordLayout(hasLowHalves: master == .fp32, states: states) }

@@ -40,9 +40,9 @@ struct SwapUpdateBench: ParsableCommand {
 
   func run() throws {
     let blocks = Int(parameters) / blockParameters
-    let place = "\(directory)/swap-update-\(getpid())"
-    try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: place) }
+    let scratch = try ScratchDirectory(in: directory)
+    defer { extendLifetime(scratch) }
+    let place = scratch.path
     let bufferBytes = ByteCount(parsing: buffers)?.bytes ?? 0
     var tensor = try PagedTensor(
       directory: "\(place)/store", blocks: blocks, blockParameters: blockParameters,

@@ -1,4 +1,5 @@
 """What the races in this folder share: processes that take turns, medians, and lines of JSON."""
+import contextlib
 import datetime
 import json
 import os
@@ -11,8 +12,22 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / ".build/release"))
 
-# A race that is told to stop removes its files.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+# Whoever is told to stop removes its files. A signal that is ignored, as SIGHUP is under nohup, stays so.
+STOPS = [number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+         if signal.getsignal(number) is not signal.SIG_IGN]
+for stop in STOPS:
+    signal.signal(stop, lambda number, _: sys.exit(128 + number))
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """While files are removed: a second signal does not leave half of them."""
+    handlers = {stop: signal.signal(stop, signal.SIG_IGN) for stop in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def say(text: str) -> None:
