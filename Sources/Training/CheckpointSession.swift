@@ -57,7 +57,8 @@ package struct CheckpointSession: ~Copyable {
     let model = Transformer(
       description, dense: dense, limits: limits, smoothing: 0, training: true,
       workers: Workers(count: options.threads))
-    let pager = try Pager(store: store, frames: budget, ledger: ledger)
+    var pager = try Pager(store: store, frames: budget, ledger: ledger)
+    pager.computeChecksums(on: model.workers)
     var step = TrainingStep(
       pager: pager, model: model,
       optimizer: options.optimizer,

@@ -63,6 +63,7 @@ extension Generator {
   ) throws {
     var pager = try Pager(
       store: store, frames: plan.memory.frames, sharing: sharing, ledger: ledger)
+    pager.computeChecksums(on: workers)
     let blocks = DenseBlocks(record: store.geometry, parameters: model.layout.count)
     let dense = DenseParameters(model.layout, count: blocks.paddedCount, training: false)
     try blocks.load(dense, &pager, on: workers)

@@ -55,6 +55,11 @@ package struct ModelExport: ~Copyable {
   private let panel: FloatBuffer
   private let panelRows: Int
   private var pager: Pager
+  private let workers: Workers
+  /// The first of the parts, in order, that nobody has planned visits of, and the last block of the dense
+  /// part that was planned.
+  private var unplannedPart = 0
+  private var plannedBlock: Int?
 
   private var shape: ExpertShape { geometry.experts }
   private var states: [ParameterState] { Self.states(options) }
@@ -81,7 +86,9 @@ package struct ModelExport: ~Copyable {
     guard let generation = store.generation else {
       throw TrainingError.nothingToResume(path: run.path)
     }
-    let pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    let workers = Workers(count: geometry.exchangeThreads)
+    var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    pager.computeChecksums(on: workers)
 
     self.config = config
     self.options = options
@@ -91,6 +98,7 @@ package struct ModelExport: ~Copyable {
     self.store = store
     self.generation = generation
     self.pager = pager
+    self.workers = workers
     dense = Self.states(options).reduce(into: [:]) {
       $0[$1] = FloatBuffer(count: geometry.dense.parametersPerBlock)
     }
@@ -128,7 +136,8 @@ package struct ModelExport: ~Copyable {
       ceiling: options.memory,
       fixed: [
         .init(
-          name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: 1)),
+          name: "program, runtime and libraries",
+          bytes: MemoryPlan.runtimeBytes(threads: geometry.exchangeThreads)),
         geometry.storeTables(config, isReadOnly: true),
         .init(
           name: "tables of tensors and blocks",
@@ -174,6 +183,7 @@ extension ModelExport {
       }, type: options.type)
     for part in tensors.parts {
       if isStopping() { throw ExchangeError.stopped }
+      planAhead()
       switch part {
       case .dense(let tensor): try write(tensor, to: &target)
       case .expert(let expert): try write(expert, to: &target)
@@ -190,6 +200,38 @@ extension ModelExport {
       hasOptimizer: options.hasOptimizer, dtype: options.type.torchName, files: files, bytes: total,
       seconds: (ContinuousClock.now - start).seconds,
       peakRssBytes: ProcessMemory.peakResidentBytes, memoryBudgetBytes: options.memory)
+  }
+
+  /// Planned visits that keep every frame busy; each costs a few words.
+  private static let visitsAhead = 64
+
+  /// Plans the visits of further parts, those of the next one in any case, so that blocks are read while
+  /// those before them are written to the files.
+  private mutating func planAhead() {
+    while pager.plannedCount < Self.visitsAhead, unplannedPart < tensors.parts.count {
+      pager.plan(visits(of: tensors.parts[unplannedPart]))
+      unplannedPart += 1
+    }
+  }
+
+  /// What `write` takes of the pager for a part, when those before it have been written.
+  private mutating func visits(of part: ModelTensors.Part) -> [Visit] {
+    switch part {
+    case .dense(let tensor):
+      let planes = options.hasOptimizer ? .all : geometry.dense.weightPlanes
+      return geometry.dense.blocks(of: tensor.range).compactMap { block in
+        defer { plannedBlock = block }
+        return block == plannedBlock ? nil : Visit(.dense(block), planes)
+      }
+    case .expert(let expert):
+      return states.flatMap { state in
+        panels.flatMap { _ in slices(of: expert).map { Visit($0, state.planes) } }
+      }
+    }
+  }
+
+  private func slices(of expert: ExpertTensors) -> [BlockID] {
+    (0..<shape.slices).map { .expert(layer: expert.layer, expert.expert, slice: $0) }
   }
 
   /// Reads what is not here yet of the blocks that have a part of the tensor.
@@ -221,12 +263,10 @@ extension ModelExport {
   /// Has the states of a block of the dense part in `dense`.
   private mutating func readDense(_ block: Int) throws {
     guard denseBlock != block else { return }
-    let planes = options.hasOptimizer ? .all : geometry.dense.weightPlanes
-    pager.plan([Visit(.dense(block), planes)])
     let page = try geometry.dense.next(block, &pager)
     for (state, floats) in dense {
       let target = floats.matrix(rows: 1, columns: floats.count)
-      geometry.dense.read(state, of: page, into: target, on: .inline)
+      geometry.dense.read(state, of: page, into: target, on: workers)
     }
     pager.keep(page)
     denseBlock = block
@@ -256,18 +296,11 @@ extension ModelExport {
 
   /// Reads every plane once, unless the memory is too small for all rows of `fc2` at a time.
   private mutating func write(_ expert: ExpertTensors, to target: inout TensorTarget) throws {
-    let slices = (0..<shape.slices).map {
-      BlockID.expert(layer: expert.layer, expert.expert, slice: $0)
-    }
-    let visits = states.flatMap { state in
-      panels.flatMap { _ in slices.map { Visit($0, state.planes) } }
-    }
-    pager.plan(visits)
     let hidden = expert.names.hidden ?? shape.hidden
     for state in states {
       for rows in panels {
         let turned = panel.matrix(rows: rows.count, columns: hidden)
-        for slice in slices.indices {
+        for slice in 0..<shape.slices {
           try readNext(state)
           if rows.lowerBound == 0 { try writeRows(of: expert.names, slice, state, to: &target) }
           let units = shape.units(of: slice, expert.names)
@@ -311,7 +344,7 @@ extension ModelExport {
   private mutating func readNext(_ state: ParameterState) throws {
     var page = try pager.next()
     page.initialiseIfVirgin(shape, seed: UInt64(config.seed))
-    page.read(state, into: block)
+    page.read(state, into: block, on: workers)
     pager.keep(page)
   }
 

@@ -77,10 +77,11 @@ private struct HeldOutLoss {
       report = nil
       return
     }
+    let workers = Workers(count: geometry.threads)
     var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    pager.computeChecksums(on: workers)
     let dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: false)
-    let workers = Workers(count: geometry.threads)
     try geometry.dense.load(dense, &pager, on: workers)
     var sweep = TrainingStep(
       pager: pager,

@@ -153,6 +153,9 @@ struct RunGeometry: Sendable {
     ] + [boundaries.frames].compactMap { $0 } + tapes.memory
   }
 
+  /// Threads of an import or an export: what they share out is the planes of a record.
+  var exchangeThreads: Int { min(threads, Plane.allCases.count) }
+
   /// What a timeline has room for.
   var traceCapacity: TraceRecorder.Capacity {
     TraceRecorder.Capacity(

@@ -38,7 +38,8 @@ struct StoreFilling: ~Copyable {
         isWrittenOnce: true),
       disk: openDisk(drives.disk).disk, create: true)
     guard store.generation == nil else { throw ExchangeError.occupiedStore(path: storePaths[0]) }
-    let pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
+    pager.computeChecksums(on: Workers(count: geometry.exchangeThreads))
     self.geometry = geometry
     self.store = store
     self.pager = pager
@@ -57,7 +58,9 @@ struct StoreFilling: ~Copyable {
     return try MemoryPlan(
       ceiling: try config.bytes(config.memory.budget, key: "memory.budget"),
       fixed: [
-        .init(name: "program, runtime and libraries", bytes: MemoryPlan.runtimeBytes(threads: 1)),
+        .init(
+          name: "program, runtime and libraries",
+          bytes: MemoryPlan.runtimeBytes(threads: geometry.exchangeThreads)),
         geometry.storeTables(config, isReadOnly: false),
         .init(
           name: "tables of tensors",
@@ -128,10 +131,10 @@ extension Page {
   }
 
   /// The planes of one state as floats.
-  func read(_ state: ParameterState, into floats: FloatBuffer) {
+  func read(_ state: ParameterState, into floats: FloatBuffer, on workers: Workers) {
     let target = floats.matrix(rows: 1, columns: floats.count)
     switch state {
-    case .weights: widen(into: floats, precision: .fp32, on: .inline)
+    case .weights: widen(into: floats, precision: .fp32, on: workers)
     case .firstMoment: geometry.format.states.decode(.first, m, into: target)
     case .secondMoment: geometry.format.states.decode(.second, v, into: target)
     }

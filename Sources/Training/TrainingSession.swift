@@ -74,7 +74,7 @@ package struct TrainingSession: ~Copyable {
     var pager = try Pager(
       store: store, frames: plan.frames,
       sharing: nodes.sharing(plan, geometry.record, workers), ledger: ledger)
-    pager.forEach = { workers.forEach($0, $1) }
+    pager.computeChecksums(on: workers)
     let scratches = try Self.openScratches(geometry, &pager)
     let parameters = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: true,

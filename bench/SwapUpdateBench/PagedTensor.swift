@@ -36,11 +36,12 @@ struct PagedTensor: ~Copyable {
       StoreConfiguration(
         paths: [directory], identity: "swap-update", geometry: geometry, blocks: blocks),
       disk: openDisk(settings).disk, create: true)
-    let pager = try Pager(
+    let workers = Workers(count: threads)
+    var pager = try Pager(
       store: store, frames: FrameBudget(weights: frames, state: frames),
       ledger: MemoryLedger(ceiling: bufferBytes + 4 * geometry.recordBytes))
+    pager.forEach = { workers.forEach($0, $1) }
     let gradient = Vector<Float>(count: blocks * blockParameters)
-    let workers = Workers(count: threads)
     Self.fill(gradient)
     self.pager = pager
     self.blocks = blocks
