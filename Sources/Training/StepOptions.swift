@@ -106,23 +106,6 @@ extension Transformer {
       Visit(.expert(layer: mixture, $0.expert, slice: $0.slice), planes)
     }
   }
-
-  /// By chance alone an expert with so many rows has none in the next batch in one case of fifty.
-  private static let likelyRows = 4
-
-  /// The visits of the next layer with experts after layer `number`, or of the first one, as far as
-  /// they can be guessed before its gate decides: to experts that had some rows in the last sweep, for
-  /// those have at least one again; before the first sweep to all. None after the last such layer.
-  func likelyVisits(after number: Int?, _ planes: PlaneSet) -> [Visit] {
-    let later = description.layers.dropFirst(number.map { $0 + 1 } ?? 0)
-    guard let mixture = later.lazy.compactMap(\.mixture).first else { return [] }
-    let last = routings[mixture]
-    let blocks =
-      last.blocks.isEmpty
-      ? last.untouchedBlocks(description.experts)
-      : last.blocks.filter { $0.rows >= Self.likelyRows }
-    return blocks.map { Visit(.expert(layer: mixture, $0.expert, slice: $0.slice), planes) }
-  }
 }
 
 extension AdamW {

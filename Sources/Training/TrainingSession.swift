@@ -325,6 +325,11 @@ extension TrainingSession {
     let kept = geometry.tapes.inMemory.count + geometry.tapes.onDisk.count
     return Double(kept) / Double(geometry.description.layers.count)
   }
+  /// What the next sweep will probably visit of the layer with experts after layer `number`, or of the
+  /// first one.
+  package func likelyExperts(after number: Int?, in mode: Transformer.Mode) -> [BlockID] {
+    step.likely.blocks(after: number, of: step.model.description, in: mode)
+  }
   /// (token, expert) pairs that the experts of all layers computed in the last step.
   package var routedTokens: Int { step.model.routings.reduce(0) { $0 + $1.rows.count } }
   /// What step `step` learns from.

@@ -42,6 +42,8 @@ struct TrainingStep: ~Copyable {
   var unsaved: UnsavedDense
   /// Where activations wait that leave memory between the sweeps.
   var scratches = ActivationScratches()
+  /// What the next sweep will probably visit.
+  var likely = LikelyExperts()
 
   /// Runs step `step` (the first is 1) on a global batch.
   /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
@@ -68,9 +70,7 @@ struct TrainingStep: ~Copyable {
   /// The forward sweep.
   mutating func forward(_ batch: PackedBatch, step: Int, mode: Transformer.Mode) throws {
     trace.span(.embedding) { model.embed(batch, step: step, mode: mode) }
-    pager.plan(
-      dense.visits(after: nil),
-      anticipating: model.likelyVisits(after: nil, options.forwardPlanes))
+    pager.plan(dense.visits(after: nil), anticipating: likelyVisits(after: nil))
     for layer in model.layers(.encoder) { try forward(layer) }
     model.encoderToDecoder()
     for layer in model.layers(.decoder) { try forward(layer) }
@@ -108,12 +108,22 @@ struct TrainingStep: ~Copyable {
     }
     try pager.forwardExperts(
       of: layer, model, options, then: dense.visits(after: number),
-      anticipating: model.likelyVisits(after: number, options.forwardPlanes),
-      tapes: scratches.tapes)
+      anticipating: likelyVisits(after: number), tapes: scratches.tapes)
+    if let mixture = layer.mixture {
+      likely.note(model.routings[mixture], of: mixture, in: model.mode)
+    }
     dense.leave(number)
     try pager.keepBoundaries(of: layer, scratches.boundaries, model)
     try unsaved.saveSome(model.dense, &pager, layers: model.description.layers.count)
     span.end()
+  }
+
+  /// Visits of the next layer with experts after layer `number`, or of the first one, as far as they
+  /// can be guessed before its gate decides.
+  private func likelyVisits(after number: Int?) -> [Visit] {
+    likely.blocks(after: number, of: model.description, in: model.mode).map {
+      Visit($0, options.forwardPlanes)
+    }
   }
 
   /// One layer backward. Experts come in reverse, so that the first ones are still resident from
