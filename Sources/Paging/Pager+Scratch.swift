@@ -56,11 +56,7 @@ extension Pager {
   package mutating func holdEmpty(
     _ leaf: Int, of id: ScratchID, byteCount: Int
   ) throws(StorageError) -> PinnedSlice {
-    let scratch = scratches[id.index]
-    pump()
-    let frame = scratch.frame(of: leaf)
-    wait(for: frame)
-    if let failure = scratch.failure { throw failure }
+    let (scratch, frame) = try hold(leaf, of: id) { pager, _, frame in pager.wait(for: frame) }
     let memory = frame.memory(byteCount)
     frame.leaf = leaf
     scratch.written[leaf] = Scratch.Written(byteCount: memory.byteCount, checksum: 0)
@@ -87,16 +83,26 @@ extension Pager {
   package mutating func holdWritten(
     _ leaf: Int, of id: ScratchID, byteCount: Int
   ) throws(StorageError) -> PinnedSlice {
-    let scratch = scratches[id.index]
-    pump()
-    let frame = scratch.frame(of: leaf)
-    if frame.leaf != leaf { wait(for: frame) }
-    readAhead(from: leaf, scratch)
-    if frame.transfer == .read { wait(for: frame) }
-    if let failure = scratch.failure { throw failure }
+    let (scratch, frame) = try hold(leaf, of: id) { pager, scratch, frame in
+      if frame.leaf != leaf { pager.wait(for: frame) }
+      pager.readAhead(from: leaf, scratch)
+      if frame.transfer == .read { pager.wait(for: frame) }
+    }
     let memory = frame.memory(byteCount)
     precondition(scratch.written[leaf]?.byteCount == memory.byteCount, "what was written is read")
     return memory
+  }
+
+  /// The frame of `leaf`, when `prepare` has waited for what its holder cannot have it beside.
+  private mutating func hold(
+    _ leaf: Int, of id: ScratchID, _ prepare: (inout Pager, Scratch, ScratchFrame) -> Void
+  ) throws(StorageError) -> (Scratch, ScratchFrame) {
+    let scratch = scratches[id.index]
+    pump()
+    let frame = scratch.frame(of: leaf)
+    prepare(&self, scratch, frame)
+    if let failure = scratch.failure { throw failure }
+    return (scratch, frame)
   }
 
   /// The frame of `leaf` may be read into.

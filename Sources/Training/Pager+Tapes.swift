@@ -28,11 +28,19 @@ struct TapeLeaves: Sendable {
 
   fileprivate func leaf(
     of sublayer: Sublayer, _ layer: LayerDescription, _ model: Transformer
-  ) -> Int? {
+  ) -> Leaf? {
     guard let first = first[model.description.number(of: layer)],
       let index = layer.sublayers.firstIndex(of: sublayer)
     else { return nil }
-    return first + index
+    return Leaf(
+      number: first + index, scratch: scratch,
+      byteCount: max(1, model.tapeByteCount(layer, sublayer)))
+  }
+
+  fileprivate struct Leaf {
+    let number: Int
+    let scratch: ScratchID
+    let byteCount: Int
   }
 }
 
@@ -45,16 +53,12 @@ extension Pager {
     of sublayer: Sublayer, _ layer: LayerDescription, _ tapes: TapeLeaves?, _ model: Transformer,
     _ body: (inout Pager) throws -> Void
   ) throws {
-    guard model.mode == .training, let tapes,
-      let leaf = tapes.leaf(of: sublayer, layer, model)
-    else { return try body(&self) }
-    let bytes = max(1, model.tapeByteCount(layer, sublayer))
-    let memory = try holdEmpty(leaf, of: tapes.scratch, byteCount: bytes)
-    // The frame is held until the loan has ended.
-    unsafe model.lend(FloatBuffer(borrowing: memory.bytes), to: sublayer, of: layer)
-    defer { model.endLoan() }
-    try body(&self)
-    writeHeld(leaf, of: tapes.scratch)
+    guard model.mode == .training, let leaf = tapes?.leaf(of: sublayer, layer, model) else {
+      return try body(&self)
+    }
+    let memory = try holdEmpty(leaf.number, of: leaf.scratch, byteCount: leaf.byteCount)
+    try lend(memory, to: sublayer, layer, model, body)
+    writeHeld(leaf.number, of: leaf.scratch)
   }
 
   /// Runs `body`, a sublayer of the backward sweep, beside what the forward sweep kept of it.
@@ -63,14 +67,19 @@ extension Pager {
     of sublayer: Sublayer, _ layer: LayerDescription, _ tapes: TapeLeaves?, _ model: Transformer,
     _ body: (inout Pager) throws -> Void
   ) throws {
-    guard let tapes, let leaf = tapes.leaf(of: sublayer, layer, model) else {
-      return try body(&self)
-    }
-    let bytes = max(1, model.tapeByteCount(layer, sublayer))
-    let memory = try holdWritten(leaf, of: tapes.scratch, byteCount: bytes)
+    guard let leaf = tapes?.leaf(of: sublayer, layer, model) else { return try body(&self) }
+    let memory = try holdWritten(leaf.number, of: leaf.scratch, byteCount: leaf.byteCount)
+    try lend(memory, to: sublayer, layer, model, body)
+    letGo(leaf.number, of: leaf.scratch)
+  }
+
+  /// Runs `body` while the tape of the sublayer is `memory`, of a frame that is held until then.
+  private mutating func lend(
+    _ memory: PinnedSlice, to sublayer: Sublayer, _ layer: LayerDescription, _ model: Transformer,
+    _ body: (inout Pager) throws -> Void
+  ) throws {
     unsafe model.lend(FloatBuffer(borrowing: memory.bytes), to: sublayer, of: layer)
     defer { model.endLoan() }
     try body(&self)
-    letGo(leaf, of: tapes.scratch)
   }
 }

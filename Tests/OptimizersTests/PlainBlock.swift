@@ -42,6 +42,9 @@ struct PlainBlock: Equatable {
 
   // MARK: The twin
 
+  /// The squares of the last codes: a moment is its scale times c |c|, or (c^2)^2, by these.
+  private static let (firstSteps, secondSteps): (Float, Float) = (127 * 127, 255 * 255)
+
   struct Rates {
     let adam: AdamW
     let index: Int
@@ -103,9 +106,9 @@ struct PlainBlock: Equatable {
         switch moment {
         case .first:
           let c = Float(Int8(bitPattern: plane[i]))
-          return c * abs(c) * (1 / 16129) * scale
+          return c * abs(c) * (1 / Self.firstSteps) * scale
         case .second:
-          let root = Float(plane[i]) * Float(plane[i]) * (1 / 65025)
+          let root = Float(plane[i]) * Float(plane[i]) * (1 / Self.secondSteps)
           return root * root * scale
         }
       }
@@ -141,21 +144,21 @@ struct PlainBlock: Equatable {
   ) -> UInt8 {
     switch moment {
     case .first:
-      let share = min(abs(value) * (16129 / scale).nextUp, 16129)
+      let share = min(abs(value) * (firstSteps / scale).nextUp, firstSteps)
       var c = floor(share.squareRoot())
       if Float(noise) / 65536 * (2 * c + 1) < share - c * c { c += 1 }
       return UInt8(bitPattern: Int8(value < 0 ? -c : c))
     case .second:
-      let root = min(value.squareRoot() * (65025 / scale.squareRoot()).nextUp, 65025)
+      let factor = (secondSteps / scale.squareRoot()).nextUp
+      let root = min(value.squareRoot() * factor, secondSteps)
       var c = floor(root.squareRoot())
-      // (c + 1)^4 - c^4 = 4 h (h^2 + 1/4) for h = c + 1/2; a is h times the cube root of 4 / 2^16.
-      let a = Float(0.01968627).addingProduct(c, 0.03937254)
-      let threshold = Float(noise) * a * Float(0.0003875492).addingProduct(a, a)
-      if threshold < (root * root).addingProduct(-c * c, c * c) { c += 1 }
+      let (low, next) = (fourthPower(c), fourthPower(c + 1))
+      if Double(noise) / 65536 * (next - low) < Double(root * root) - low { c += 1 }
       return value == 0 ? 0 : UInt8(max(1, c))
     }
   }
 
+  private static func fourthPower(_ x: Float) -> Double { Double(x * x) * Double(x * x) }
   private static func floor(_ x: Float) -> Float { x.rounded(.down) }
   private static func float(_ bytes: [UInt8], at i: Int) -> Float {
     Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[i + $1]) << (8 * $1) })

@@ -1,6 +1,5 @@
 import Base
 import Foundation
-import Simulation
 import Storage
 import TestSupport
 import Testing
@@ -156,28 +155,8 @@ import Training
     var run = try run("spill")
     run.config.memory.spill = "never"
     run.config.memory.budget = "\(try run.leastBudget())"
-    let medium = SimulatedMedium(seed: 3)
-    func train(_ faults: [Fault], _ metrics: inout [StepMetrics]) throws {
-      let disk = SimulatedDisk(medium, seed: 5, faults: faults)
-      var session = try TrainingSession(
-        run.config, storePaths: run.storePaths, profiles: run.profiles, disk: disk)
-      while session.nextStep <= Self.steps {
-        metrics.append(try session.runStep())
-        try session.commit()
-      }
-    }
-    var named = 0
-    var metrics: [StepMetrics] = []
-    for number in stride(from: 7, through: 400, by: 31) {
-      do {
-        try train([.call(number, errno: EIO, isPersistent: true)], &metrics)
-      } catch StorageError.scratch {
-        named += 1
-      } catch is StorageError {}
-    }
-    #expect(named > 0)
-    try train([], &metrics)
-    let last = Dictionary(metrics.map { ($0.step, $0.computed) }, uniquingKeysWith: { $1 })
-    #expect((1...Self.steps).map { last[$0] } == wanted.map(\.computed))
+    let (found, failures) = try run.trainThroughFaults(to: Self.steps)
+    #expect(!failures.isEmpty)
+    #expect(found.map(\.?.computed) == wanted.map(\.computed))
   }
 }

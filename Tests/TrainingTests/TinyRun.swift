@@ -2,6 +2,7 @@ import Base
 import Corpus
 import DirectIO
 import Foundation
+import Simulation
 import Storage
 import TestSupport
 import Training
@@ -55,6 +56,37 @@ struct TinyRun {
     while session.nextStep <= last { metrics.append(try session.runStep()) }
     try session.commit()
     return metrics
+  }
+
+  /// Trains to `last`, with a commit after every step, on a disk on which one call and all later ones
+  /// fail; again and again with a later call, each time from where the run has come to; at the end on
+  /// a disk that works.
+  /// - Returns: the metrics of each step as it was computed last, and the transfers of scratches that
+  ///   ended a life.
+  func trainThroughFaults(to last: Int) throws -> (metrics: [StepMetrics?], failures: [DiskError]) {
+    let medium = SimulatedMedium(seed: 3)
+    var metrics: [Int: StepMetrics] = [:]
+    func live(_ faults: [Fault]) throws {
+      let disk = SimulatedDisk(medium, seed: 5, faults: faults)
+      var session = try TrainingSession(
+        config, storePaths: storePaths, profiles: profiles, disk: disk)
+      while session.nextStep <= last {
+        let line = try session.runStep()
+        // Steps whose commit fails are done again.
+        metrics[line.step] = line
+        try session.commit()
+      }
+    }
+    var failures: [DiskError] = []
+    for number in stride(from: 7, through: 400, by: 31) {
+      do {
+        try live([.call(number, errno: EIO, isPersistent: true)])
+      } catch StorageError.scratch(let failure) {
+        failures.append(failure)
+      } catch is StorageError {}
+    }
+    try live([])
+    return ((1...last).map { metrics[$0] }, failures)
   }
 
   func reader() throws -> Store {
