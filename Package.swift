@@ -218,8 +218,8 @@ let package = Package(
     tests(
       "PagingTests",
       [
-        "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Simulation", "TestSupport",
-        "Tracing",
+        "Base", "PinnedMemory", "DirectIO", "Storage", "Paging", "Kernels", "Simulation",
+        "TestSupport", "Tracing",
       ]),
     tests("DirectIOTests", ["Base", "PinnedMemory", "DirectIO", "Simulation", "TestSupport"]),
     tests(

@@ -1,5 +1,6 @@
 import Base
 import DirectIO
+import Kernels
 import Paging
 import PinnedMemory
 import Simulation
@@ -63,13 +64,91 @@ import Testing
     }
   }
 
+  /// Checksums are computed by threads while reads, also of guesses, come back with bits turned over, so
+  /// far apart that the second read of a plane is right.
+  @Test func turnedBitsAreFoundByWorkers() throws {
+    let workers = Workers(count: 4)
+    var repeated = 0
+    for seed in 300..<312 as Range<UInt64> {
+      var dice = Dice(seed: seed)
+      let world = try World(blocks: 3 + dice.below(7))
+      var model = Model()
+      for life in 0..<2 as Range<UInt64> {
+        let flips = (0..<8).map { Fault.bitFlip(read: 50 * $0 + 3 + dice.below(10)) }
+        let disk = SimulatedDisk(
+          world.medium, seed: seed << 8 | life, reapsLateMax: dice.below(12), faults: flips)
+        repeated += try live(world, disk, &dice, &model, rounds: 12, on: workers).repeatedReads
+        disk.crash()
+        model.open = model.committed
+      }
+    }
+    #expect(repeated > 20)
+  }
+
+  /// Some planes have decayed: visits that need them are refused by name, those to other blocks are not,
+  /// and what was guessed of them in vain is forgotten.
+  @Test func decayIsFoundByWorkers() throws {
+    let workers = Workers(count: 4)
+    for seed in 400..<412 as Range<UInt64> {
+      var dice = Dice(seed: seed)
+      let world = try World(blocks: 9)
+      let decayed = try decay(world, &dice)
+      let disk = SimulatedDisk(world.medium, seed: seed, reapsLateMax: dice.below(12))
+      var pager = try World.pager(try world.open(disk), 2 + dice.below(5), 2 + dice.below(4))
+      pager.forEach = { workers.forEach($0, $1) }
+      for _ in 0..<20 {
+        pager.plan([], anticipating: randomPlan(world.blocks, &dice))
+        for _ in 0..<dice.below(4) { pager.pump() }
+        let plan = randomPlan(world.blocks, &dice)
+        pager.plan(plan, anticipating: randomGuess(world.blocks, &dice))
+        for visit in plan { try look(visit, decayed[visit.block] ?? [], &pager) }
+      }
+    }
+  }
+
+  /// Blocks of version 1, in most of which a bit of one plane is turned over for good.
+  private func decay(_ world: World, _ dice: inout Dice) throws -> [BlockID: PlaneSet] {
+    let store = try world.open()
+    var writer = try World.pager(store, 3, 3)
+    writer.plan(visits(blocks(world.blocks), .all))
+    for _ in 0..<world.blocks { try writer.updateNext(step: 1, from: 0) }
+    try writer.commit(step: 1, payload: [])
+    var decayed: [BlockID: PlaneSet] = [:]
+    for block in blocks(world.blocks) where dice.below(3) > 0 {
+      let plane = Plane.allCases[dice.below(4)]
+      let byte =
+        store.place(of: block).offset + world.geometry.offset(of: plane)
+        + dice.below(world.geometry.contentBytes[plane])
+      world.medium.flipBit(
+        of: world.directory.path + "/pages.bin", byte: byte, bit: dice.below(8))
+      decayed[block] = PlaneSet(plane)
+    }
+    return decayed
+  }
+
+  private func look(_ visit: Visit, _ decayed: PlaneSet, _ pager: inout Pager) throws {
+    do throws(StorageError) {
+      let page = try pager.next()
+      #expect(page.block == visit.block && page.wrongPlanes(version: 1).isEmpty)
+      #expect(visit.planes.isDisjoint(with: decayed))
+      pager.keep(page)
+    } catch {
+      guard case .damaged(let damage) = error else { throw error }
+      // Also a visit to other planes, when a later one has its reads under way already.
+      #expect(damage.block == visit.block && PlaneSet(damage.plane) == decayed)
+    }
+  }
+
   /// One process: opens the store, trains at random, and ends without a word.
+  @discardableResult
   private func live(
-    _ world: World, _ disk: any Disk, _ dice: inout Dice, _ model: inout Model, rounds: Int
-  ) throws {
+    _ world: World, _ disk: any Disk, _ dice: inout Dice, _ model: inout Model, rounds: Int,
+    on workers: Workers = .inline
+  ) throws -> PagerCounters {
     let store = try world.open(disk)
     let (weights, state) = (2 + dice.below(5), 2 + dice.below(4))
     var pager = try World.pager(store, weights, state)
+    pager.forEach = { workers.forEach($0, $1) }
     for _ in 0..<rounds {
       let plan = randomPlan(world.blocks, &dice)
       if dice.below(3) == 0 {
@@ -91,6 +170,7 @@ import Testing
         #expect(store.generation?.step == model.step)
       }
     }
+    return pager.counters
   }
 
   private func randomPlan(_ blockCount: Int, _ dice: inout Dice) -> [Visit] {
