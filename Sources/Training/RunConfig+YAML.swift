@@ -132,6 +132,13 @@ extension RunConfig {
     return node
   }
 
+  /// The key of this very name in some section, with that: `training.clip` for `clip`.
+  private static func elsewhere(_ name: String) -> String? {
+    guard let sections = try? RunConfig().node().mapping else { return nil }
+    let section = sections.first { $0.value.mapping?[Node(name)] != nil }
+    return section.map { "\($0.key.string ?? "").\(name)" }
+  }
+
   /// `upper` over `base`: mappings merge key by key, anything else replaces.
   private static func merge(
     _ base: Node, _ upper: Node, path: String, place: String
@@ -151,7 +158,7 @@ extension RunConfig {
       let full = path.isEmpty ? name : "\(path).\(name)"
       guard let below = merged[name] else {
         let known: [String] = merged.keys.compactMap(\.string)
-        let near = nearest(name, among: known).map { "did you mean `\($0)`?" }
+        let near = (elsewhere(name) ?? nearest(name, among: known)).map { "did you mean `\($0)`?" }
         throw ConfigError(
           key: full, problem: "unknown key",
           remedy: near ?? "known keys here: \(known.joined(separator: ", "))",

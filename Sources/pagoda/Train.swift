@@ -65,6 +65,7 @@ struct Train: ParsableCommand {
     if traceSteps != nil, trace == nil {
       throw ValidationError("--trace-steps says which steps --trace draws: give both")
     }
+    if trace == "" { throw ValidationError("--trace needs the path of a file") }
   }
 
   func run() throws {

@@ -31,6 +31,12 @@ import Testing
     try workplace.directory.write("modell: {d_model: 8}\n", "wrong.yaml")
     try Pagoda.run(["train", workplace.path("wrong.yaml"), "--run", workplace.path("run")]).expect(
       78, "wrong.yaml:1: modell: unknown key", "did you mean `model`?")
+    // Of the right name, in no section and in the wrong one.
+    for key in ["clip", "memory.boundaries"] {
+      let name = key.split(separator: ".").last ?? ""
+      try workplace.train("run", "\(key)=none").expect(
+        78, "\(key): unknown key", "did you mean `training.\(name)`?")
+    }
     #expect(!workplace.exists("run"))
   }
 

@@ -81,6 +81,7 @@ import Training
     ])
   func stepsThatAreNoneAreAUsageError(_ options: [String]) throws {
     try Pagoda.run(workplace.training("run", options)).expect(64, "trace-steps")
+    try Pagoda.run(workplace.training("run", ["--trace", ""])).expect(64, "needs the path")
     #expect(!workplace.exists("run"))
   }
 }
