@@ -28,7 +28,9 @@ struct ImportDraft {
     }
     try run.create()
     do {
-      try config.yaml().write(toFile: path, atomically: true, encoding: .utf8)
+      // In place: killed before a rename, only a file of another name would be here, and a piece of it
+      // says as much, since there is no store yet.
+      try config.yaml().write(toFile: path, atomically: false, encoding: .utf8)
     } catch {
       takeBack(storePaths: [])
       throw ExchangeError.cannotWrite(path: path, cause: error.localizedDescription)
