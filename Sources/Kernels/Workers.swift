@@ -78,6 +78,7 @@ package final class Workers: Sendable {
 
   /// Runs `body`, whose loops share their caller's thread with `interlude`: it is called after each of
   /// them, so that what cannot wait for the end of `body` gets on. Loops of its own have none.
+  /// For the thread that owns the pool; not for `inline`, which threads share.
   package func run<Result>(
     _ body: () throws -> Result, between interlude: () -> Void
   ) rethrows -> Result {
