@@ -54,8 +54,6 @@ let package = Package(
     // C libraries, imported and nothing else.
     .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
     .systemLibrary(name: "CNuma", providers: [.apt(["libnuma-dev"])]),
-    .systemLibrary(
-      name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
     .target(
@@ -64,6 +62,8 @@ let package = Package(
         .linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train"),
         .linkedLibrary("stdc++"),
       ]),
+    // Opens the library (libopenblas0) itself.
+    .target(name: "COpenBLAS", cSettings: posix),
     // Its header alone is used (libxxhash-dev), compiled for the CPUs this program asks for.
     .target(name: "CXXHash", cSettings: posix + [.unsafeFlags(["-O3", "-march=x86-64-v3"])]),
 

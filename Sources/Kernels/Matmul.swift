@@ -34,25 +34,18 @@ package func matmul(
 
 /// What OpenBLAS says of itself: version, options and the core its kernels were chosen for.
 package func blasDescription() -> String {
-  unsafe String(cString: openblas_get_config()) + ", kernels for "
-    + String(cString: openblas_get_corename())
+  // Between them it names a core of its own finding, which need not be the one whose kernels it uses.
+  let options = unsafe String(cString: pagoda_blas_config()).split(separator: " ").prefix(2)
+  return unsafe options.joined(separator: " ") + ", kernels for "
+    + String(cString: pagoda_blas_core())
 }
-
-/// OpenBLAS brings threads of its own; they would be wrong twice: too many, and with sums that
-/// depend on their number. Read before each call, set once.
-private let blasThreadCount: Int = {
-  openblas_set_num_threads(1)
-  return 1
-}()
 
 private func multiplyTile(
   _ a: Matrix, _ transposeA: Bool, _ b: Matrix, _ transposeB: Bool, _ c: Matrix, _ scale: Float,
   _ accumulate: Bool
 ) {
-  _ = blasThreadCount
-  unsafe cblas_sgemm(
-    CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans,
-    blasint(c.rows), blasint(c.columns), blasint(transposeA ? a.rows : a.columns), scale,
-    a.pointer, blasint(a.stride), b.pointer, blasint(b.stride), accumulate ? 1 : 0, c.pointer,
-    blasint(c.stride))
+  unsafe pagoda_sgemm(
+    transposeA, transposeB, Int32(c.rows), Int32(c.columns),
+    Int32(transposeA ? a.rows : a.columns), scale, a.pointer, Int32(a.stride), b.pointer,
+    Int32(b.stride), accumulate ? 1 : 0, c.pointer, Int32(c.stride))
 }

@@ -7,10 +7,9 @@ package func wholeProduct(_ a: Matrix, _ b: Matrix, into c: Matrix) {
   precondition(a.rows == c.rows, "a has the rows of c")
   precondition(b.columns == c.columns, "b has the columns of c")
   precondition(a.columns == b.rows, "a and b share the summed dimension")
-  unsafe cblas_sgemm(
-    CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(c.rows), blasint(c.columns),
-    blasint(a.columns), 1, a.pointer, blasint(a.stride), b.pointer, blasint(b.stride), 0, c.pointer,
-    blasint(c.stride))
+  unsafe pagoda_sgemm(
+    false, false, Int32(c.rows), Int32(c.columns), Int32(a.columns), 1, a.pointer,
+    Int32(a.stride), b.pointer, Int32(b.stride), 0, c.pointer, Int32(c.stride))
 }
 
 /// Runs `body` while OpenBLAS cuts each product over `count` threads of its own; then it has one
@@ -19,7 +18,7 @@ package func withBlasThreads<Result>(
   _ count: Int, _ body: () throws -> Result
 ) rethrows -> Result {
   precondition(count > 0, "at least one thread")
-  openblas_set_num_threads(Int32(count))
-  defer { openblas_set_num_threads(1) }
+  pagoda_blas_set_threads(Int32(count))
+  defer { pagoda_blas_set_threads(1) }
   return try body()
 }

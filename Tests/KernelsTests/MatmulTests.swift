@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 import TestSupport
 import Testing
@@ -54,5 +55,13 @@ import Testing
     #expect(c.values.allSatisfy { $0.isFinite })
   }
 
-  @Test func describesItsLibrary() { #expect(blasDescription().contains("OpenBLAS")) }
+  @Test func describesItsLibrary() { #expect(blasDescription().hasPrefix("OpenBLAS 0.")) }
+
+  /// Goal: kernels are those that were chosen for the processor's instructions, or by the user, also
+  /// where OpenBLAS is older than the processor.
+  @Test func usesTheProcessorsInstructions() throws {
+    let chosen = try #require(ProcessInfo.processInfo.environment["OPENBLAS_CORETYPE"])
+    let description = blasDescription().lowercased()
+    #expect(description.hasSuffix("kernels for \(chosen.lowercased())"))
+  }
 }

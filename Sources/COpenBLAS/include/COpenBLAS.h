@@ -1,0 +1,18 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+// OpenBLAS, opened when the first product is computed, with the kernels for what this processor can do.
+// Ends the process with a message where there is no OpenBLAS.
+
+/// Row-major c = scale * op(a) op(b) + keep * c; op(a) [m, k], op(b) [k, n], c [m, n].
+void pagoda_sgemm(
+    bool transpose_a, bool transpose_b, int32_t m, int32_t n, int32_t k, float scale, const float *a,
+    int32_t a_stride, const float *b, int32_t b_stride, float keep, float *c, int32_t c_stride);
+
+void pagoda_blas_set_threads(int32_t count);
+
+/// Version and options of the library.
+const char *pagoda_blas_config(void);
+/// The processor that its kernels were made for, by OpenBLAS's name.
+const char *pagoda_blas_core(void);
