@@ -31,24 +31,32 @@ package func roundToBfloat16(_ weights: Matrix, into hi: inout MutableSpan<UInt1
 private let weightsPerTask = 16384
 
 /// Joins two planes into `weights`, a matrix of one row.
+/// - Parameter before: called by each worker with the elements that it will pass over next.
 package func joinMaster(
-  hi: Span<UInt16>, lo: Span<UInt16>, into weights: Matrix, on workers: Workers
+  hi: Span<UInt16>, lo: Span<UInt16>, into weights: Matrix, on workers: Workers,
+  before: @Sendable (Range<Int>) -> Void = { _ in }
 ) {
   precondition(weights.rows == 1, "one row of weights")
   precondition(hi.count == weights.columns, "one hi half per weight")
   precondition(lo.count == hi.count, "one lo half per weight")
   let (hi, lo) = (Fence(hi), Fence(lo))
   workers.forEachChunk(of: weights.columns, size: weightsPerTask) { range in
+    before(range)
     joinChunk(hi.span(range), lo.span(range), into: weights.columns(range).row(0))
   }
 }
 
 /// Writes the bfloat16 plane `hi` as floats into `weights`, a matrix of one row.
-package func widen(_ hi: Span<UInt16>, into weights: Matrix, on workers: Workers) {
+/// - Parameter before: called by each worker with the elements that it will pass over next.
+package func widen(
+  _ hi: Span<UInt16>, into weights: Matrix, on workers: Workers,
+  before: @Sendable (Range<Int>) -> Void = { _ in }
+) {
   precondition(weights.rows == 1, "one row of weights")
   precondition(hi.count == weights.columns, "one half per weight")
   let hi = Fence(hi)
   workers.forEachChunk(of: weights.columns, size: weightsPerTask) { range in
+    before(range)
     widenChunk(hi.span(range), into: weights.columns(range).row(0))
   }
 }

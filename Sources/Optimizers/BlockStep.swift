@@ -39,9 +39,13 @@ package struct BlockStep: Sendable {
   ///   - lo: their remainders; empty where the master is bfloat16.
   ///   - m: first moments, `states.byteCount` bytes.
   ///   - v: second moments, as many.
+  ///   - before, changed: called by each worker with the parameters that it updates next, and when it
+  ///     has, while their bytes are in its cache; those of all calls together are the block's.
   package func update(
     hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>, m: inout MutableSpan<UInt8>,
-    v: inout MutableSpan<UInt8>, gradient: Span<Float>, on workers: Workers
+    v: inout MutableSpan<UInt8>, gradient: Span<Float>, on workers: Workers,
+    before: @Sendable (Range<Int>) -> Void = { _ in },
+    changed: @Sendable (Range<Int>) -> Void = { _ in }
   ) {
     let count = gradient.count
     precondition(hi.count == count, "one hi half per gradient")
@@ -50,34 +54,24 @@ package struct BlockStep: Sendable {
     precondition(v.count == states.byteCount(count), "one second moment per gradient")
     precondition(0...count ~= matrixParameters, "vectors follow matrices")
     guard count > 0 else { return }
-    if states == .fp32, !lo.isEmpty { return updateFloats(&hi, &lo, &m, &v, gradient, workers) }
     let planes = Planes(
       hi: Fence(&hi), lo: lo.isEmpty ? nil : Fence(&lo),
       m: MomentPlane(moment: .first, states: states, bytes: Fence(&m), count: count),
       v: MomentPlane(moment: .second, states: states, bytes: Fence(&v), count: count),
       gradient: Fence(gradient))
-    workers.forEachChunk(of: count, size: Self.parametersPerTask) { updateChunk($0, of: planes) }
+    workers.forEachChunk(of: count, size: Self.parametersPerTask) { chunk in
+      before(chunk)
+      if let lo = planes.lo, states == .fp32 {
+        updateFloats(chunk, of: planes, lo)
+      } else {
+        updateChunk(chunk, of: planes)
+      }
+      changed(chunk)
+    }
   }
 
   /// Whole groups, and as much as stays in a core's cache.
   private static let parametersPerTask = 32 * StatePrecision.valuesPerScale
-
-  /// Nothing is decoded: in place.
-  private func updateFloats(
-    _ hi: inout MutableSpan<UInt16>, _ lo: inout MutableSpan<UInt16>,
-    _ m: inout MutableSpan<UInt8>, _ v: inout MutableSpan<UInt8>, _ gradient: Span<Float>,
-    _ workers: Workers
-  ) {
-    let count = gradient.count
-    var m = Fence(&m).mutable(Float.self, at: 0, count: count)
-    var v = Fence(&v).mutable(Float.self, at: 0, count: count)
-    for (step, range) in [
-      (matrices, 0..<matrixParameters), (vectors, matrixParameters..<count),
-    ] where !range.isEmpty {
-      step.update(
-        hi: &hi, lo: &lo, m: &m, v: &v, gradient: gradient, elements: range, on: workers)
-    }
-  }
 }
 
 // MARK: Groups
@@ -89,6 +83,25 @@ extension BlockStep {
     let m: MomentPlane
     let v: MomentPlane
     let gradient: Fence<Float>
+  }
+
+  /// Nothing is decoded: in place.
+  private func updateFloats(_ chunk: Range<Int>, of planes: Planes, _ lo: Fence<UInt16>) {
+    let border = border(in: chunk)
+    for (step, range) in [
+      (matrices, chunk.lowerBound..<border), (vectors, border..<chunk.upperBound),
+    ] where !range.isEmpty {
+      var hi = planes.hi.mutable(range)
+      var lo = lo.mutable(range)
+      var m = planes.m.floats(of: range)
+      var v = planes.v.floats(of: range)
+      step.update(hi: &hi, lo: &lo, m: &m, v: &v, planes.gradient.span(range))
+    }
+  }
+
+  /// Where in `range` matrices end and vectors begin.
+  private func border(in range: Range<Int>) -> Int {
+    min(max(matrixParameters, range.lowerBound), range.upperBound)
   }
 
   private func updateChunk(_ chunk: Range<Int>, of planes: Planes) {
@@ -106,7 +119,7 @@ extension BlockStep {
       planes.m.advance(group, matrices, gradient, noise.span, into: &m)
       planes.v.advance(group, matrices, gradient, noise.span, into: &root)
 
-      let border = min(max(matrixParameters, group.lowerBound), group.upperBound)
+      let border = border(in: group)
       var numbers = weightNumbers.mutableSpan
       if planes.lo == nil { weightNoise.advance(&numbers, to: start / size) }
       move(planes, start..<border, matrices, m.span, root.span, numbers.span, from: 0)

@@ -69,8 +69,9 @@ struct MomentPlane: Sendable {
     }
   }
 
+  /// The moments of any range of parameters where they are floats.
   @_lifetime(immortal)
-  private func floats(of group: Range<Int>) -> MutableSpan<Float> {
+  func floats(of group: Range<Int>) -> MutableSpan<Float> {
     bytes.mutable(Float.self, at: 4 * group.lowerBound, count: group.count)
   }
 

@@ -16,9 +16,15 @@ package import Storage
   /// Planes that `spans` vends.
   package let changeable: PlaneSet
   let resident: Resident
+  /// It is written as soon as it is given back.
+  private let isWrittenSoon: Bool
 
-  init(resident: Resident, visit: Visit, virgin: PlaneSet, isBlank: Bool = false) {
+  init(
+    resident: Resident, visit: Visit, virgin: PlaneSet, isWrittenSoon: Bool, isBlank: Bool = false
+  ) {
     precondition(!resident.isHeld, "a block has one holder")
+    self.isWrittenSoon = isWrittenSoon
+    resident.sums = nil
     block = visit.block
     planes = visit.planes
     self.virgin = virgin
@@ -57,12 +63,16 @@ package struct PageSpans: ~Copyable, ~Escapable {
   /// First moments, as bytes of the precision that the store keeps.
   package var m: MutableSpan<UInt8>
   package var v: MutableSpan<UInt8>
+  /// Where threads may take the checksums of what they have changed in these spans for the last time,
+  /// while it is in their caches. Nil where it is not written for now.
+  package let sums: PieceSums?
 
   @_lifetime(copy hi, copy lo, copy m, copy v)
   init(
     hi: consuming MutableSpan<UInt16>, lo: consuming MutableSpan<UInt16>,
-    m: consuming MutableSpan<UInt8>, v: consuming MutableSpan<UInt8>
+    m: consuming MutableSpan<UInt8>, v: consuming MutableSpan<UInt8>, sums: PieceSums?
   ) {
+    self.sums = sums
     self.hi = hi
     self.lo = lo
     self.m = m
@@ -77,11 +87,14 @@ extension Page {
   package var spans: PageSpans {
     @_lifetime(&self)
     mutating get {
+      resident.sums =
+        isWrittenSoon && changeable == geometry.planes
+        ? PieceSums(of: resident, geometry.planes) : nil
       let spans = unsafe PageSpans(
         hi: MutableSpan(_unsafeElements: changeableElements(.hi)),
         lo: MutableSpan(_unsafeElements: changeableElements(.lo)),
         m: MutableSpan(_unsafeElements: changeableElements(.m)),
-        v: MutableSpan(_unsafeElements: changeableElements(.v)))
+        v: MutableSpan(_unsafeElements: changeableElements(.v)), sums: resident.sums)
       return unsafe _overrideLifetime(spans, mutating: &self)
     }
   }
@@ -89,6 +102,7 @@ extension Page {
   /// The bytes of a changeable plane, without padding: for content of the holder's own making.
   @_lifetime(&self)
   package mutating func bytes(_ plane: Plane) -> MutableSpan<UInt8> {
+    resident.sums = nil
     let span = unsafe MutableSpan(_unsafeElements: changeableElements(plane, of: UInt8.self))
     return unsafe _overrideLifetime(span, mutating: &self)
   }

@@ -1,21 +1,70 @@
+import DirectIO
 import PinnedMemory
-import Storage
+package import Storage
 import Synchronization
+import Tracing
 
 /// Checksums of what was read and of what will be written.
 extension Pager {
   /// Of each of `planes` of a resident, side by side (`forEach`); 0 of the others.
   func checksums(_ planes: PlaneSet, of resident: Resident) -> PlaneValues<UInt64> {
-    // The largest come first: then two threads have half of a record each.
-    let slices = planes.planes.map { ($0, resident.memory(of: $0)) }
-      .sorted { $0.1.byteCount > $1.1.byteCount }
-    let sums = Mutex(PlaneValues<UInt64>(hi: 0, lo: 0, m: 0, v: 0))
-    forEach(slices.count) { index in
-      let (plane, memory) = slices[index]
-      let sum = checksum(of: memory)
-      sums.withLock { $0[plane] = sum }
+    PieceSums(of: resident, planes).finish(forEach)
+  }
+
+  /// Of what will be written: of each piece that its holder has not taken while it was changed, and of
+  /// the planes.
+  func checksumsToWrite(_ resident: Resident) -> PlaneValues<UInt64> {
+    guard let sums = resident.sums else {
+      return checksums(resident.geometry.planes, of: resident)
     }
-    return sums.withLock { $0 }
+    resident.sums = nil
+    return sums.finish(forEach)
+  }
+
+  /// Compares checksums that the holder of a page has taken (`Page.sums`) with those of the record. Of
+  /// bytes that are wrong everything is read again, so that the holder may do again what it did.
+  /// - Parameters:
+  ///   - sums: of the planes as they were; taken here as far as the holder has not.
+  ///   - isChanged: the holder has changed the page since.
+  /// - Returns: whether the bytes were right.
+  /// - Throws: what is wrong with a record that cannot be read right.
+  package mutating func check(
+    _ page: inout Page, _ sums: PieceSums?, isChanged: Bool
+  ) throws(StorageError) -> Bool {
+    guard let sums else { return true }
+    let resident = page.resident
+    guard store.damage(of: sums.planes, in: page.block, found: sums.finish(forEach)) != nil else {
+      resident.unchecked.subtract(sums.planes)
+      return true
+    }
+    forget(resident, sums.planes)
+    if isChanged { resident.valid.subtract(page.changeable) }
+    let planes = page.planes.subtracting(resident.valid)
+    _ = startReads(resident, planes, .demand)
+    while !resident.reading.isDisjoint(with: planes) {
+      waitForCompletion(for: .read, of: page.block)
+    }
+    if let failure = resident.failure { throw failure }
+    return false
+  }
+
+  /// Compares the checksums of those of `planes` that are in memory unchecked. What is wrong is read
+  /// again.
+  mutating func checkNow(_ resident: Resident, _ planes: PlaneSet) {
+    let planes = planes.intersection(resident.unchecked)
+    guard !planes.isEmpty else { return }
+    resident.unchecked.subtract(planes)
+    let found = checksums(planes, of: resident)
+    guard store.damage(of: planes, in: resident.block, found: found) != nil else { return }
+    forget(resident, planes)
+    _ = startReads(resident, planes, .demand)
+  }
+
+  /// What was read of `planes` counts for nothing.
+  private mutating func forget(_ resident: Resident, _ planes: PlaneSet) {
+    counters.repeatedReads += 1
+    counters.bytesRead -= planes.planes.reduce(0) { $0 + store.geometry.planeBytes($1) }
+    resident.valid.subtract(planes)
   }
 
   /// Of a leaf of a scratch, which only the run that wrote it reads: that of its pieces' checksums, side
@@ -31,5 +80,14 @@ extension Pager {
       sums.withLock { $0[index] = sum }
     }
     return sums.withLock { checksum(of: $0) }
+  }
+}
+
+extension Page {
+  /// Where threads take the checksums of those of `planes` that the holder has to check, before they
+  /// change them; nil when there are none.
+  package func sums(toCheck planes: PlaneSet) -> PieceSums? {
+    let planes = planes.intersection(resident.unchecked)
+    return planes.isEmpty ? nil : PieceSums(of: resident, planes)
   }
 }

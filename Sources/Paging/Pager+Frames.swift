@@ -44,7 +44,9 @@ extension Pager {
         readAhead(resident, visit.planes)
       } else {
         visits[admitted].read.formUnion(
-          startReads(resident, visit.planes, admitted == 0 ? .demand : .prefetch))
+          startReads(
+            resident, visit.planes, admitted == 0 ? .demand : .prefetch,
+            isCheckedLater: visit.isCheckedByHolder))
       }
       admitted += 1
     }
@@ -96,7 +98,11 @@ extension Pager {
       throw failure
     }
     // Again, because a page of this block may have been dropped meanwhile.
-    visits[0].read.formUnion(startReads(resident, visit.planes, .demand))
+    visits[0].read.formUnion(
+      startReads(resident, visit.planes, .demand, isCheckedLater: visit.isCheckedByHolder))
+    checkNow(
+      resident,
+      visit.isCheckedByHolder ? PieceSums.scattered(store.geometry.format) : visit.planes)
     guard resident.reading.isDisjoint(with: visit.planes) else {
       promoteTransfers(of: resident)
       return nil
@@ -120,7 +126,8 @@ extension Pager {
       counters.hits += 1
     }
     removeFirstVisit(resident)
-    return Page(resident: resident, visit: visit, virgin: virgin)
+    return Page(
+      resident: resident, visit: visit, virgin: virgin, isWrittenSoon: !isResident)
   }
 
   private mutating func removeFirstVisit(_ resident: Resident) {

@@ -7,9 +7,11 @@ import Tracing
 /// What moves between frames and disk.
 extension Pager {
   /// Starts reading those of `planes` that exist on disk and not in memory; adjacent ones together.
+  /// - Parameter isCheckedLater: by the holder of the page.
   /// - Returns: what had to be read.
   mutating func startReads(
-    _ resident: Resident, _ planes: PlaneSet, _ priority: Transfer.Priority
+    _ resident: Resident, _ planes: PlaneSet, _ priority: Transfer.Priority,
+    isCheckedLater: Bool = false
   ) -> PlaneSet {
     let missing = planes.subtracting(resident.valid).subtracting(resident.reading)
     guard !missing.isEmpty, !resident.isBlank, store.record(of: resident.block) != nil else {
@@ -17,13 +19,16 @@ extension Pager {
     }
     precondition(
       resident.writing.isDisjoint(with: missing), "what is being written is in memory")
-    if missing.contains(.hi) { startRead(resident, from: .hi, through: .hi, priority) }
+    if missing.contains(.hi) {
+      startRead(resident, from: .hi, through: .hi, priority, isCheckedLater: isCheckedLater)
+    }
     var first: Plane?
     for plane in missing.subtracting(.hi).planes {
       first = first ?? plane
       let next = Plane(rawValue: plane.rawValue + 1)
       if let next, missing.contains(next) { continue }
-      startRead(resident, from: first ?? plane, through: plane, priority)
+      startRead(
+        resident, from: first ?? plane, through: plane, priority, isCheckedLater: isCheckedLater)
       first = nil
     }
     return missing
@@ -31,11 +36,12 @@ extension Pager {
 
   private mutating func startRead(
     _ resident: Resident, from first: Plane, through last: Plane, _ priority: Transfer.Priority,
-    isRepeated: Bool = false
+    isRepeated: Bool = false, isCheckedLater: Bool = false
   ) {
     resident.reading.formUnion(PlaneSet(first, through: last))
     let operation = Operation(
-      kind: .read, resident: resident, first: first, last: last, isRepeated: isRepeated)
+      kind: .read, resident: resident, first: first, last: last, isRepeated: isRepeated,
+      isCheckedLater: isCheckedLater)
     submit(operation, at: store.place(of: resident.block), priority)
   }
 
@@ -44,7 +50,7 @@ extension Pager {
   mutating func startWrite(_ resident: Resident, isLate: Bool) {
     precondition(resident.valid == store.geometry.planes, "whole records are written")
     precondition(resident.inTransfer.isEmpty, "one write at a time")
-    let checksums = checksums(store.geometry.planes, of: resident)
+    let checksums = checksumsToWrite(resident)
     guard let place = place(for: resident, checksums, isLate: isLate) else { return }
     resident.writing = store.geometry.planes
     counters.pagesWritten += 1
@@ -158,20 +164,23 @@ extension Pager {
   /// bytes on disk may be right and the transfer wrong.
   private mutating func finishRead(_ operation: Operation, _ planes: PlaneSet) {
     let resident = operation.resident
-    let found = checksums(planes, of: resident)
-    func damage(_ store: Store) -> Damage? {
-      planes.planes.lazy.compactMap {
-        store.damage(of: $0, in: resident.block, found: found[$0])
-      }.first
+    var damaged: Damage?
+    var found = PlaneValues<UInt64>(hi: 0, lo: 0, m: 0, v: 0)
+    if !operation.isCheckedLater {
+      found = checksums(planes, of: resident)
+      damaged = store.damage(of: planes, in: resident.block, found: found)
     }
-    guard let damaged = damage(store) else {
+    guard let damaged else {
       resident.valid.formUnion(planes)
+      if operation.isCheckedLater { resident.unchecked.formUnion(planes) }
       counters.bytesRead += byteCount(operation)
       if resident.isDismissed { countUnused(resident, planes) }
       return
     }
     if operation.isRepeated {
-      lose(resident, planes) { .damaged(damage($0) ?? damaged) }
+      lose(resident, planes) {
+        .damaged($0.damage(of: planes, in: resident.block, found: found) ?? damaged)
+      }
     } else {
       counters.repeatedReads += 1
       startRead(
@@ -213,5 +222,12 @@ extension PlaneSet {
     for plane in Plane.allCases where first.rawValue...last.rawValue ~= plane.rawValue {
       insert(PlaneSet(plane))
     }
+  }
+}
+
+extension Store {
+  /// That of the first of `planes` whose checksum is not the one `found`.
+  func damage(of planes: PlaneSet, in block: BlockID, found: PlaneValues<UInt64>) -> Damage? {
+    planes.planes.lazy.compactMap { self.damage(of: $0, in: block, found: found[$0]) }.first
   }
 }

@@ -83,6 +83,8 @@ package struct Pager: ~Copyable {
     let first: Plane
     let last: Plane
     let isRepeated: Bool
+    /// Of a read: its checksums are compared by the holder of the page.
+    var isCheckedLater = false
     /// Of a write: the generation that its record belongs to, counted in freezes.
     var generation = 0
     /// When and where it was submitted, if that is traced.
@@ -239,6 +241,7 @@ extension Pager {
   private func takeBack(_ page: consuming Page, step: Int, tokens: Int) -> Resident {
     precondition(page.planes == store.geometry.planes, "an update holds all planes")
     let resident = page.resident
+    precondition(resident.unchecked.isEmpty, "nothing is made of bytes that were not checked")
     (resident.isHeld, resident.isBlank) = (false, false)
     resident.valid = page.planes
     resident.history.lastStep = step
@@ -274,7 +277,9 @@ extension Pager {
     resident.failure = nil
     countUnused(resident, planes)
     resident.valid = []
-    return Page(resident: resident, visit: Visit(block, planes), virgin: planes, isBlank: true)
+    return Page(
+      resident: resident, visit: Visit(block, planes), virgin: planes,
+      isWrittenSoon: !isResident, isBlank: true)
   }
 
   /// Drops all visits to come and waits for the reads that were started for them.

@@ -22,7 +22,9 @@ final class Resident {
   private var state: Frame?
 
   /// Planes whose bytes in memory are the block's newest.
-  var valid: PlaneSet = []
+  var valid: PlaneSet = [] { didSet { unchecked.formIntersection(valid) } }
+  /// Those of them that came from the disk and whose checksums nobody has compared yet.
+  var unchecked: PlaneSet = []
   /// Planes that a transfer in flight fills.
   var reading: PlaneSet = []
   /// Planes that a transfer in flight drains.
@@ -44,6 +46,9 @@ final class Resident {
   var isFrozen = false
   /// Why the last read failed; thrown to the visit that needed it.
   var failure: StorageError?
+  /// Of what its holder has changed, as far as taken. Only for what is written as soon as its holder
+  /// gives it back.
+  var sums: PieceSums?
   /// Changes whenever the frames become idle or cease to be: outdates entries of idle queues.
   var stamp = 0
 
@@ -71,7 +76,7 @@ final class Resident {
 
   /// The page is gone without `keep` or `writeBack`: what its holder may have changed is lost.
   func drop(changeable: PlaneSet, wasUpdating: Bool) {
-    (isHeld, isBlank) = (false, false)
+    (isHeld, isBlank, sums) = (false, false, nil)
     valid.subtract(changeable)
     dropped.pages.append((self, wasUpdating))
   }

@@ -7,15 +7,18 @@ package import Storage
 package struct Visit: Hashable, Sendable {
   package let block: BlockID
   package let planes: PlaneSet
+  /// The holder compares checksums itself, when it passes over the bytes (`Page.sums`, `Pager.check`).
+  package let isCheckedByHolder: Bool
 
-  package init(_ block: BlockID, _ planes: PlaneSet) {
+  package init(_ block: BlockID, _ planes: PlaneSet, isCheckedByHolder: Bool = false) {
     precondition(!planes.isEmpty, "a visit needs planes")
-    (self.block, self.planes) = (block, planes)
+    (self.block, self.planes, self.isCheckedByHolder) = (block, planes, isCheckedByHolder)
   }
 
   /// The same visit where only some planes have bytes.
   func of(_ geometry: RecordGeometry) -> Visit {
-    Visit(block, planes.intersection(geometry.planes))
+    Visit(
+      block, planes.intersection(geometry.planes), isCheckedByHolder: isCheckedByHolder)
   }
 
   /// Whether the holder may change planes that exist already: only optimizer updates do, and they

@@ -1,12 +1,29 @@
 internal import CXXHash
 package import PinnedMemory
 
-/// XXH3-64 (Y. Collet, xxHash 0.8; seed 0) of all bytes of a slice, padding included.
-package func checksum(of slice: PinnedSlice) -> UInt64 {
-  unsafe pagoda_xxh3(slice.address, slice.byteCount)
+/// How a plane's checksum is made: of the checksums of its pieces, so that each can be taken by any
+/// thread, in any order, while the piece is in its cache.
+package enum PlanePieces {
+  /// Of a piece; the last one of a plane may be shorter.
+  package static let byteCount = 16 << 10
+
+  package static func count(_ slice: PinnedSlice) -> Int {
+    (slice.byteCount + byteCount - 1) / byteCount
+  }
+
+  package static func checksum(of piece: Int, in slice: PinnedSlice) -> UInt64 {
+    let first = piece * byteCount
+    return Storage.checksum(of: slice, first..<min(first + byteCount, slice.byteCount))
+  }
 }
 
-/// XXH3-64 of the bytes of `range` in a slice.
+/// The checksum of a plane, padding included: XXH3-64 of the checksums of its pieces.
+package func planeChecksum(of slice: PinnedSlice) -> UInt64 {
+  checksum(
+    of: (0..<PlanePieces.count(slice)).map { PlanePieces.checksum(of: $0, in: slice) })
+}
+
+/// XXH3-64 (Y. Collet, xxHash 0.8; seed 0) of the bytes of `range` in a slice.
 package func checksum(of slice: PinnedSlice, _ range: Range<Int>) -> UInt64 {
   precondition(range.lowerBound >= 0 && range.upperBound <= slice.byteCount, "range in the slice")
   return unsafe pagoda_xxh3(slice.address + range.lowerBound, range.count)

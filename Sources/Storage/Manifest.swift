@@ -18,7 +18,7 @@ import Glibc
 final class Manifest: @unchecked Sendable {
   static let name = "manifest.sqlite"
   /// Raised whenever an older program would misread a store.
-  static let format = 2
+  static let format = 3
   /// "PAGD", in the header of the file: tells it from other databases.
   static let applicationID = 0x5041_4744
 

@@ -124,7 +124,7 @@ struct RecordPipeline: ~Copyable {
       let memory = unsafe PinnedSlice(
         address: region.memory.address + frame * geometry.recordBytes + geometry.offset(of: plane),
         byteCount: geometry.planeBytes(plane))
-      if checksum(of: memory) != record.checksums[plane] { wrong.insert(PlaneSet(plane)) }
+      if planeChecksum(of: memory) != record.checksums[plane] { wrong.insert(PlaneSet(plane)) }
     }
     return wrong
   }

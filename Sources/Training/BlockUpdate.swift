@@ -21,9 +21,12 @@ struct BlockUpdate {
   }
 
   /// Updates all planes of `page` from the gradient that `model` holds, by the workers of the node
-  /// that holds most of them. An expert counts its own updates for the bias correction: a step
+  /// that holds most of them, who compare the checksums of what was read and take those of what will be
+  /// written on the way; from bytes that were wrong it is done again. An expert counts its own updates for the bias correction: a step
   /// without tokens is no update for it, unless such experts decay too.
-  func expert(_ page: inout Page, _ model: Transformer, _ meter: inout StepMeter) throws {
+  func expert(
+    _ page: inout Page, _ pager: inout Pager, _ model: Transformer, _ meter: inout StepMeter
+  ) throws {
     try meter.update { meter in
       let gradient = model.expertGradients
       let row = gradient.matrix(rows: 1, columns: gradient.count)
@@ -39,10 +42,18 @@ struct BlockUpdate {
           .step(index, learningRate: rate, gradientScale: factor),
         matrixParameters: model.description.experts.matrixParameters,
         states: page.geometry.format.states, seed: options.seed, step: step, block: page.block)
-      var spans = page.spans
-      step.update(
-        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
-        on: workers)
+      let count = gradient.count
+      var isRight = false
+      while !isRight {
+        let read = page.sums(toCheck: .all)
+        var spans = page.spans
+        let written = spans.sums
+        step.update(
+          hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
+          on: workers, before: { read?.take($0, isLast: $0.upperBound == count) },
+          changed: { written?.take($0, isLast: $0.upperBound == count) })
+        isRight = try pager.check(&page, read, isChanged: true)
+      }
     }
   }
 

@@ -33,7 +33,8 @@ extension TrainingStep {
     return dense.backwardVisits(isUpdate: isUpdate) { number in
       guard let mixture = layers[number].mixture else { return [] }
       return model.backwardBlocks(of: mixture, use, options).map {
-        Visit(.expert(layer: mixture, $0.expert, slice: $0.slice), planes)
+        Visit(
+          .expert(layer: mixture, $0.expert, slice: $0.slice), planes, isCheckedByHolder: true)
       }
     }
   }

@@ -24,12 +24,41 @@ extension Page {
   }
 
   /// The weights as floats, by the workers of the node that holds them.
-  func widen(into weights: FloatBuffer, precision: StepOptions.Precision, on workers: Workers) {
+  /// - Parameter sums: of what is read, taken on the way.
+  func widen(
+    into weights: FloatBuffer, precision: StepOptions.Precision, on workers: Workers,
+    sums: PieceSums? = nil
+  ) {
     let target = weights.matrix(rows: 1, columns: weights.count)
     let workers = workers.on(node(of: .hi))
-    switch (precision, geometry.format.master) {
-    case (.bf16, _), (.fp32, .bf16): Kernels.widen(hi, into: target, on: workers)
-    case (.fp32, .fp32): joinMaster(hi: hi, lo: lo, into: target, on: workers)
+    let check: @Sendable (Range<Int>) -> Void = {
+      sums?.take($0, isLast: $0.upperBound == target.columns)
+    }
+    if joins(precision) {
+      joinMaster(hi: hi, lo: lo, into: target, on: workers, before: check)
+    } else {
+      Kernels.widen(hi, into: target, on: workers, before: check)
+    }
+  }
+
+  /// Whether weights of `precision` are made of both halves.
+  fileprivate func joins(_ precision: StepOptions.Precision) -> Bool {
+    precision == .fp32 && geometry.format.master == .fp32
+  }
+}
+
+extension Pager {
+  /// As `Page.widen`; checksums of what was read are compared on the way.
+  /// - Throws: `StorageError` for bytes that cannot be read right.
+  mutating func widenChecked(
+    _ page: inout Page, into weights: FloatBuffer, precision: StepOptions.Precision,
+    on workers: Workers
+  ) throws {
+    var isRight = false
+    while !isRight {
+      let sums = page.sums(toCheck: page.joins(precision) ? [.hi, .lo] : .hi)
+      page.widen(into: weights, precision: precision, on: workers, sums: sums)
+      isRight = try check(&page, sums, isChanged: false)
     }
   }
 }

@@ -103,7 +103,8 @@ extension Transformer {
   /// The visits of one layer's touched experts, in the order of the forward sweep.
   func visits(of mixture: Int, _ planes: PlaneSet) -> [Visit] {
     routings[mixture].blocks.map {
-      Visit(.expert(layer: mixture, $0.expert, slice: $0.slice), planes)
+      Visit(
+        .expert(layer: mixture, $0.expert, slice: $0.slice), planes, isCheckedByHolder: true)
     }
   }
 }

@@ -165,11 +165,12 @@ extension Pager {
     let span = layer.mixture.map { trace.begin($0, block) }
     var page = try next()
     page.initialiseIfVirgin(model.description.experts, seed: options.seed)
-    page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
+    try widenChecked(
+      &page, into: model.expertWeights, precision: options.precision, on: model.workers)
     model.workers.run({ model.expertBackward(layer, block) }, between: { pump() })
     switch use {
     case .update(let update):
-      try update.expert(&page, model, &meter)
+      try update.expert(&page, &self, model, &meter)
       writeBack(page, step: update.step, tokens: block.rows)
     case .observe(let observe):
       try observe(page.block, model.expertGradients)
@@ -197,7 +198,8 @@ extension Pager {
         let span = pager.trace.begin(mixture, block)
         var page = try pager.next()
         page.initialiseIfVirgin(model.description.experts, seed: options.seed)
-        page.widen(into: model.expertWeights, precision: options.precision, on: model.workers)
+        try pager.widenChecked(
+          &page, into: model.expertWeights, precision: options.precision, on: model.workers)
         pager.keep(page)
         model.workers.run({ model.expertForward(layer, block) }, between: { pager.pump() })
         span.end()

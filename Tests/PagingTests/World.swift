@@ -31,8 +31,10 @@ struct World {
   let medium = SimulatedMedium(seed: 77)
   let blocks: Int
 
-  init(blocks: Int = 6, _ format: RecordFormat = RecordFormat()) throws {
-    geometry = RecordGeometry(parametersPerBlock: 700, format)
+  init(
+    blocks: Int = 6, _ format: RecordFormat = RecordFormat(), parameters: Int = 700
+  ) throws {
+    geometry = RecordGeometry(parametersPerBlock: parameters, format)
     directory = try TestDirectory()
     self.blocks = blocks
   }

@@ -86,7 +86,7 @@ struct RecordMover {
   ) throws {
     unsafe memory.bytes.copyBytes(from: Self.bytes(value, store.geometry))
     let sums = PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map {
-      store.geometry.planes.contains($0) ? checksum(of: slice($0)) : 0
+      store.geometry.planes.contains($0) ? planeChecksum(of: slice($0)) : 0
     }
     let place = store.beginWrite(
       block, isLate: isLate, checksums: sums,
@@ -98,7 +98,7 @@ struct RecordMover {
   func read(_ block: BlockID) throws -> (bytes: [UInt8], damage: [Damage]) {
     try move(.read, store.place(of: block))
     let damage = store.geometry.planes.planes.compactMap {
-      store.damage(of: $0, in: block, found: checksum(of: slice($0)))
+      store.damage(of: $0, in: block, found: planeChecksum(of: slice($0)))
     }
     return (unsafe Array(memory.bytes), damage)
   }

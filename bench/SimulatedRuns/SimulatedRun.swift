@@ -313,7 +313,7 @@ extension SimulatedRun {
       let bytes = unsafe PinnedSlice(
         address: memory.memory.address + store.geometry.offset(of: plane),
         byteCount: store.geometry.planeBytes(plane))
-      if let damage = store.damage(of: plane, in: block, found: checksum(of: bytes)) {
+      if let damage = store.damage(of: plane, in: block, found: planeChecksum(of: bytes)) {
         throw StorageError.damaged(damage)
       }
     }
