@@ -78,10 +78,11 @@ struct RunGeometry: Sendable {
   /// Whether tapes that memory has no room for should go to the drives.
   var drivesHaveTime: Bool {
     let pairs = limits.microBatches * limits.microBatchRows * description.routing.expertsPerToken
-    let bytes = record.weightFrameBytes + 2 * record.recordBytes
+    let records = description.expertBlocks * (record.weightFrameBytes + 2 * record.recordBytes)
+    let parameters = description.expertBlocks * experts.parametersPerBlock
     return TapePlan.drivesHaveTime(
       width: description.width, expertTokens: Double(pairs) / Double(experts.count),
-      expertBytes: Double(bytes) / Double(experts.parametersPerBlock), threads: threads)
+      otherBytes: Double(records + furtherBytesPerStep) / Double(parameters), threads: threads)
   }
 
   /// Settings with which the run would take less memory.

@@ -66,18 +66,19 @@ package struct TapePlan: Sendable, Equatable {
   /// Whether drives should have time for tapes and to spare: an estimate from shapes alone, so that the
   /// plan of a run does not depend on the hour.
   ///
-  /// A float that is kept saves 2 d operations (d: `width`) and takes 8 bytes to the drive and back;
-  /// that must be the shorter time. And the step must wait for the arithmetic without it: m, tokens per
-  /// expert, is m* or more (`CostModel.hidingTokens`), or the drives are what it waits for already.
+  /// Computing again, a step takes 8 operations for each parameter of an expert and each of its m
+  /// tokens. A float that is kept takes 8 bytes to the drive and back, and there is one to d parameters
+  /// at most (d: `width`). The drive moves that beside all else that it has to move: if it is done no
+  /// later than that arithmetic, keeping is no slower.
   /// - Parameters:
   ///   - expertTokens: m, (token, expert) pairs of a step and layer to an expert.
-  ///   - expertBytes: read and written per parameter of a touched expert and step.
+  ///   - otherBytes: what the drive has to move in any case, by step and parameter of the experts.
   package static func drivesHaveTime(
-    width: Int, expertTokens: Double, expertBytes: Double, threads: Int
+    width: Int, expertTokens: Double, otherBytes: Double, threads: Int
   ) -> Bool {
     let operationsPerByte = Double(threads * operationsPerThreadAndByte)
-    let hidingTokens = operationsPerByte / 8 * expertBytes
-    return Double(2 * width) >= 8 * operationsPerByte && expertTokens >= hidingTokens
+    let tapeBytes = 8 * expertTokens / Double(width)
+    return (otherBytes + tapeBytes) * operationsPerByte <= 8 * expertTokens
   }
   /// 75e9 operations a second beside a drive of 2e9 bytes. A faster drive, or a second one, has more
   /// time: the estimate errs towards computing again.

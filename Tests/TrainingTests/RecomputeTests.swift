@@ -86,34 +86,56 @@ import Training
 
   // MARK: The plan
 
-  /// Drives take what memory has no room for where the arithmetic that this saves takes longer, and
-  /// experts have tokens enough that the step does not wait for their records: with two threads, widths
-  /// from 296 on and m from 74 / 8 x 26 bytes = 240.5 on.
+  /// Drives take what memory has no room for where they move it, beside all else, in the time of the
+  /// arithmetic: with two threads, 74 operations a byte, from m = 26 x 74 / (8 - 8 x 74 / width) on.
   @Test func drivesTakeTapesWhereTheyHaveTime() {
-    func drivesHaveTime(_ width: Int, _ tokens: Double, threads: Int = 2) -> Bool {
+    func drivesHaveTime(
+      _ width: Int, _ tokens: Double, bytes: Double = 26, threads: Int = 2
+    ) -> Bool {
       TapePlan.drivesHaveTime(
-        width: width, expertTokens: tokens, expertBytes: 26, threads: threads)
+        width: width, expertTokens: tokens, otherBytes: bytes, threads: threads)
     }
-    #expect(drivesHaveTime(296, 241) && drivesHaveTime(1024, 274))
-    #expect(!drivesHaveTime(295, 1000) && !drivesHaveTime(4096, 240))
-    #expect(!drivesHaveTime(1024, 1e4, threads: 16) && drivesHaveTime(4096, 2000, threads: 16))
+    #expect(drivesHaveTime(296, 321) && !drivesHaveTime(296, 320))
+    #expect(drivesHaveTime(1024, 260) && !drivesHaveTime(1024, 259))
+    #expect(!drivesHaveTime(1024, 260, bytes: 27))
+    #expect(drivesHaveTime(75, 20_000) && !drivesHaveTime(74, 1e9))
+    #expect(drivesHaveTime(1024, 4600, threads: 16) && !drivesHaveTime(1024, 4500, threads: 16))
   }
 
-  /// The plan of a run follows that rule.
-  @Test func automaticUsesDrivesThatHaveTime() throws {
-    for (tokens, usesDrives) in [(200, false), (600, true)] {
-      var run = try run("automatic")
-      run.config.model.d_model = 320
-      run.config.model.num_experts = 2
-      run.config.compute.threads = 2
-      run.config.training.micro_batch_tokens = tokens
-      run.config.training.gradient_accumulation_steps = 2
-      run.config.memory.budget = "\(try run.leastBudget() + (20 << 20))"
-      let session = try run.session()
-      #expect(
-        session.notes.contains { $0.hasPrefix("activations:") && $0.contains("scratch file") }
-          == usesDrives)
-    }
+  /// A run whose drives should have time for tapes that memory has no room for.
+  private func runWithTime() throws -> TinyRun {
+    var run = try run("automatic")
+    run.config.model.d_model = 320
+    run.config.model.num_experts = 2
+    run.config.compute.threads = 2
+    run.config.training.micro_batch_tokens = 600
+    run.config.training.gradient_accumulation_steps = 2
+    run.config.memory.spill = "never"
+    run.config.memory.dense = "resident"
+    run.config.memory.budget = "\(try run.leastBudget() + (20 << 20))"
+    return run
+  }
+
+  /// Whether some wait in a scratch file.
+  private func usesDrives(_ session: borrowing TrainingSession) -> Bool {
+    session.notes.contains { $0.hasPrefix("activations:") && $0.contains("scratch file") }
+  }
+
+  /// The plan of a run follows that rule; boundaries on the drives and a paged dense part take their
+  /// time, too.
+  @Test(
+    arguments: [
+      ([], true), (["model.num_experts=8"], false), (["memory.spill=always"], false),
+      (["memory.dense=paged"], false),
+    ] as [([String], Bool)])
+  func automaticUsesDrivesThatHaveTime(_ settings: [String], _ expected: Bool) throws {
+    var run = try runWithTime()
+    run.config = try RunConfig.parse(run.config.yaml(), name: "a run", overrides: settings)
+    let session = try run.session()
+    let usesDrives = usesDrives(session)
+    #expect(usesDrives == expected)
+    // Else memory would have had room for all.
+    #expect(session.keptLayersShare < 1 || expected)
   }
 
   /// The more memory, the more layers keep theirs there, from none to all.
