@@ -176,8 +176,11 @@ package struct TrainingSession: ~Copyable {
     if geometry.tapes.recompute == .automatic, isOver, geometry.drivesHaveTime {
       var withDrives = geometry
       withDrives.tapes.usesDrives = true
-      // Its frames take some of what can be spared; where they do not fit, it stays as it was.
-      if let rest = try? Self.memory(of: withDrives, config, facts, isTraced: isTraced) {
+      // Its frames take some of what can be spared; where they do not fit, or drive out blocks of
+      // which all would stay in memory, it stays as it was.
+      if let rest = try? Self.memory(of: withDrives, config, facts, isTraced: isTraced),
+        rest.isResident == memory.isResident
+      {
         withDrives.tapes.fill(rest.spareBytes)
         keeping = withDrives
       }

@@ -138,6 +138,22 @@ import Training
     #expect(session.keptLayersShare < 1 || expected)
   }
 
+  /// A budget that holds all blocks and not much more is not spent on frames of activations.
+  @Test func aRunThatFitsIntoMemoryStaysThere() throws {
+    var run = try runWithTime()
+    run.config.memory.recompute = "always"
+    do {
+      let plain = try run.session()
+      let fixed = plain.plan.fixed.reduce(0) { $0 + $1.bytes }
+      let blocks = plain.store.description.blocks * plain.store.geometry.recordBytes
+      run.config.memory.budget = "\(fixed + blocks + 4096)"
+    }
+    run.config.memory.recompute = "automatic"
+    let session = try run.session()
+    let usesDrives = usesDrives(session)
+    #expect(session.plan.isResident && !usesDrives)
+  }
+
   /// The more memory, the more layers keep theirs there, from none to all.
   @Test(arguments: ["automatic", "spill"])
   func theBudgetDecidesHowManyAreKept(_ recompute: String) throws {
