@@ -10,6 +10,9 @@ extension DiskError {
       remedy: Self.remedy(for: code, action))
   }
 
+  /// Whether another file, or a smaller one, may go where this one could not.
+  package var isLackOfSpace: Bool { code == ENOSPC || code == EDQUOT }
+
   /// One sentence of meaning and one of advice for every errno that files are known to give.
   private static func remedy(for code: Int32, _ action: Action) -> String {
     switch code {

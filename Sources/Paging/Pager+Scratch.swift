@@ -14,11 +14,14 @@ package struct ScratchID: Hashable, Sendable {
 /// The scratches move with the records: one disk, one queue for each path, one who hears what ends.
 extension Pager {
   /// Gives the pager a scratch, of memory that `ledger` grants.
+  /// - Parameter setting: without its files, as errors name it.
   /// - Throws: `StorageError.scratch` when a path has no room for its file.
   package mutating func openScratch(
-    _ name: String, _ size: ScratchSize, ledger: MemoryLedger
+    _ name: String, _ size: ScratchSize, avoidedBy setting: String, ledger: MemoryLedger
   ) throws(StorageError) -> ScratchID {
-    scratches.append(try Scratch(name, number: scratches.count, size, on: store, ledger: ledger))
+    scratches.append(
+      try Scratch(
+        name, number: scratches.count, size, avoidedBy: setting, on: store, ledger: ledger))
     return ScratchID(scratches.count - 1)
   }
 
@@ -161,7 +164,7 @@ extension Pager {
     let byteCount = frame.memory(scratch.written[leaf]?.byteCount ?? 0).byteCount
     noteEnded(kind, leaf: leaf, byteCount, frame.traced, hasFailed: completion.failure != nil)
     if let failure = completion.failure {
-      scratch.failure = scratch.failure ?? .scratch(failure)
+      scratch.failure = scratch.failure ?? .scratch(failure, avoidedBy: scratch.setting)
     } else if kind == .read {
       finishRead(leaf, frame, scratch)
     }
@@ -185,7 +188,7 @@ extension Pager {
         .read, path: store.disk.path(of: place.file), offset: place.offset,
         length: written.byteCount, code: 0,
         remedy: "twice it gave other bytes than were written; check the drive (smartctl)")
-      scratch.failure = scratch.failure ?? .scratch(failure)
+      scratch.failure = scratch.failure ?? .scratch(failure, avoidedBy: scratch.setting)
     }
   }
 }

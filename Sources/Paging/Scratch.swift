@@ -41,6 +41,8 @@ package struct ScratchSize: Hashable, Sendable {
 /// ever written.
 final class Scratch {
   let size: ScratchSize
+  /// What to set so that there are no files, for errors.
+  let setting: String
   let pool: FramePool
   let frames: [ScratchFrame]
   let files: [DiskFile]
@@ -57,7 +59,8 @@ final class Scratch {
 
   /// Lets the kernel see the frames.
   init(
-    _ name: String, number: Int, _ size: ScratchSize, on store: Store, ledger: MemoryLedger
+    _ name: String, number: Int, _ size: ScratchSize, avoidedBy setting: String, on store: Store,
+    ledger: MemoryLedger
   ) throws(StorageError) {
     do throws(MemoryError) {
       pool = try FramePool(
@@ -66,11 +69,12 @@ final class Scratch {
     } catch {
       throw .memory(error)
     }
-    self.size = size
+    (self.size, self.setting) = (size, setting)
     let paths = store.description.activePaths.count
     files =
       size.isOnDisk
-      ? try store.openScratch(number: number, bytesPerPath: size.bytesPerPath(paths)) : []
+      ? try store.openScratch(
+        number: number, bytesPerPath: size.bytesPerPath(paths), avoidedBy: setting) : []
     written = Array(repeating: nil, count: size.leaves)
     let pool = pool
     frames = (0..<size.frames).map { _ in ScratchFrame(pool) }

@@ -75,8 +75,9 @@ package enum StorageError: Error, Sendable {
   case transfer(BlockID, Plane, Plane, DiskError)
   /// A read of such planes, and what is left without them.
   case unreadable(BlockID, Plane, Plane, DiskError, Damage.State)
-  /// An open or transfer of a file that nobody needs after the process.
-  case scratch(DiskError)
+  /// An open or transfer of a file that nobody needs after the process, and what to set so that there
+  /// is none.
+  case scratch(DiskError, avoidedBy: String)
   /// A failed system call on a directory, lock or manifest file.
   case system(action: String, path: String, code: Int32)
   /// SQLite's result code and message.
@@ -147,10 +148,8 @@ extension StorageError: CustomStringConvertible {
     case .unreadable(let block, let first, let last, let error, let state):
       return "\(block), \(Self.planes(first, last)): \(error); "
         + "\(state.remedy(after: "then"))"
-    case .scratch(let error):
-      return
-        "\(error). No record is lost: run the same command again, with memory.spill=never where "
-        + "memory allows"
+    case .scratch(let error, let setting):
+      return "\(error). No record is lost: run the same command again, or with \(setting)"
     case .system(let action, let path, let code):
       return "cannot \(action) \(path): errno \(code): check that the directory is writable"
     case .manifest(let path, let action, let code, let message):
@@ -181,7 +180,7 @@ extension StorageError: CustomStringConvertible {
     case .memory: 71
     case .abandoned: 70
     case .diskTooSmall: 73
-    case .disk(let error), .scratch(let error): error.action == .create ? 73 : 74
+    case .disk(let error), .scratch(let error, _): error.action == .create ? 73 : 74
     case .transfer, .unreadable: 74
     case .system: 74
     case .manifest(_, _, let code, _): Connection.isDamage(code) ? 65 : 74

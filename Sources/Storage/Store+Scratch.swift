@@ -7,9 +7,10 @@ extension Store {
   /// - Parameters:
   ///   - number: of those of this process.
   ///   - bytesPerPath: the size of each, allocated now.
+  ///   - setting: without such files, for errors.
   /// - Throws: `StorageError.scratch`, also where a path has no room for it.
   package func openScratch(
-    number: Int = 0, bytesPerPath: Int
+    number: Int = 0, bytesPerPath: Int, avoidedBy setting: String
   ) throws(StorageError) -> [DiskFile] {
     var opened: [DiskFile] = []
     for data in files.compactMap({ $0 }) {
@@ -17,7 +18,7 @@ extension Store {
       do throws(DiskError) {
         opened.append(try disk.openFile(path, byteCount: bytesPerPath, .scratch))
       } catch {
-        throw .scratch(error)
+        throw .scratch(error, avoidedBy: setting)
       }
     }
     return opened

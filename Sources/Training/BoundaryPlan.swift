@@ -16,6 +16,9 @@ package struct BoundaryPlan: Sendable, Equatable {
     case always
   }
 
+  /// What does without their file.
+  static let withoutFile = "memory.spill=never where memory allows"
+
   let rule: BoundaryRule
   /// nil where the model keeps all itself.
   let scratch: ScratchSize?

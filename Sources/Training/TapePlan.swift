@@ -24,6 +24,9 @@ package struct TapePlan: Sendable, Equatable {
   /// under way.
   private static let frames = 2
 
+  /// What does without their file.
+  static let withoutFile = "memory.recompute=always"
+
   let recompute: Recompute
   /// Whether the drives take what the budget has no room for.
   var usesDrives: Bool

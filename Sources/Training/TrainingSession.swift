@@ -29,7 +29,7 @@ package struct TrainingSession: ~Copyable {
   private let pin: ThreadPin?
   private let trace: StepTrace?
   /// What freezes since the last step have taken.
-  private var pauseSeconds = 0.0
+  private var pauseSeconds: Double
 
   package enum Beginning: Sendable {
     /// Makes the store where there is none.
@@ -50,8 +50,34 @@ package struct TrainingSession: ~Copyable {
     profiles: DriveProfiles = .ofUser, disk givenDisk: (any Disk)? = nil,
     trace: TraceRequest? = nil
   ) throws {
+    self = try Self.usingDrivesIfPossible(config) { failure in
+      try TrainingSession(
+        config, storePaths: storePaths, beginning: beginning, profiles: profiles,
+        disk: givenDisk, trace: trace, withoutTapeFile: failure)
+    }
+  }
+
+  /// Opens once more, and says why, where the drives have no room for tapes that need not be there.
+  private static func usingDrivesIfPossible(
+    _ config: RunConfig, _ open: (_ tapeFailure: DiskError?) throws -> TrainingSession
+  ) throws -> TrainingSession {
+    do {
+      return try open(nil)
+    } catch StorageError.scratch(let failure, avoidedBy: TapePlan.withoutFile)
+      where config.memory.recompute == "automatic" && failure.isLackOfSpace
+    {
+      return try open(failure)
+    }
+  }
+
+  /// - Parameter tapeFailure: why tapes cannot be on the drives.
+  private init(
+    _ config: RunConfig, storePaths: [String], beginning: Beginning, profiles: DriveProfiles,
+    disk givenDisk: (any Disk)?, trace: TraceRequest?, withoutTapeFile tapeFailure: DiskError?
+  ) throws {
     let facts = try DataFacts(config)
-    let (geometry, plan) = try Self.plan(config, facts, isTraced: trace != nil)
+    let (geometry, plan) = try Self.plan(
+      config, facts, isTraced: trace != nil, mayUseDrives: tapeFailure == nil)
     let ledger = MemoryLedger(ceiling: plan.ceiling)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
 
@@ -92,14 +118,17 @@ package struct TrainingSession: ~Copyable {
     self.geometry = geometry
     self.progress = progress
     self.pin = pin
+    pauseSeconds = 0
     hasResumed = store.generation != nil
     let isFromSeed =
       store.generation == nil && PublishedFamily(rawValue: config.model.family) != nil
     let start =
       isFromSeed ? "nothing was imported: all weights of the model start from the seed" : nil
+    let lack = tapeFailure.map { "activations do not wait on the drives of the store: \($0)" }
     notes =
       [
-        start, note, Self.bufferedNote(store), geometry.boundaries.note, geometry.tapes.note,
+        start, note, Self.bufferedNote(store), geometry.boundaries.note, lack,
+        geometry.tapes.note,
       ].compactMap { $0 }
       + pager.notes + data.notes
     self.data = data
@@ -127,11 +156,13 @@ package struct TrainingSession: ~Copyable {
     var scratches = ActivationScratches()
     if let size = geometry.boundaries.scratch {
       scratches.boundaries = try pager.openScratch(
-        "boundary frames", size, ledger: MemoryLedger(ceiling: size.memoryBytes))
+        "boundary frames", size, avoidedBy: BoundaryPlan.withoutFile,
+        ledger: MemoryLedger(ceiling: size.memoryBytes))
     }
     if let size = geometry.tapes.scratch {
       let scratch = try pager.openScratch(
-        "frames of kept activations", size, ledger: MemoryLedger(ceiling: size.memoryBytes))
+        "frames of kept activations", size, avoidedBy: TapePlan.withoutFile,
+        ledger: MemoryLedger(ceiling: size.memoryBytes))
       scratches.tapes = TapeLeaves(geometry.description, geometry.tapes.onDisk, in: scratch)
     }
     return scratches
@@ -142,18 +173,19 @@ package struct TrainingSession: ~Copyable {
   static func plan(
     _ config: RunConfig, isTraced: Bool = false
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
-    try plan(config, try DataFacts(config), isTraced: isTraced)
+    try plan(config, try DataFacts(config), isTraced: isTraced, mayUseDrives: true)
   }
 
   private static func plan(
-    _ config: RunConfig, _ facts: DataFacts, isTraced: Bool
+    _ config: RunConfig, _ facts: DataFacts, isTraced: Bool, mayUseDrives: Bool
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
     var refusal: MemoryRefusal?
     for alternative in geometry.alternatives(config) {
       do {
         let memory = try memory(of: alternative, config, facts, isTraced: isTraced)
-        return try keepingActivations(alternative, memory, config, facts, isTraced: isTraced)
+        return try keepingActivations(
+          alternative, memory, config, facts, isTraced: isTraced, mayUseDrives: mayUseDrives)
       } catch let error as MemoryRefusal {
         if error.missing < refusal?.missing ?? .max { refusal = error }
       }
@@ -165,7 +197,7 @@ package struct TrainingSession: ~Copyable {
   /// Gives what paging can spare to activations, where the configuration leaves it to the plan.
   private static func keepingActivations(
     _ geometry: RunGeometry, _ memory: MemoryPlan, _ config: RunConfig, _ facts: DataFacts,
-    isTraced: Bool
+    isTraced: Bool, mayUseDrives: Bool
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     guard [.automatic, .spill].contains(geometry.tapes.recompute) else {
       return (geometry, memory)
@@ -173,7 +205,7 @@ package struct TrainingSession: ~Copyable {
     var keeping = geometry
     keeping.tapes.fill(memory.spareBytes)
     let isOver = keeping.tapes.inMemory.count < geometry.description.layers.count
-    if geometry.tapes.recompute == .automatic, isOver, geometry.drivesHaveTime {
+    if geometry.tapes.recompute == .automatic, isOver, mayUseDrives, geometry.drivesHaveTime {
       var withDrives = geometry
       withDrives.tapes.usesDrives = true
       // Its frames take some of what can be spared; where they do not fit, or drive out blocks of

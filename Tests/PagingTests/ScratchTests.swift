@@ -26,7 +26,7 @@ import Testing
     var pager = try World.pager(store, 3, 3)
     _ = try pager.openScratch(
       "leaves", ScratchSize(leaves: Self.leaves, leafBytes: 2 * 4096, frames: frames),
-      ledger: MemoryLedger(ceiling: 1 << 20))
+      avoidedBy: "no.scratch=true", ledger: MemoryLedger(ceiling: 1 << 20))
     return pager
   }
 
@@ -170,11 +170,11 @@ extension ScratchTests {
     _ error: StorageError?, _ remedy: String, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let error = try #require(error, sourceLocation: sourceLocation)
-    guard case .scratch(let failure) = error else { throw error }
+    guard case .scratch(let failure, _) = error else { throw error }
     #expect(failure.path.hasSuffix("/scratch.bin"), sourceLocation: sourceLocation)
     let place =
       failure.action == .create ? "cannot create" : "at offset \(failure.offset), \(failure.length)"
-    for part in [place, remedy, "memory.spill=never"] {
+    for part in [place, remedy, "or with no.scratch=true"] {
       #expect("\(error)".contains(part), "\(error)", sourceLocation: sourceLocation)
     }
   }

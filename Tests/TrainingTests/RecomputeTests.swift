@@ -1,5 +1,6 @@
 import Base
 import Foundation
+import Simulation
 import Storage
 import TestSupport
 import Testing
@@ -136,6 +137,33 @@ import Training
     #expect(usesDrives == expected)
     // Else memory would have had room for all.
     #expect(session.keptLayersShare < 1 || expected)
+  }
+
+  /// Where the drive has no room for them, a run that may computes again, and says why; one that may not
+  /// is refused by the key that lets it.
+  @Test func drivesWithoutRoomAreDoneWithout() throws {
+    func session(_ run: TinyRun) throws -> TrainingSession {
+      // The first file is the store's.
+      let disk = SimulatedDisk(SimulatedMedium(seed: 1), seed: 2, faults: [.noSpace(create: 2)])
+      return try TrainingSession(
+        run.config, storePaths: run.storePaths, profiles: run.profiles, disk: disk)
+    }
+    var run = try runWithTime()
+    var open = try session(run)
+    let usesDrives = usesDrives(open)
+    #expect(!usesDrives && open.keptLayersShare < 1)
+    #expect(
+      open.notes.contains {
+        $0.contains("do not wait on the drives") && $0.contains("no space left")
+      })
+    let step = try open.runStep()
+    #expect(step.spill_write_bytes == 0)
+
+    run = try runWithTime()
+    run.config.memory.recompute = "spill"
+    let error = #expect(throws: StorageError.self) { _ = try session(run) }
+    let text = "\(try #require(error))"
+    #expect(text.contains("scratch.bin") && text.contains("with memory.recompute=always"))
   }
 
   /// A budget that holds all blocks and not much more is not spent on frames of activations.

@@ -81,7 +81,7 @@ struct TinyRun {
     for number in stride(from: 7, through: 400, by: 31) {
       do {
         try live([.call(number, errno: EIO, isPersistent: true)])
-      } catch StorageError.scratch(let failure) {
+      } catch StorageError.scratch(let failure, _) {
         failures.append(failure)
       } catch is StorageError {}
     }
