@@ -11,7 +11,7 @@ import Glibc
 /// opened can run on a processor without AVX-512.
 ///
 /// @unchecked Sendable: addresses of functions, which stay loaded.
-@safe package struct WideLoops: @unchecked Sendable {
+@safe package struct WideLoops: LoopSet, @unchecked Sendable {
   /// Why kernels make do with the vectors that every processor has.
   package enum Absence: Error, Equatable, Sendable {
     case turnedOff
@@ -61,9 +61,9 @@ import Glibc
     guard let library = unsafe dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
       throw .library(unsafe String(cString: dlerror()))
     }
-    let digest: @convention(c) () -> UInt64
-    unsafe digest = try Self.function("digest", library, path)
-    guard digest() == LoopDigest().value else { throw .otherBuild(path: path) }
+    let interface: @convention(c) () -> UInt32
+    unsafe interface = try Self.function("interface", library, path)
+    guard interface() == loopInterface else { throw .otherBuild(path: path) }
     unsafe exponentiate = try Self.function("exponentiate", library, path)
     unsafe forward = try Self.function("forward", library, path)
     unsafe forwardGated = try Self.function("forward_gated", library, path)
@@ -74,6 +74,10 @@ import Glibc
     unsafe move = try Self.function("move", library, path)
     unsafe moveRounded = try Self.function("move_rounded", library, path)
     unsafe update = try Self.function("update", library, path)
+    // Through the same calls as everything later, so that it sees how records are handed over.
+    guard LoopDigest(self).value == LoopDigest(PlainLoops()).value else {
+      throw .otherBuild(path: path)
+    }
   }
 
   /// - Parameter Function: its type, as a function of C.
@@ -109,12 +113,10 @@ package func vectorsDescription() -> String {
 // MARK: Rows
 
 extension WideLoops {
-  /// As `loopExponentiate`.
   package func exponentiate(_ x: borrowing Row, minus offset: Float) {
     unsafe exponentiate(x.base, x.count, offset)
   }
 
-  /// As `Activation.loopForward`, and so on.
   package func forward(_ activation: Activation, _ x: borrowing Row) {
     unsafe forward(activation.number, x.base, x.count)
   }
@@ -145,7 +147,6 @@ extension WideLoops {
 // MARK: Updates
 
 extension WideLoops {
-  /// As `PhiloxBatch.loopFill`.
   package func fill(
     _ batch: PhiloxBatch, _ numbers: inout MutableSpan<UInt16>, _ a: UInt32, _ b: UInt32, set: Int
   ) {
@@ -154,7 +155,6 @@ extension WideLoops {
     unsafe fill(&batch, Fence(&numbers).pointer, a, b, set)
   }
 
-  /// As `Moment.loopAdvance`.
   package func advance(
     _ moment: Moment, codes: inout MutableSpan<UInt8>, scale: inout Float, _ step: AdamWStep,
     _ gradient: Span<Float>, _ noise: Span<UInt16>, into used: inout MutableSpan<Float>
@@ -169,7 +169,6 @@ extension WideLoops {
       Fence(noise).pointer, Fence(&used).pointer, codes.count)
   }
 
-  /// As `AdamWStep.loopMove`.
   package func move(
     _ step: AdamWStep, hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>,
     _ m: Span<Float>, _ root: Span<Float>
@@ -196,7 +195,6 @@ extension WideLoops {
       hi.count)
   }
 
-  /// As `AdamWStep.loopUpdate`.
   package func update(
     _ step: AdamWStep, hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>,
     m: inout MutableSpan<Float>, v: inout MutableSpan<Float>, _ gradient: Span<Float>

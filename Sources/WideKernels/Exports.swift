@@ -1,8 +1,8 @@
 /// What `WideLoops` of Kernels calls. This directory's `Loops` is that of Kernels: the same files,
 /// compiled for AVX-512.
 
-@c(pagoda_wide_digest)
-public func digest() -> UInt64 { LoopDigest().value }
+@c(pagoda_wide_interface)
+public func interface() -> UInt32 { loopInterface }
 
 @c(pagoda_wide_exponentiate)
 public func exponentiate(_ x: UnsafeMutablePointer<Float>, _ count: Int, _ offset: Float) {

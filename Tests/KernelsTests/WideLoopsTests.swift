@@ -213,6 +213,80 @@ import Testing
       _ = try WideLoops(path: "libm.so.6")
     }
   }
+
+  /// Whoever takes a number of a step for another one is another build.
+  @Test func theDigestSeesEveryNumberOfAStep() {
+    let plain = LoopDigest(PlainLoops()).value
+    let numbers: [Float] = [0.7, 0.99, 0.1, 0.98, 0.02, 0.01, 1.3, 1e-8]
+    #expect(LoopDigest(MisreadingLoops(numbers)).value == plain, "those of the digest")
+    for first in numbers.indices {
+      for second in numbers.indices where first < second {
+        var swapped = numbers
+        swapped.swapAt(first, second)
+        #expect(LoopDigest(MisreadingLoops(swapped)).value != plain, "\(first) for \(second)")
+      }
+    }
+  }
+}
+
+/// Loops that take every step for one of these numbers.
+private struct MisreadingLoops: LoopSet {
+  private let plain = PlainLoops()
+  private let step: AdamWStep
+
+  init(_ x: [Float]) {
+    step = AdamWStep(
+      gradientScale: x[0], keep: x[1], momentumRate: x[2], varianceKeep: x[3], varianceRate: x[4],
+      rate: x[5], inverseRootCorrection: x[6], epsilon: x[7])
+  }
+
+  func exponentiate(_ x: borrowing Row, minus offset: Float) {
+    plain.exponentiate(x, minus: offset)
+  }
+  func forward(_ activation: Activation, _ x: borrowing Row) { plain.forward(activation, x) }
+  func forward(_ activation: Activation, gate: borrowing Row, up: borrowing Row) {
+    plain.forward(activation, gate: gate, up: up)
+  }
+  func backward(
+    _ activation: Activation, _ x: borrowing Row, _ dy: borrowing Row, weight: Float
+  ) -> Float {
+    plain.backward(activation, x, dy, weight: weight)
+  }
+  func backward(
+    _ activation: Activation, gate: borrowing Row, up: borrowing Row, _ dy: borrowing Row,
+    weight: Float
+  ) -> Float {
+    plain.backward(activation, gate: gate, up: up, dy, weight: weight)
+  }
+  func fill(
+    _ batch: PhiloxBatch, _ numbers: inout MutableSpan<UInt16>, _ a: UInt32, _ b: UInt32, set: Int
+  ) {
+    plain.fill(batch, &numbers, a, b, set: set)
+  }
+  func advance(
+    _ moment: Moment, codes: inout MutableSpan<UInt8>, scale: inout Float, _: AdamWStep,
+    _ gradient: Span<Float>, _ noise: Span<UInt16>, into used: inout MutableSpan<Float>
+  ) {
+    plain.advance(moment, codes: &codes, scale: &scale, step, gradient, noise, into: &used)
+  }
+  func move(
+    _: AdamWStep, hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>, _ m: Span<Float>,
+    _ root: Span<Float>
+  ) {
+    plain.move(step, hi: &hi, lo: &lo, m, root)
+  }
+  func move(
+    _: AdamWStep, hi: inout MutableSpan<UInt16>, _ m: Span<Float>, _ root: Span<Float>,
+    _ noise: Span<UInt16>
+  ) {
+    plain.move(step, hi: &hi, m, root, noise)
+  }
+  func update(
+    _: AdamWStep, hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>,
+    m: inout MutableSpan<Float>, v: inout MutableSpan<Float>, _ gradient: Span<Float>
+  ) {
+    plain.update(step, hi: &hi, lo: &lo, m: &m, v: &v, gradient)
+  }
 }
 
 private func bits(_ x: Float) -> UInt32 { x.isNaN ? Float.nan.bitPattern : x.bitPattern }

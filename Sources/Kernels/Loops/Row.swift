@@ -49,11 +49,3 @@
     return value
   }
 }
-
-/// Hands the floats of `values` as a row to `body`.
-func withRow(_ values: inout [Float], _ body: (borrowing Row) -> Void) {
-  let count = values.count
-  unsafe values.withUnsafeMutableBufferPointer { floats in
-    if let base = floats.baseAddress { unsafe body(Row(base: base, count: count)) }
-  }
-}

@@ -1,16 +1,16 @@
-/// Everything that the loops of this module make of a few numbers, in one number: another number
-/// tells that a library was compiled from other sources, and that its results may be other bits.
-struct LoopDigest {
-  /// To be raised when what a function of the library takes changes, or what it makes, however little.
-  private static let interface: UInt32 = 1
+/// Everything that loops make of a few numbers, in one number: another number than `PlainLoops` gives
+/// tells that a library was compiled from other sources. Its results may be other bits, or what it is
+/// given may lie elsewhere in its records.
+package struct LoopDigest<Loops: LoopSet> {
+  private let loops: Loops
   /// Whole vectors of either width, and a tail.
-  private static let count = 77
+  private static var count: Int { 77 }
 
   /// FNV-1a.
-  private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+  package private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
 
-  init() {
-    add(Self.interface)
+  package init(_ loops: Loops) {
+    self.loops = loops
     addActivations()
     addUpdates()
   }
@@ -34,21 +34,21 @@ struct LoopDigest {
 
   private mutating func addActivations() {
     var x = Self.numbers(1)
-    withRow(&x) { loopExponentiate($0, minus: 9) }
+    withRow(&x) { loops.exponentiate($0, minus: 9) }
     add(x)
     for activation in Activation.allCases {
       var (gate, up, dy) = (Self.numbers(2), Self.numbers(3), Self.numbers(4))
       withRow(&gate) { gate in
-        activation.loopForward(gate)
-        withRow(&up) { up in activation.loopForward(gate: gate, up: up) }
+        loops.forward(activation, gate)
+        withRow(&up) { up in loops.forward(activation, gate: gate, up: up) }
       }
       add(gate)
       var products: [Float] = []
       withRow(&gate) { gate in
         withRow(&dy) { dy in
-          products.append(activation.loopBackward(gate, dy, weight: 0.75))
+          products.append(loops.backward(activation, gate, dy, weight: 0.75))
           withRow(&up) { up in
-            products.append(activation.loopBackward(gate: gate, up: up, dy, weight: 1.5))
+            products.append(loops.backward(activation, gate: gate, up: up, dy, weight: 1.5))
           }
         }
       }
@@ -62,7 +62,7 @@ struct LoopDigest {
       rate: 0.01, inverseRootCorrection: 1.3, epsilon: 1e-8)
     var numbers = [UInt16](repeating: 0, count: PhiloxBatch.setCount)
     var span = numbers.mutableSpan
-    PhiloxBatch(seed: 5, lane: 6).loopFill(&span, 7, 8, set: 9)
+    loops.fill(PhiloxBatch(seed: 5 << 32 | 4, lane: 6), &span, 7, 8, set: 9)
     add(numbers)
     let noise = numbers.span.extracting(first: Self.count)
     var moments: [[Float]] = []
@@ -73,7 +73,8 @@ struct LoopDigest {
       var scale: Float = 0.3
       var target = used.mutableSpan
       var code = codes.mutableSpan
-      moment.loopAdvance(codes: &code, scale: &scale, step, gradient.span, noise, into: &target)
+      loops.advance(
+        moment, codes: &code, scale: &scale, step, gradient.span, noise, into: &target)
       add(codes.map { UInt16($0) })
       add(scale.bitPattern)
       add(used)
@@ -90,12 +91,20 @@ struct LoopDigest {
     var (m, v) = (m, v)
     var high = hi.mutableSpan
     var low = lo.mutableSpan
-    step.loopMove(hi: &high, m.span, v.span, noise)
-    step.loopMove(hi: &high, lo: &low, m.span, v.span)
+    loops.move(step, hi: &high, m.span, v.span, noise)
+    loops.move(step, hi: &high, lo: &low, m.span, v.span)
     var first = m.mutableSpan
     var second = v.mutableSpan
-    step.loopUpdate(hi: &high, lo: &low, m: &first, v: &second, weights.span)
+    loops.update(step, hi: &high, lo: &low, m: &first, v: &second, weights.span)
     for halves in [hi, lo] { add(halves) }
     for moments in [m, v] { add(moments) }
+  }
+}
+
+/// Hands the floats of `values` as a row to `body`.
+private func withRow(_ values: inout [Float], _ body: (borrowing Row) -> Void) {
+  let count = values.count
+  unsafe values.withUnsafeMutableBufferPointer { floats in
+    if let base = floats.baseAddress { unsafe body(Row(base: base, count: count)) }
   }
 }
