@@ -23,7 +23,8 @@ import Tracing
   private var job: (count: Int, members: Range<Int>, body: Body, recorder: TraceRecorder?)?
   /// What loops are noted with; read and written by the caller between two of them.
   var trace = Trace.off
-  /// What the caller does after each of its loops; read and written by the caller alone.
+  /// What the caller does after each of its loops; written by the caller alone, and nil in a loop, where
+  /// all threads may read it.
   var interlude: (() -> Void)?
   private var threads: [pthread_t] = []
   /// Guards sleeping only; the two conditions are "a loop opened" and "the last thread left".
@@ -68,10 +69,12 @@ import Tracing
     isBusy.store(false, ordering: .releasing)
   }
 
-  /// After a loop: the interlude, if there is one, whose own loops have none.
-  func pause() {
-    guard let interlude else { return }
+  /// Runs a loop and after it the interlude, if there is one. Loops inside either have none: they may be
+  /// on another thread, and what the outer loop is at is not done.
+  func pausing(after loop: () -> Void) {
+    guard let interlude else { return loop() }
     self.interlude = nil
+    loop()
     interlude()
     self.interlude = interlude
   }

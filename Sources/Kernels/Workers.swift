@@ -82,7 +82,8 @@ package final class Workers: Sendable {
   package func run<Result>(
     _ body: () throws -> Result, between interlude: () -> Void
   ) rethrows -> Result {
-    try withoutActuallyEscaping(interlude) { interlude in
+    precondition(self !== Workers.inline, "an interlude runs on the thread that owns the pool")
+    return try withoutActuallyEscaping(interlude) { interlude in
       let outer = shared.interlude
       shared.interlude = interlude
       defer { shared.interlude = outer }
@@ -99,12 +100,13 @@ package final class Workers: Sendable {
   package func forEach(
     _ count: Int, _ body: @Sendable (_ index: Int, _ worker: Int) -> Void
   ) {
-    if members != 0..<1, count > 1 {
-      withoutActuallyEscaping(body) { body in shared.run(count, on: members, body) }
-    } else {
-      for index in 0..<count { body(index, 0) }
+    shared.pausing {
+      if members != 0..<1, count > 1 {
+        withoutActuallyEscaping(body) { body in shared.run(count, on: members, body) }
+      } else {
+        for index in 0..<count { body(index, 0) }
+      }
     }
-    shared.pause()
   }
 
   /// Runs `body` over 0..<count in chunks of `size`, the last one shorter. `size` is a constant of

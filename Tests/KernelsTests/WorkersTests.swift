@@ -136,6 +136,30 @@ import Tracing
     #expect(result == 7 && seen == [3, 4])
   }
 
+  /// A short loop inside a task runs where the task does: no place for what belongs to the caller.
+  @Test(arguments: [1, 2, 3]) func loopsInsideTasksHaveNoInterlude(threads: Int) {
+    let workers = Workers(count: threads)
+    let underWay = Atomic<Int>(0)
+    var interludes = 0
+    workers.run(
+      {
+        workers.forEach(64) { _ in
+          underWay.add(1, ordering: .relaxed)
+          workers.forEach(1) { _ in }
+          underWay.subtract(1, ordering: .relaxed)
+        }
+      },
+      between: {
+        #expect(underWay.load(ordering: .relaxed) == 0)
+        interludes += 1
+      })
+    #expect(interludes == 1)
+  }
+
+  @Test func anInterludeWithoutAPoolTraps() async {
+    await #expect(processExitsWith: .failure) { Workers.inline.run({}, between: {}) }
+  }
+
   @Test func aLoopInsideALoopTraps() async {
     await #expect(processExitsWith: .failure) {
       let workers = Workers(count: 2)
