@@ -1,3 +1,4 @@
+import Glibc
 import Kernels
 import Testing
 
@@ -24,12 +25,22 @@ import Testing
     #expect(row.values.allSatisfy { $0 == 8 })
   }
 
-  /// Pages that were discarded are there at once, and zero; what lies beside them stays.
-  @Test(arguments: [0..<5000, 1024..<3072, 1500..<1501, 0..<0]) func populatesWholePages(
-    range: Range<Int>
-  ) {
+  /// Pages that were discarded are there at once, all that the range touches, and zero; what lies
+  /// beside them stays.
+  @Test(
+    .enabled(if: canPopulate, "Linux before 5.14 cannot"),
+    arguments: [0..<5000, 1024..<3072, 1500..<1501, 0..<0])
+  func populatesWholePages(range: Range<Int>) {
     let buffer = FloatBuffer(count: 5000)
+    buffer.keepSmallPages()
     let floats = buffer.matrix(rows: 1, columns: 5000)
+    floats.fill(3)
+    buffer.discard(0..<5000)
+    // The last has the canary.
+    #expect(pagesInMemory(of: buffer) == [false, false, false, false, true])
+    buffer.populate(range)
+    let populated = (0..<4).map { page in range.overlaps(page * 1024..<(page + 1) * 1024) }
+    #expect(pagesInMemory(of: buffer) == populated + [true])
     floats.fill(3)
     buffer.discard(range)
     buffer.populate(range)
@@ -42,6 +53,22 @@ import Testing
     #expect(isEmpty)
   }
 }
+
+/// Whether each page of `buffer` has memory, as the kernel says.
+private func pagesInMemory(of buffer: FloatBuffer) -> [Bool] {
+  let span = buffer.span
+  return unsafe span.withUnsafeBufferPointer { floats in
+    let bytes = floats.count * MemoryLayout<Float>.stride
+    var pages = [UInt8](repeating: 0, count: (bytes + 4095) / 4096)
+    let result = unsafe mincore(
+      UnsafeMutableRawPointer(mutating: floats.baseAddress), bytes, &pages)
+    #expect(result == 0)
+    return pages.map { $0 & 1 == 1 }
+  }
+}
+
+/// Of no bytes, which says no more than that the kernel knows the advice.
+private let canPopulate: Bool = madvise(nil, 0, MADV_POPULATE_WRITE) == 0
 
 private var isDebugBuild: Bool {
   var isDebug = false

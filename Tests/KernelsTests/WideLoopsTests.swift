@@ -3,22 +3,17 @@ import Testing
 
 /// Goal: with or without AVX-512, every loop gives the same bits. Of two NaNs multiplied the processor
 /// keeps the first, and which is first is the compiler's choice: signs of NaNs say nothing.
-@Suite struct WideLoopsTests {
+@Suite(.enabled(if: processorIsWide, "the processor has no AVX-512"))
+struct WideLoopsTests {
   /// Whole vectors of either width, tails of all lengths, and a long row.
   static let counts = Array(0...140) + [255, 256, 257, 1000, 4096, 4099]
   static let curves = Activation.allCases.filter { $0 != .relu }
 
-  /// The wide loops, or nil where the processor has no AVX-512.
-  static func wide() throws -> WideLoops? {
-    switch WideLoops.available {
-    case .success(let wide): return wide
-    case .failure(.processor): return nil
-    case .failure(let absence): throw absence
-    }
-  }
+  /// Where the processor has AVX-512, the library must be there.
+  static var wide: WideLoops { get throws { try WideLoops.available.get() } }
 
   @Test(arguments: [false, true]) func exponentiate(hasSpecial: Bool) throws {
-    guard let wide = try Self.wide() else { return }
+    let wide = try Self.wide
     for count in Self.counts {
       let (x, y) = rowsTwice(count, hasSpecial: hasSpecial)
       loopExponentiate(x.row(0), minus: 1.5)
@@ -29,7 +24,7 @@ import Testing
 
   @Test(arguments: curves, [false, true])
   func forward(activation: Activation, hasSpecial: Bool) throws {
-    guard let wide = try Self.wide() else { return }
+    let wide = try Self.wide
     for count in Self.counts {
       let (x, y) = rowsTwice(count, hasSpecial: hasSpecial)
       activation.loopForward(x.row(0))
@@ -42,7 +37,7 @@ import Testing
 
   @Test(arguments: curves, [false, true])
   func backward(activation: Activation, hasSpecial: Bool) throws {
-    guard let wide = try Self.wide() else { return }
+    let wide = try Self.wide
     for count in Self.counts {
       let (x, y) = rowsTwice(count, hasSpecial: hasSpecial)
       let plain = activation.loopBackward(x.row(0), x.row(1), weight: 0.75)
@@ -67,7 +62,8 @@ import Testing
 }
 
 /// The same of an optimizer's step.
-@Suite struct WideUpdateTests {
+@Suite(.enabled(if: processorIsWide, "the processor has no AVX-512"))
+struct WideUpdateTests {
   /// Groups of moments are at most 256.
   static let counts = Array(0...140) + [255, 256]
 
@@ -104,7 +100,7 @@ import Testing
     _ plain: (_ group: inout Group, _ gradient: [Float], _ noise: [UInt16]) -> [Float],
     _ wide: (WideLoops, _ group: inout Group, _ gradient: [Float], _ noise: [UInt16]) -> [Float]
   ) throws {
-    guard let loops = try WideLoopsTests.wide() else { return }
+    let loops = try WideLoopsTests.wide
     for count in Self.counts {
       for hasSpecial in [false, true] {
         var group = Group(count, seed: 7 * count, hasSpecial: hasSpecial)
@@ -187,7 +183,7 @@ import Testing
   }
 
   @Test(arguments: [0, 1, 1000, (1 << 27) - 1]) func noiseIsFilled(set: Int) throws {
-    guard let wide = try WideLoopsTests.wide() else { return }
+    let wide = try WideLoopsTests.wide
     let batch = PhiloxBatch(seed: 0x1234_5678_9abc_def0 &+ UInt64(set), lane: 10)
     var numbers = [[UInt16]](
       repeating: Array(repeating: 0, count: PhiloxBatch.setCount), count: 2)
@@ -288,6 +284,9 @@ private struct MisreadingLoops: LoopSet {
     plain.update(step, hi: &hi, lo: &lo, m: &m, v: &v, gradient)
   }
 }
+
+private let processorIsWide: Bool =
+  if case .failure(.processor) = WideLoops.available { false } else { true }
 
 private func bits(_ x: Float) -> UInt32 { x.isNaN ? Float.nan.bitPattern : x.bitPattern }
 

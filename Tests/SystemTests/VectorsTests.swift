@@ -1,3 +1,4 @@
+import Base
 import Foundation
 import TestSupport
 import Testing
@@ -26,6 +27,15 @@ import Testing
     #expect(ending.output.contains("AVX2: PAGODA_VECTORS=avx2"))
   }
 
+  /// Goal: a library that is not made, or not found, is not taken for a processor without AVX-512.
+  @Test(.enabled(if: processorIsWide, "the processor has no AVX-512"))
+  func doctorSaysAVX512WhereTheProcessorHasIt() throws {
+    let ending = try Pagoda.run(["doctor"], under: ["PAGODA_VECTORS="])
+    ending.expect(0)
+    let line = ending.output.split(separator: "\n").first { $0.hasPrefix("vectors ") }
+    #expect(line?.hasSuffix(" AVX-512") == true, "\(line ?? "")")
+  }
+
   /// Goal: a program that was moved away from its library runs without it, and says so.
   @Test func aProgramAloneRuns() throws {
     let program = workplace.path("alone")
@@ -37,3 +47,8 @@ import Testing
     #expect(ending.output.contains("AVX2: "))
   }
 }
+
+private let processorIsWide: Bool = {
+  let words = Set((text(of: "/proc/cpuinfo") ?? "").split(whereSeparator: \.isWhitespace))
+  return words.isSuperset(of: ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])
+}()
