@@ -33,9 +33,13 @@ import Glibc
     ? Result { () throws(Absence) in try WideLoops(path: libraryPath) }
     : .failure(.processor)
 
-  private static var isTurnedOff: Bool {
-    guard let value = unsafe getenv("PAGODA_VECTORS") else { return false }
-    return unsafe strcmp(value, "avx2") == 0
+  private static var isTurnedOff: Bool { setting == "avx2" }
+
+  /// `PAGODA_VECTORS`, if it is set to anything.
+  fileprivate static var setting: String? {
+    guard let value = unsafe getenv("PAGODA_VECTORS") else { return nil }
+    let text = unsafe String(cString: value)
+    return text.isEmpty ? nil : text
   }
 
   // As `WideKernels` exports them. What is at an address that has no type is told there.
@@ -104,10 +108,29 @@ extension WideLoops.Absence: CustomStringConvertible {
 
 /// The vectors of the loops that have a choice, and where they are the narrower ones, why.
 package func vectorsDescription() -> String {
+  let vectors =
+    switch WideLoops.choice {
+    case .success: "AVX-512"
+    case .failure(let absence): "AVX2: \(absence)"
+    }
+  return vectors + (settingNote().map { "; \($0)" } ?? "")
+}
+
+/// What to tell who computes: that the vectors are not those that the processor has or the environment
+/// seems to ask for.
+package func vectorsNotes() -> [String] {
+  var notes = [settingNote()].compactMap(\.self)
   switch WideLoops.choice {
-  case .success: "AVX-512"
-  case .failure(let absence): "AVX2: \(absence)"
+  case .failure(let absence) where absence != .turnedOff && absence != .processor:
+    notes.append("the processor has AVX-512, which is not used: \(absence)")
+  default: break
   }
+  return notes
+}
+
+private func settingNote() -> String? {
+  guard let setting = WideLoops.setting, setting != "avx2" else { return nil }
+  return "PAGODA_VECTORS=\(setting) is unknown and changes nothing: avx2 turns AVX-512 off"
 }
 
 // MARK: Rows

@@ -130,7 +130,7 @@ package struct TrainingSession: ~Copyable {
         start, note, Self.bufferedNote(store), geometry.boundaries.note, lack,
         geometry.tapes.note,
       ].compactMap { $0 }
-      + pager.notes + data.notes
+      + pager.notes + data.notes + vectorsNotes()
     self.data = data
     self.trace = trace.map {
       StepTrace($0, geometry.traceCapacity, next: progress.step + 1, disk)

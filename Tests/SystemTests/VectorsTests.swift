@@ -36,6 +36,16 @@ import Testing
     #expect(line?.hasSuffix(" AVX-512") == true, "\(line ?? "")")
   }
 
+  /// Goal: nobody believes in a setting that there is not.
+  @Test func anUnknownSettingIsNamed() throws {
+    let under = ["PAGODA_VECTORS=avx1024"]
+    let note = "PAGODA_VECTORS=avx1024 is unknown and changes nothing"
+    let doctor = try Pagoda.run(["doctor"], under: under)
+    doctor.expect(0)
+    #expect(doctor.output.contains(note))
+    try Pagoda.run(workplace.training("run"), under: under).expect(0, note)
+  }
+
   /// Goal: a program that was moved away from its library runs without it, and says so.
   @Test func aProgramAloneRuns() throws {
     let program = workplace.path("alone")
@@ -45,6 +55,17 @@ import Testing
     ).wait()
     ending.expect(0)
     #expect(ending.output.contains("AVX2: "))
+
+    // So that the drive is not measured first.
+    let measured = [
+      "storage.queue_depth=8", "storage.request_bytes=1MiB", "storage.mixing=interleaved",
+    ]
+    let training = try RunningPagoda(
+      [program] + workplace.training("run", measured), input: nil, cache: TemporaryDirectory(),
+      sourceLocation: #_sourceLocation
+    ).wait()
+    training.expect(0)
+    #expect(training.errors.contains("AVX-512, which is not used") == processorIsWide)
   }
 }
 

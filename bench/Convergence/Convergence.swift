@@ -14,8 +14,9 @@ struct Convergence: ParsableCommand {
       whose ceiling is fp32. Ends with 1 when one is worse than that by more than 1 % of the held-out \
       loss, in the mean over seeds.
 
-        swift run -c release Convergence data/quickstart
-        swift run -c release Convergence data/quickstart --variants states-int8 model.d_model=128
+        swift build -c release
+        .build/release/Convergence data/quickstart
+        .build/release/Convergence data/quickstart --variants states-int8 model.d_model=128
       """)
 
   @Argument(help: "A directory that `pagoda corpus prepare` wrote.") var corpus: String

@@ -46,13 +46,21 @@ def commit() -> str:
             if head else "unknown")
 
 
+def vectors() -> str:
+    """Of Pagoda's own loops, as `pagoda doctor` says."""
+    if not os.access(BUILD / "pagoda", os.X_OK):
+        return "unknown"
+    done = subprocess.run([str(BUILD / "pagoda"), "doctor", "--json"], capture_output=True, text=True)
+    return json.loads(done.stdout)["vectors"] if done.returncode == 0 else "unknown"
+
+
 def machine() -> dict:
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     memory = pathlib.Path("/proc/meminfo").read_text().split("MemTotal:", 1)[1].split()[0]
     return {"processor": models[0] if models else "unknown",
             "cores": len(os.sched_getaffinity(0)), "memory_bytes": int(memory) * 1024,
-            "kernel": os.uname().release}
+            "kernel": os.uname().release, "vectors": vectors()}
 
 
 def report(bench: str, **found) -> None:
