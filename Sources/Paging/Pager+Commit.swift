@@ -74,6 +74,12 @@ extension Pager {
     pump()
   }
 
+  /// Waits until nothing is in flight, for who shares the drive with others and is to leave it to them.
+  package mutating func drain() throws(StorageError) {
+    while transfersInFlight > 0 { waitForCompletion(for: .write) }
+    if let failure { throw failure }
+  }
+
   /// Freezes, writes and waits: makes everything until now the last generation of the store.
   package mutating func commit(step: Int, payload: [UInt8]) throws(StorageError) {
     try freeze(step: step, payload: payload)

@@ -281,6 +281,14 @@ extension TrainingSession {
     return metrics
   }
 
+  /// Waits for what the last step has left in flight.
+  /// - Returns: the seconds that this took.
+  package mutating func drain() throws -> Double {
+    let start = nanoseconds()
+    try step.pager.drain()
+    return elapsedSeconds(from: start, to: nanoseconds())
+  }
+
   /// Makes the state after the last step a generation of the store: frozen now, and made durable
   /// while the next step runs. Waits for an earlier one that is still on its way.
   /// - Parameter companions: syncs of other files that must be durable before the generation is.

@@ -128,6 +128,28 @@ import Training
     #expect(try FileManager.default.contentsOfDirectory(atPath: workplace.path("scratch")) == [])
   }
 
+  /// Each has its own next step in each round.
+  @Test func runsAbreastHaveTheSameBits() throws {
+    let workplace = try Workplace()
+    let lines = try run(
+      "PagedBench",
+      [
+        workplace.config, "15%", "4", "--abreast", "--scratch", workplace.path("scratch"),
+        "training.clip=block",
+      ])
+    let line = try #require(lines.first)
+    try expectReport(line, "paged")
+    #expect(line["agrees"] as? Bool == true)
+    #expect(try Set(entrants(line).keys) == ["resident", "15%"])
+    #expect(try figure(line, "15%", "write_bytes") > 0)
+    for name in ["resident", "15%"] {
+      #expect(try figure(line, name, "step_s") > 0)
+      let figures = try #require(entrants(line)[name]?["figures"] as? [String: Any])
+      #expect(figures["peak_rss_bytes"] == nil, "it would be that of both")
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: workplace.path("scratch")) == [])
+  }
+
   @Test func theCostOfTouchedBytesIsReportedBySize() throws {
     let workplace = try Workplace()
     let lines = try run(

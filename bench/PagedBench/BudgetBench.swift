@@ -25,8 +25,9 @@ struct BudgetBench: ParsableCommand {
       drive's rates.
 
       Each run of each round begins at the seed. With --abreast there is one run of each, all open \
-      at once, and steps take turns: the same batch in the same minute, and no long beginnings. The \
-      memory must have room for all of them.
+      at once, and steps take turns: the same batch in the same minute, and no long beginnings. A \
+      step's time has that of its last writes, which else end beside the next step. The memory must \
+      have room for all runs; how much one takes is not told.
       """)
 
   @OptionGroup var arguments: RunArguments

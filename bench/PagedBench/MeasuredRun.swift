@@ -21,8 +21,8 @@ struct MeasuredRun {
   let stateBytes: Int
   /// Layers whose activations need not be computed again, of all.
   let keptLayersShare: Double
-  /// The most that the process had resident, other runs' memory included that it has at the time.
-  private(set) var peakBytes = 0
+  /// The most that the process had resident; nil where it had others open meanwhile.
+  private(set) var peakBytes: Int?
 
   /// Of a run that has made no step yet.
   fileprivate init(_ config: RunConfig, _ session: borrowing TrainingSession) {
@@ -39,6 +39,7 @@ struct MeasuredRun {
     let run = try SteppedRun(config, scratch: scratch)
     for step in 0..<steps { try run.step(isCounted: step >= RunArguments.uncounted) }
     self = run.measured
+    peakBytes = PeakMemory.bytes
   }
 
   /// Takes in a step.
@@ -47,7 +48,6 @@ struct MeasuredRun {
     timed.append(metrics)
     if !writesNew { settled.append(metrics) }
     self.routedTokens += routedTokens
-    peakBytes = PeakMemory.bytes
   }
   fileprivate mutating func add(loss: Double) { losses.add(loss) }
   /// Counts from here; the losses stay.
@@ -75,14 +75,15 @@ struct MeasuredRun {
   }
 
   var figures: [String: Double] {
-    [
+    let peak = peakBytes.map { ["peak_rss_bytes": Double($0)] } ?? [:]
+    return peak.merging([
       "stall_share": stallShare, "hit_rate": hitRate, "step_s": stepSeconds,
       "read_gbps": Double(sum(\.read_bytes)) / seconds / 1e9,
       "write_gbps": Double(sum(\.write_bytes)) / seconds / 1e9,
       "read_bytes": readBytesPerStep, "write_bytes": writtenBytesPerStep,
       "anticipated_unused_bytes": unusedBytesPerStep, "kept_layers_share": keptLayersShare,
-      "tokens_per_expert": tokensPerExpert, "peak_rss_bytes": Double(peakBytes),
-    ]
+      "tokens_per_expert": tokensPerExpert,
+    ]) { $1 }
   }
 
   /// Measured bytes of the settled steps to those of the cost model, reads and writes; nil when
@@ -120,9 +121,15 @@ final class SteppedRun {
     measured = MeasuredRun(config, session)
   }
 
-  func step(isCounted: Bool) throws {
+  /// - Parameter isAbreast: what it leaves in flight is waited for, else others would wait for it.
+  func step(isCounted: Bool, isAbreast: Bool = false) throws {
     let written = session.store.writtenBlocks.count
-    let metrics = try session.runStep()
+    var metrics = try session.runStep()
+    if isAbreast {
+      let seconds = try session.drain()
+      metrics.stall_s += seconds
+      metrics.step_s += seconds
+    }
     measured.add(loss: metrics.loss)
     guard isCounted else { return }
     measured.add(
@@ -130,10 +137,10 @@ final class SteppedRun {
       writesNew: session.store.writtenBlocks.count > written)
   }
 
-  /// One step, measured by itself.
+  /// One step between those of others, measured by itself.
   func nextStep() throws -> MeasuredRun {
     measured.restart()
-    try step(isCounted: true)
+    try step(isCounted: true, isAbreast: true)
     return measured
   }
 }
