@@ -110,8 +110,9 @@ struct MeasuredRun {
 
 /// A run that stays open between its steps, so that others can have turns.
 final class SteppedRun {
-  private let scratch: ScratchDirectory
+  /// Before the directory of its store: what is declared first goes first.
   private var session: TrainingSession
+  private let scratch: ScratchDirectory
   private(set) var measured: MeasuredRun
 
   /// - Parameter scratch: where its store is made, and removed with the run.
