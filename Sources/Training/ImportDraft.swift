@@ -1,3 +1,4 @@
+import Base
 import DirectIO
 import Foundation
 import Interchange
@@ -18,6 +19,8 @@ struct ImportDraft {
     let manager = FileManager.default
     if manager.fileExists(atPath: path) {
       try eraseBegun()
+      try? manager.removeItem(atPath: run.model)
+      try? manager.removeItem(atPath: path)
     } else if manager.fileExists(atPath: run.path) {
       guard try manager.contentsOfDirectory(atPath: run.path).isEmpty else {
         throw ExchangeError.occupiedRun(path: run.path)
@@ -30,10 +33,10 @@ struct ImportDraft {
     do {
       // In place: killed before a rename, only a file of another name would be here, and a piece of it
       // says as much, since there is no store yet.
-      try config.yaml().write(toFile: path, atomically: false, encoding: .utf8)
+      try writeSynced(Array(config.yaml().utf8), to: path)
     } catch {
       takeBack(storePaths: [])
-      throw ExchangeError.cannotWrite(path: path, cause: error.localizedDescription)
+      throw error
     }
   }
 
@@ -66,11 +69,17 @@ struct ImportDraft {
     for file in files { try writeSynced(file.bytes, to: "\(run.model)/\(file.name)") }
   }
 
-  /// From now on the directory is a run.
+  /// From now on the directory is a run, also after the power was lost.
   func finish() throws {
-    guard unsafe rename(path, run.config) == 0 else {
+    var code = unsafe rename(path, run.config) == 0 ? 0 : errno
+    if code == 0 {
+      code = syncNames(in: run.path)
+      // What is taken back has the other name.
+      if code != 0 { _ = unsafe rename(run.config, path) }
+    }
+    guard code == 0 else {
       throw ExchangeError.cannotWrite(
-        path: run.config, cause: unsafe String(cString: strerror(errno)))
+        path: run.config, cause: unsafe String(cString: strerror(code)))
     }
   }
 
