@@ -153,7 +153,7 @@ import Testing
 
   @Test func ratesAreMedians() {
     let odd = Rate([3, 1, 2])
-    #expect(odd.median == 2 && odd.low == 1 && odd.high == 3)
+    #expect(odd.median == 2 && odd.low == 1 && odd.high == 3 && odd.samples == [3, 1, 2])
     #expect(Rate([4, 1, 2, 3]).median == 2.5)
   }
 }

@@ -135,7 +135,7 @@ import Training
     #expect(!rows.isEmpty && fields["array_bytes"] as? Int == 1 << 20)
     for row in rows {
       for loop in ["copy", "triad", "memcpy", "read"] {
-        #expect((row[loop] as? [String: Double])?["median"] ?? 0 > 0)
+        #expect(((row[loop] as? [String: Any])?["median"] as? Double) ?? 0 > 0)
       }
     }
   }
