@@ -67,6 +67,7 @@ import Training
       try expectCeiling(line)
       #expect(line["agrees"] as? Bool == true)
       #expect(try figure(line, "hi/lo", "elements_per_s") > 0)
+      #expect(try figure(line, "hi/lo, AVX2", "elements_per_s") > 0)
     }
     let checksums = try lines.map { try entrants($0)["fp32"]?["checksum"] as? String }
     #expect(checksums[0] == checksums[1])
@@ -100,6 +101,11 @@ import Training
     try expectReport(lines[0], "elementwise")
     try expectReport(lines[1], "attention and loss")
     for line in lines { try expectCeiling(line) }
+    for name in ["softmax", "GELU forward", "gated SiLU forward"] {
+      let found = try entrants(lines[0])
+      let checksum = try #require(found[name]?["checksum"] as? String)
+      #expect(found[name + ", AVX2"]?["checksum"] as? String == checksum)
+    }
   }
 
   /// Resident and under every budget the same losses, and the bytes of the cost model.

@@ -19,6 +19,9 @@ struct AdamVariant: Sendable {
     AdamVariant(
       name: "hi/lo", bytesPerElement: 28, isExact: true,
       make: { HalvesAdam(count: $0, workers: $1) }),
+    AdamVariant(
+      name: "hi/lo, AVX2", bytesPerElement: 28, isExact: true,
+      make: { HalvesAdam(count: $0, isNarrow: true, workers: $1) }),
     encoded("bf16 moments", .bf16, .fp32), encoded("int8 moments", .int8, .fp32),
     encoded("bf16 weights, bf16 moments", .bf16, .bf16),
     encoded("bf16 weights, int8 moments", .int8, .bf16),
@@ -77,12 +80,15 @@ struct FloatAdam: AdamState {
 
 /// Weights in two halves, moments in fp32: as many bytes.
 struct HalvesAdam: AdamState {
+  /// Without AVX-512 where there is some.
+  private let isNarrow: Bool
   private let hi: Vector<UInt16>
   private let lo: Vector<UInt16>
   private let m: Vector<Float>
   private let v: Vector<Float>
 
-  init(count: Int, workers: Workers) {
+  init(count: Int, isNarrow: Bool = false, workers: Workers) {
+    self.isNarrow = isNarrow
     (hi, lo) = (Vector(count: count), Vector(count: count))
     (m, v) = (Vector(count: count), Vector(count: count))
     fill(m, seed: 2, scale: 0.05, on: workers)
@@ -96,8 +102,21 @@ struct HalvesAdam: AdamState {
     var lo = lo.mutableSpan
     var m = m.mutableSpan
     var v = v.mutableSpan
-    numbers(step).update(
-      hi: &hi, lo: &lo, m: &m, v: &v, gradient: gradient.span, on: workers)
+    guard isNarrow else {
+      return numbers(step).update(
+        hi: &hi, lo: &lo, m: &m, v: &v, gradient: gradient.span, on: workers)
+    }
+    let fences = (Fence(&hi), Fence(&lo), Fence(&m), Fence(&v), Fence(gradient.span))
+    let numbers = numbers(step)
+    // In the same pieces.
+    workers.forEachChunk(of: gradient.count, size: 8192) { range in
+      var hi = fences.0.mutable(range)
+      var lo = fences.1.mutable(range)
+      var m = fences.2.mutable(range)
+      var v = fences.3.mutable(range)
+      PlainLoops().update(
+        numbers, hi: &hi, lo: &lo, m: &m, v: &v, fences.4.span(range))
+    }
   }
 
   var checksum: Checksum {

@@ -12,7 +12,8 @@ struct ElementwiseBench: ParsableCommand {
     discussion: """
       Bytes count every operand once for each read and write; the ceilings are those of `adam`, \
       over as many bytes as three of the matrices have. Attention's core and the loss, which are \
-      products for the most part, are compared with OpenBLAS's own large product.
+      products for the most part, are compared with OpenBLAS's own large product. What uses AVX-512 \
+      where there is some is measured without it, too.
       """)
 
   @Option(help: "Rows of the matrices.") var rows = 16384

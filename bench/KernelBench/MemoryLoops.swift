@@ -45,7 +45,7 @@ struct MemoryLoops {
     }
   }
 
-  var entrants: [Entrant] { norms + rows + activations }
+  var entrants: [Entrant] { norms + rows + activations + narrow }
 
   private var norms: [Entrant] {
     let (layerNorm, rootMeanSquare) = (LayerNorm(), RMSNorm(epsilon: 1e-6))
@@ -91,6 +91,26 @@ struct MemoryLoops {
       },
       entrant("gated SiLU forward", operands: 3, prepare: copyX) {
         forEachRow { Activation.silu.forward(gate: target.row($0), up: dy.row($0)) }
+      },
+    ]
+  }
+
+  /// What has AVX-512 where there is some, as it is without.
+  private var narrow: [Entrant] {
+    let loops = PlainLoops()
+    return [
+      entrant("softmax, AVX2", operands: 2, prepare: copyX) {
+        forEachRow { index in
+          let row = target.row(index)
+          loops.exponentiate(row, minus: largest(row))
+          scaleRow(1 / sum(row), row)
+        }
+      },
+      entrant("GELU forward, AVX2", operands: 2, prepare: copyX) {
+        forEachRow { loops.forward(.gelu, target.row($0)) }
+      },
+      entrant("gated SiLU forward, AVX2", operands: 3, prepare: copyX) {
+        forEachRow { loops.forward(.silu, gate: target.row($0), up: dy.row($0)) }
       },
     ]
   }
