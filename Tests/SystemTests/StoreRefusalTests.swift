@@ -93,12 +93,12 @@ import Training
   @Test func aNewerStoreFormatIsRefused() throws {
     try halfTrained("run")
     var manifest = try workplace.bytes("run/store/manifest.sqlite")
-    #expect(Array(manifest[60..<64]) == [0, 0, 0, 2])
-    manifest[63] = 3
+    #expect(Array(manifest[60..<64]) == [0, 0, 0, 3])
+    manifest[63] = 4
     try manifest.write(to: URL(fileURLWithPath: workplace.path("run/store/manifest.sqlite")))
     for ending in [try workplace.train("run"), try workplace.translate("run", "Save the page\n")] {
       ending.expect(
-        65, "manifest.sqlite: store format 3, this pagoda reads 2", "use a newer pagoda")
+        65, "manifest.sqlite: store format 4, this pagoda reads 3", "use a newer pagoda")
     }
     #expect(try workplace.bytes("run/store/manifest.sqlite") == manifest)
   }
