@@ -2,7 +2,6 @@
 // the table those of 2004: a sixth of the speed. So it is told what the processor can do, which it reads
 // from the environment at that moment: therefore it is opened here instead of being linked.
 #include <cblas.h>
-#include <cpuid.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -32,32 +32,34 @@ extension Pager {
     _ page: inout Page, _ sums: PieceSums?, isChanged: Bool
   ) throws(StorageError) -> Bool {
     guard let sums else { return true }
+    precondition(!isChanged || sums.isComplete, "sums of what has changed were taken before")
     let resident = page.resident
     guard store.damage(of: sums.planes, in: page.block, found: sums.finish(forEach)) != nil else {
       resident.unchecked.subtract(sums.planes)
       return true
     }
-    forget(resident, sums.planes)
-    if isChanged { resident.valid.subtract(page.changeable) }
-    let planes = page.planes.subtracting(resident.valid)
+    let planes = isChanged ? page.planes : sums.planes
+    forget(resident, planes)
     _ = startReads(resident, planes, .demand)
     while !resident.reading.isDisjoint(with: planes) {
       waitForCompletion(for: .read, of: page.block)
     }
     if let failure = resident.failure { throw failure }
+    precondition(resident.valid.isSuperset(of: planes), "what was read once is read again")
     return false
   }
 
   /// Compares the checksums of those of `planes` that are in memory unchecked. What is wrong is read
   /// again.
-  mutating func checkNow(_ resident: Resident, _ planes: PlaneSet) {
+  /// - Returns: what that is.
+  mutating func checkNow(_ resident: Resident, _ planes: PlaneSet) -> PlaneSet {
     let planes = planes.intersection(resident.unchecked)
-    guard !planes.isEmpty else { return }
+    guard !planes.isEmpty else { return [] }
     resident.unchecked.subtract(planes)
     let found = checksums(planes, of: resident)
-    guard store.damage(of: planes, in: resident.block, found: found) != nil else { return }
+    guard store.damage(of: planes, in: resident.block, found: found) != nil else { return [] }
     forget(resident, planes)
-    _ = startReads(resident, planes, .demand)
+    return startReads(resident, planes, .demand)
   }
 
   /// What was read of `planes` counts for nothing.

@@ -46,7 +46,7 @@ extension Pager {
         visits[admitted].read.formUnion(
           startReads(
             resident, visit.planes, admitted == 0 ? .demand : .prefetch,
-            isCheckedLater: visit.isCheckedByHolder))
+            isCheckedLater: isCheckedLater(visit)))
       }
       admitted += 1
     }
@@ -99,10 +99,12 @@ extension Pager {
     }
     // Again, because a page of this block may have been dropped meanwhile.
     visits[0].read.formUnion(
-      startReads(resident, visit.planes, .demand, isCheckedLater: visit.isCheckedByHolder))
-    checkNow(
-      resident,
-      visit.isCheckedByHolder ? PieceSums.scattered(store.geometry.format) : visit.planes)
+      startReads(resident, visit.planes, .demand, isCheckedLater: isCheckedLater(visit)))
+    visits[0].read.formUnion(
+      checkNow(
+        resident,
+        visit.isCheckedByHolder
+          ? visit.planes.intersection(PieceSums.scattered(store.geometry.format)) : visit.planes))
     guard resident.reading.isDisjoint(with: visit.planes) else {
       promoteTransfers(of: resident)
       return nil
@@ -128,6 +130,12 @@ extension Pager {
     removeFirstVisit(resident)
     return Page(
       resident: resident, visit: visit, virgin: virgin, isWrittenSoon: !isResident)
+  }
+
+  /// Not so records of a generation that is being made durable: that one is given up when they are found
+  /// damaged in time.
+  private func isCheckedLater(_ visit: Visit) -> Bool {
+    visit.isCheckedByHolder && !store.isClosing(visit.block)
   }
 
   private mutating func removeFirstVisit(_ resident: Resident) {

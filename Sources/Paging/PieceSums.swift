@@ -70,6 +70,9 @@ package final class PieceSums: Sendable {
 extension PieceSums {
   private static let piecesPerTask = 16
 
+  /// Whether all pieces are taken.
+  var isComplete: Bool { sums.withLock { sums in sums.allSatisfy { $0 != nil } } }
+
   /// Takes what nobody has taken, in tasks that `forEach` runs side by side.
   /// - Returns: the planes' checksums; 0 where there is no plane.
   func finish(

@@ -129,6 +129,9 @@ extension Store {
   /// Whether no durable generation has the newest record of `block`.
   package func isUncommitted(_ block: BlockID) -> Bool { table.isUncommitted(block) }
 
+  /// Whether the newest record of `block` belongs to the generation that is being made durable.
+  package func isClosing(_ block: BlockID) -> Bool { table.isClosing(block) }
+
   /// What is left without the newest record of `block`.
   package func state(of block: BlockID) -> Damage.State {
     if table.isUncommitted(block) { return .uncommitted(lastGeneration: generation?.step) }

@@ -157,6 +157,31 @@ import Testing
     }
   }
 
+  /// Goal: damage of a generation on its way is found when its record is read, while that generation can
+  /// still be given up; with the generation durable its holder compares.
+  @Test func aGenerationOnItsWayIsCheckedAtOnce() throws {
+    var pager = try World.pager(try prepare(RecordFormat()).open(), 2, 2)
+    pager.plan(visits(.all))
+    for _ in six { try update(&pager) }
+    try pager.freeze(step: 2, payload: [], late: [six[0]])
+    let isCheckedAtOnce = try !needsCheck(six[3], &pager)
+    #expect(isCheckedAtOnce)
+    var late = try pager.blank(six[0])
+    late.fill(.all, version: 2)
+    pager.writeBackLate(late, step: 2)
+    try pager.finishCommit()
+    let isCheckedLater = try needsCheck(six[1], &pager)
+    #expect(isCheckedLater)
+  }
+
+  private func needsCheck(_ block: BlockID, _ pager: inout Pager) throws -> Bool {
+    pager.plan([Visit(block, .all, isCheckedByHolder: true)])
+    let page = try pager.next()
+    let needsCheck = page.sums(toCheck: .all) != nil
+    pager.keep(page)
+    return needsCheck
+  }
+
   /// Goal: decay is named, and nothing is made of it.
   @Test(arguments: Plane.allCases) func decayNamesThePlane(_ plane: Plane) throws {
     let world = try prepare(RecordFormat())
