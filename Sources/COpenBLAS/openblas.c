@@ -1,5 +1,5 @@
 // OpenBLAS takes its kernels from a table of processors when it is loaded, and on one that is newer than
-// the table those of 2004: a sixth of the speed. So it is told what the processor can do, which it reads
+// the table those of 2004: a fifth of the speed. So it is told what the processor can do, which it reads
 // from the environment at that moment: therefore it is opened here instead of being linked.
 #include <cblas.h>
 #include <dlfcn.h>
