@@ -3,13 +3,12 @@
 ///
 /// Every call packs its panels of both factors anew, which costs as much as `packing` further rows
 /// and columns would; fewer, larger tiles pack less. But tiles are handed out whole, and workers
-/// that find none left wait: the last round of them should be full. So the tiling is the one of the
-/// least
+/// that find none left wait: their number should be even. So the tiling is the one of the least
 ///
 ///     (1 + packing / tile rows + packing / tile columns) * tiles rounded up to rounds / tiles
 ///
-/// with edges at multiples of 16, the width of the widest kernel, and at most 384 long, beyond which
-/// nothing was gained. Gradients of weights over few rows are another matter: OpenBLAS multiplies a
+/// with edges at multiples of 16, the width of the widest kernel, and at most 768 long: beyond, little
+/// is gained, and many workers find too few tiles. Gradients of weights over few rows are another matter: OpenBLAS multiplies a
 /// transposed factor without packing where m n k is at most 10^6, and there tiles of that size are up
 /// to a quarter faster.
 package struct Tiling: Equatable {
@@ -18,12 +17,14 @@ package struct Tiling: Equatable {
   package let tileRows: Int
   package let tileColumns: Int
 
-  /// Measured: 16 % of sgemm's time in tiles of 128 by 256.
-  private static let packing = 18.0
-  /// Tiles at once: the number of workers for which the last round is kept full.
-  private static let round = 4
+  /// Fitted to OpenBLAS's kernels for AVX-512, in tiles from 64 by 96 on. Those for AVX2, whose
+  /// arithmetic takes longer, lose half as much to packing, and nothing by tiles chosen so.
+  private static let packing = 30.0
+  /// Tiles at once. Two workers are the fewest that share; for more there are more tiles where the
+  /// product is large enough to be worth sharing.
+  private static let round = 2
   private static let edge = 16
-  private static let longest = 384
+  private static let longest = 768
   private static let shortest = 64
   private static let unpackedProducts = 1_000_000
   private static let unpackedRows = 128
