@@ -3,8 +3,8 @@ import Glibc
 /// Owned floats: zeroed, 64-byte aligned (page aligned, in fact), mapped by themselves so that the
 /// memory really goes back to the system when the last view is gone.
 ///
-/// Costs whole pages: for a few large buffers allocated at start, not for many small ones. In debug
-/// builds a canary behind the last float is checked when the buffer dies.
+/// Costs whole pages, huge ones where it is large and the system has them: for a few large buffers
+/// allocated at start, not for many small ones. In debug builds a canary behind the last float is checked when the buffer dies.
 ///
 /// @unchecked Sendable: the mapping never moves. Views may be handed to several threads; who writes
 /// which elements is the business of the caller, and each kernel says which it writes.
@@ -15,6 +15,7 @@ import Glibc
 
   private static let canary: Float = -0x1.5a5a5ap99
   private static let canaryCount = 16
+  private static let hugeBytes = 2 << 20
 
   /// `count` zeros.
   package init(count: Int) {
@@ -28,6 +29,8 @@ import Glibc
     unsafe base = address.assumingMemoryBound(to: Float.self)
     self.count = count
     mappedByteCount = byteCount
+    // A product walks down columns, a page a row: with huge ones the processor knows where they all are.
+    if byteCount >= Self.hugeBytes { _ = unsafe madvise(address, byteCount, MADV_HUGEPAGE) }
     assert(placeCanary())
   }
 
