@@ -14,7 +14,7 @@ import Synchronization
 ///
 /// Not for several threads at once: the tile is shared.
 package struct CrossEntropy: Sendable {
-  package static let rowsPerTile = 128
+  package static let rowsPerTile = 256
   /// The target of a row without one.
   package static let ignored: Int32 = -100
   package let smoothing: Float
