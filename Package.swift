@@ -64,6 +64,8 @@ let package = Package(
       ]),
     // Opens the library (libopenblas0) itself.
     .target(name: "COpenBLAS", cSettings: posix),
+    // As COpenBLAS; without the library (libdnnl) products are OpenBLAS's.
+    .target(name: "COneDNN", cSettings: posix),
     // Its header alone is used (libxxhash-dev), compiled for the CPUs this program asks for.
     .target(name: "CXXHash", cSettings: posix + [.unsafeFlags(["-O3", "-march=x86-64-v3"])]),
 
@@ -76,7 +78,7 @@ let package = Package(
     module("Paging", ["Base", "Tracing", "PinnedMemory", "DirectIO", "Storage"]),
 
     // The float side: matrices and spans; no files.
-    module("Kernels", ["Base", "Tracing", "COpenBLAS"], floats),
+    module("Kernels", ["Base", "Tracing", "COneDNN", "COpenBLAS"], floats),
     module("WideKernels", [], wideFloats),
     module("Optimizers", ["Base", "Kernels"], floats),
     module("Layers", ["Base", "Kernels"], floats),

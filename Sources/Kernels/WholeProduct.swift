@@ -7,9 +7,7 @@ package func wholeProduct(_ a: Matrix, _ b: Matrix, into c: Matrix) {
   precondition(a.rows == c.rows, "a has the rows of c")
   precondition(b.columns == c.columns, "b has the columns of c")
   precondition(a.columns == b.rows, "a and b share the summed dimension")
-  unsafe pagoda_sgemm(
-    false, false, Int32(c.rows), Int32(c.columns), Int32(a.columns), 1, a.pointer,
-    Int32(a.stride), b.pointer, Int32(b.stride), 0, c.pointer, Int32(c.stride))
+  ProductLibrary.openBLAS.multiply(a, false, b, false, into: c, 1, false)
 }
 
 /// Runs `body` while OpenBLAS cuts each product over `count` threads of its own; then it has one

@@ -25,7 +25,9 @@ struct Doctor: ParsableCommand {
       let facts = MachineFacts.gather(directories: path)
       if json {
         return try Output.json(
-          Report(machine: facts, blas: blasDescription(), vectors: vectorsDescription()))
+          Report(
+            machine: facts, blas: ProductLibrary.best.description,
+            vectors: vectorsDescription()))
       }
       for line in lines(facts) { Output.result(line) }
     }
@@ -34,7 +36,7 @@ struct Doctor: ParsableCommand {
   private func lines(_ facts: MachineFacts) -> [String] {
     var rows = [
       ["kernel", facts.kernel], ["processor", describe(facts.processor)],
-      ["memory", describe(facts.memory)], ["BLAS", blasDescription()],
+      ["memory", describe(facts.memory)], ["BLAS", blas],
       ["vectors", vectorsDescription()],
       ["io_uring", describe(facts.ring)],
     ]
@@ -55,6 +57,12 @@ struct Doctor: ParsableCommand {
     }
     let findings = facts.findings.map { "  \($0.subject): \($0.problem); \($0.remedy)" }
     return table + ["", findings.isEmpty ? "nothing is degraded" : "degraded:"] + findings
+  }
+
+  private var blas: String {
+    let best = ProductLibrary.best
+    let advice = "; oneDNN is faster and not installed (Debian: libdnnl-dev)"
+    return best.description + (best == .openBLAS ? advice : "")
   }
 
   private func describe(_ processor: MachineFacts.Processor) -> String {

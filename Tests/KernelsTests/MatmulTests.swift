@@ -19,6 +19,12 @@ import Testing
   /// Tolerance: k products below 1 in magnitude, each rounded at 2^-24, with room for their sum.
   @Test(arguments: shapes, [(false, false), (true, false), (false, true), (true, true)])
   func equalsTheReference(shape: Shape, transpose: (a: Bool, b: Bool)) {
+    for library in ProductLibrary.installed { expectReference(shape, transpose, library) }
+  }
+
+  private func expectReference(
+    _ shape: Shape, _ transpose: (a: Bool, b: Bool), _ library: ProductLibrary
+  ) {
     let (m, n, k) = (shape.m, shape.n, shape.k)
     let a = transpose.a ? testMatrix(k, m, seed: 1, padding: 3) : testMatrix(m, k, seed: 1)
     let b = transpose.b ? testMatrix(n, k, seed: 2) : testMatrix(k, n, seed: 2, padding: 1)
@@ -28,19 +34,21 @@ import Testing
     let tolerance = 1e-7 * Double(k + 2)
     matmul(
       a, b, transposeA: transpose.a, transposeB: transpose.b, into: c, scale: 0.5,
-      accumulate: true, on: .inline)
+      accumulate: true, on: .inline, by: library)
     #expect(largestDifference(c.values, zip(before, product).map { $0 + 0.5 * $1 }) < tolerance)
     matmul(
-      a, b, transposeA: transpose.a, transposeB: transpose.b, into: c, on: Workers(count: 2))
+      a, b, transposeA: transpose.a, transposeB: transpose.b, into: c, on: Workers(count: 2),
+      by: library)
     #expect(largestDifference(c.values, product) < tolerance)
   }
 
   /// Goal: results do not depend on the number of workers.
-  @Test func sameBitsForAnyNumberOfWorkers() {
+  @Test(arguments: ProductLibrary.installed)
+  func sameBitsForAnyNumberOfWorkers(library: ProductLibrary) {
     let (a, b) = (testMatrix(391, 217, seed: 4), testMatrix(217, 603, seed: 5))
     let results = [1, 2, 3].map { count in
       let c = Matrix(rows: 391, columns: 603)
-      matmul(a, b, into: c, on: Workers(count: count))
+      matmul(a, b, into: c, on: Workers(count: count), by: library)
       return bits(c)
     }
     #expect(results[1] == results[0])
@@ -48,20 +56,43 @@ import Testing
   }
 
   /// Goal: overwriting means overwriting, even of garbage.
-  @Test func overwritesNaN() {
+  @Test(arguments: ProductLibrary.installed) func overwritesNaN(library: ProductLibrary) {
     let c = Matrix(rows: 2, columns: 2)
     c.fill(.nan)
-    matmul(testMatrix(2, 3, seed: 6), testMatrix(3, 2, seed: 7), into: c, on: .inline)
+    let (a, b) = (testMatrix(2, 3, seed: 6), testMatrix(3, 2, seed: 7))
+    matmul(a, b, into: c, on: .inline, by: library)
     #expect(c.values.allSatisfy { $0.isFinite })
   }
 
-  @Test func describesItsLibrary() { #expect(blasDescription().hasPrefix("OpenBLAS 0.")) }
+  @Test func describesItsLibrary() {
+    #expect(ProductLibrary.openBLAS.description.hasPrefix("OpenBLAS 0."))
+    #expect(ProductLibrary.best.description.contains(/^(OpenBLAS|oneDNN) [0-9]+\.[0-9]+/))
+  }
 
   /// Goal: kernels are those that were chosen for the processor's instructions, or by the user, also
   /// where OpenBLAS is older than the processor.
   @Test func usesTheProcessorsInstructions() throws {
     let chosen = try #require(ProcessInfo.processInfo.environment["OPENBLAS_CORETYPE"])
-    let description = blasDescription().lowercased()
+    let description = ProductLibrary.openBLAS.description.lowercased()
     #expect(description.hasSuffix("kernels for \(chosen.lowercased())"))
+  }
+
+  /// Goal: a block computes the same wherever in memory it came to lie.
+  @Test(arguments: ProductLibrary.installed)
+  func sameBitsAtEveryAddress(library: ProductLibrary) {
+    let (rows, inner, columns) = (70, 96, 130)
+    let (a, b) = (testMatrix(rows, inner, seed: 8), testMatrix(inner, columns, seed: 9))
+    let results = [0, 1, 5, 16].map { offset in
+      func moved(_ matrix: Matrix) -> Matrix {
+        let buffer = FloatBuffer(count: offset + matrix.rows * matrix.columns)
+        let copy = buffer.matrix(rows: matrix.rows, columns: matrix.columns, offset: offset)
+        copy.copy(from: matrix)
+        return copy
+      }
+      let c = moved(Matrix(rows: rows, columns: columns))
+      matmul(moved(a), moved(b), into: c, on: .inline, by: library)
+      return bits(c)
+    }
+    #expect(results.allSatisfy { $0 == results[0] })
   }
 }

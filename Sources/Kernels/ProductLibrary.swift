@@ -1,0 +1,54 @@
+import COneDNN
+import COpenBLAS
+
+/// The library whose sgemm multiplies a tile, on the thread that calls.
+package enum ProductLibrary: Sendable, CaseIterable {
+  case openBLAS
+  case oneDNN
+
+  /// oneDNN where it is installed: with AVX-512 a fifth faster than OpenBLAS at an expert's products
+  /// with 64 tokens and a tenth at 256, because it packs less. The two round differently.
+  package static let best: ProductLibrary = isOneDNNInstalled ? .oneDNN : .openBLAS
+
+  private static var isOneDNNInstalled: Bool { unsafe pagoda_onednn_version() != nil }
+
+  /// Those of this machine.
+  package static var installed: [ProductLibrary] {
+    isOneDNNInstalled ? [.openBLAS, .oneDNN] : [.openBLAS]
+  }
+
+  /// Name and version; of OpenBLAS the core, too, that its kernels were chosen for.
+  package var description: String {
+    switch self {
+    case .openBLAS:
+      // Between version and core it names a core of its own finding, which need not be the one whose
+      // kernels it uses.
+      let options = unsafe String(cString: pagoda_blas_config()).split(separator: " ").prefix(2)
+      return unsafe options.joined(separator: " ") + ", kernels for "
+        + String(cString: pagoda_blas_core())
+    case .oneDNN:
+      return unsafe "oneDNN " + String(cString: pagoda_onednn_version())
+    }
+  }
+
+  /// c = scale * op(a) op(b), plus c if it accumulates; shapes as in `matmul`.
+  func multiply(
+    _ a: Matrix, _ transposeA: Bool, _ b: Matrix, _ transposeB: Bool, into c: Matrix,
+    _ scale: Float, _ accumulate: Bool
+  ) {
+    let (m, n) = (Int32(c.rows), Int32(c.columns))
+    let k = Int32(transposeA ? a.rows : a.columns)
+    let keep: Float = accumulate ? 1 : 0
+    switch self {
+    case .openBLAS:
+      unsafe pagoda_sgemm(
+        transposeA, transposeB, m, n, k, scale, a.pointer, Int32(a.stride), b.pointer,
+        Int32(b.stride), keep, c.pointer, Int32(c.stride))
+    case .oneDNN:
+      let isDone = unsafe pagoda_onednn_sgemm(
+        transposeA, transposeB, m, n, k, scale, a.pointer, Int32(a.stride), b.pointer,
+        Int32(b.stride), keep, c.pointer, Int32(c.stride))
+      precondition(isDone, "oneDNN has no memory for a product of \(m) x \(n) x \(k)")
+    }
+  }
+}
