@@ -95,6 +95,21 @@ extension Matrix {
     }
   }
 
+  /// The same with rows shared out.
+  package func copy(from source: Matrix, on workers: Workers) {
+    precondition(source.rows == rows, "as many rows")
+    workers.forEachChunk(of: rows, size: Self.rowsPerTask) { chunk in
+      rows(chunk).copy(from: source.rows(chunk))
+    }
+  }
+
+  /// Makes all floats `value`, with rows shared out.
+  package func fill(_ value: Float, on workers: Workers) {
+    workers.forEachChunk(of: rows, size: Self.rowsPerTask) { rows($0).fill(value) }
+  }
+
+  private static let rowsPerTask = 64
+
   /// Overwrites this view, in row order, with `source`, of as many floats.
   package func copy(from source: Span<Float>) {
     precondition(source.count == rows * columns, "as many floats")

@@ -146,15 +146,15 @@ package final class DenseParameters: Sendable {
     }
   }
 
-  /// One optimizer step on the tensor `slot`, in place on weights and moments.
+  /// One optimizer step on the tensor `slot`, in place on weights and moments. Its gradient is zero then.
   package func update(_ slot: TensorSlot, with step: AdamWStep, on workers: Workers) {
     step.update(
       weights: flat(\.weights, slot.range), m: flat(\.firstMoments, slot.range),
       v: flat(\.secondMoments, slot.range), gradient: flat(\.gradients, slot.range), on: workers)
   }
 
-  package func clearGradients() {
-    flat(\.gradients, 0..<gradients.count).fill(0)
+  package func clearGradients(on workers: Workers) {
+    for slot in layout.slots { gradient(slot).fill(0, on: workers) }
   }
 
   /// A range of one of the vectors as a matrix of one row.

@@ -58,7 +58,7 @@ extension Transformer {
   ) {
     let (x, y, spans) = sublayer(layer.side, index, microBatch)
     roundBoundary(x)
-    y.copy(from: x)
+    y.copy(from: x, on: workers)
     let h = scratch.normed.rows(0..<x.rows)
     norm(layer.selfAttention.norm, x, into: h)
     let slots = layer.selfAttention
@@ -75,7 +75,7 @@ extension Transformer {
     let slots = layer.selfAttention
     let parts = Parts(tape.input, slots.shape)
     project(h, slots.input, into: parts.all)
-    tape.raw?.copy(from: parts.all)
+    tape.raw?.copy(from: parts.all, on: workers)
     position(parts, slots, batch.side(layer.side).sequences(of: microBatch))
     attention(slots).forward(
       parts.q, parts.k, parts.v, spans: spans, isCausal: layer.side == .decoder,
@@ -99,7 +99,7 @@ extension Transformer {
     projectionBackward(slots.output, tape.context, dy)
     matmul(dy, weights(slots.output.weight), into: dContext, on: workers)
     // Nobody looks at padding: its keys and values have no gradient.
-    if batch.side(layer.side).isToken(of: microBatch) != nil { gradients.all.fill(0) }
+    if batch.side(layer.side).isToken(of: microBatch) != nil { gradients.all.fill(0, on: workers) }
     attention(slots).backward(
       parts.q, parts.k, parts.v, spans: spans, isCausal: layer.side == .decoder,
       bias: positionBias(layer.side), dcontext: dContext, dq: gradients.q, dk: gradients.k,
@@ -118,7 +118,7 @@ extension Transformer {
   ) {
     let (x, y, _) = sublayer(.decoder, index, microBatch)
     roundBoundary(x)
-    y.copy(from: x)
+    y.copy(from: x, on: workers)
     let h = scratch.normed.rows(0..<x.rows)
     norm(slots.norm, x, into: h)
     let tape = keptTape(layer, slots, microBatch) ?? scratchTape(layer, slots, microBatch)
@@ -153,7 +153,7 @@ extension Transformer {
     let dContext = scratch.dContext(x.rows, slots.shape)
     projectionBackward(slots.output, tape.context, dy)
     matmul(dy, weights(slots.output.weight), into: dContext, on: workers)
-    if batch.source.isToken(of: microBatch) != nil { dkv.all.fill(0) }
+    if batch.source.isToken(of: microBatch) != nil { dkv.all.fill(0, on: workers) }
     attention(slots).backward(
       tape.input, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, dcontext: dContext,
       dq: dq, dk: dkv.k, dv: dkv.v)
@@ -178,7 +178,7 @@ extension Transformer {
     let h = scratch.normed.rows(0..<x.rows)
     roundBoundary(x)
     norm(layer.feedForwardNorm, x, into: h)
-    y.copy(from: x)
+    y.copy(from: x, on: workers)
     feedForward(ffn).forward(
       h, hidden: scratch.hidden(x.rows, ffn), up: scratch.up(x.rows, ffn),
       keeping: feedForwardTape(layer, microBatch), into: y, accumulate: true, on: workers)

@@ -21,7 +21,7 @@ extension Transformer {
     let normed = rows(activations.normed, layer.side)
     roundBoundary(x)
     norm(layer.feedForwardNorm, x, into: normed)
-    y.copy(from: x)
+    y.copy(from: x, on: workers)
     let probabilities = rows(activations.probabilities[mixture.number], layer.side)
     let routings = batch.side(layer.side).microBatches.enumerated().map { index, rows in
       let place = place(layer, mixture, index)
@@ -57,7 +57,7 @@ extension Transformer {
     norm(
       layer.feedForwardNorm, boundary(layer.side, last(layer) - 1),
       into: rows(activations.normed, layer.side))
-    rows(activations.dNormed, layer.side).fill(0)
+    rows(activations.dNormed, layer.side).fill(0, on: workers)
   }
 
   /// The gradient of the block's weights, over all its rows, and its share of the input's gradient;

@@ -150,8 +150,8 @@ package final class Transformer {
       z, targets: batch.labels, embedding: weights(table), scale: 1 / Float(batch.labelCount),
       dx: dz, dembedding: gradient(table), on: workers)
     let dx = rows(activations.dx, .decoder)
-    dx.fill(0)
-    if description.encoder != nil { rows(activations.dMemory, .encoder).fill(0) }
+    dx.fill(0, on: workers)
+    if description.encoder != nil { rows(activations.dMemory, .encoder).fill(0, on: workers) }
     normBackward(description.decoder.finalNorm, top(.decoder), dz, into: dx)
     return total
   }
@@ -204,7 +204,7 @@ package final class Transformer {
     embedBackward(.decoder)
     guard let encoder = description.encoder else { return }
     let dx = rows(activations.dx, .encoder)
-    dx.fill(0)
+    dx.fill(0, on: workers)
     normBackward(
       encoder.finalNorm, top(.encoder), rows(activations.dMemory, .encoder), into: dx)
   }

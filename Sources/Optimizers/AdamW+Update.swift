@@ -50,7 +50,8 @@ extension AdamWStep {
     }
   }
 
-  /// The same for weights in a matrix of one row, and their moments.
+  /// The same for weights in a matrix of one row, and their moments. Of the gradient zeros are left,
+  /// written while it is in the caches: the next step adds to them.
   package func update(
     weights: Matrix, m: Matrix, v: Matrix, gradient: Matrix, on workers: Workers
   ) {
@@ -61,6 +62,7 @@ extension AdamWStep {
       let (weights, m, v) = (weights.columns(range), m.columns(range), v.columns(range))
       let gradient = gradient.columns(range)
       update(weights: weights.row(0), m: m.row(0), v: v.row(0), gradient.row(0))
+      gradient.fill(0)
     }
   }
 }

@@ -141,7 +141,7 @@ package struct CheckpointSession: ~Copyable {
         for name in expert.names.all { squares[name, default: 0] += 0 }
       }
     }
-    dense.clearGradients()
+    dense.clearGradients(on: .inline)
     return squares.mapValues { $0.squareRoot() }
   }
 }

@@ -145,13 +145,15 @@ struct DenseResidency {
   ) throws {
     add(isPaged ? map.endSlots : Array(squares.indices), on: workers)
     if isPaged {
-      for block in map.ends { try self.update(block, update, &pager, on: workers, &meter) }
+      for block in map.ends {
+        try self.update(block, update, &pager, on: workers, &meter)
+        parameters.gradients.discard(blocks.range(block))
+      }
     } else {
       for (slot, squares) in zip(parameters.layout.slots, squares) {
         parameters.update(slot, with: try update.dense(slot, squares: squares), on: workers)
       }
     }
-    clearGradients()
     for squares in squares { meter.gradientSquares += squares }
   }
 
@@ -159,7 +161,11 @@ struct DenseResidency {
   /// added to `sum`. The gradients are zero then.
   mutating func addSquares(to sum: inout Double, on workers: Workers) {
     add(isPaged ? map.endSlots : Array(squares.indices), on: workers)
-    clearGradients()
+    if isPaged {
+      for block in map.ends { parameters.gradients.discard(blocks.range(block)) }
+    } else {
+      parameters.clearGradients(on: workers)
+    }
     for squares in squares { sum += squares }
   }
 
@@ -168,11 +174,6 @@ struct DenseResidency {
       squares[slot] = sumOfSquares(
         parameters.gradient(parameters.layout.slots[slot]), on: workers)
     }
-  }
-
-  private func clearGradients() {
-    guard isPaged else { return parameters.clearGradients() }
-    for block in map.ends { parameters.gradients.discard(blocks.range(block)) }
   }
 
   // MARK: Blocks

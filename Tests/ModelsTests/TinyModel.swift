@@ -135,7 +135,7 @@ struct TinyModel {
 
   /// One more backward sweep after the same forward sweep.
   func backward() -> [BlockID: [Float]] {
-    model.dense.clearGradients()
+    model.dense.clearGradients(on: .inline)
     _ = model.lossForwardBackward()
     var gradients: [BlockID: [Float]] = [:]
     for layer in model.layers(.decoder).reversed() { backward(layer, &gradients) }

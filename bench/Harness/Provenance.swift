@@ -18,7 +18,8 @@ package struct Machine: Encodable, Sendable {
     processor: MachineFacts.Processor(cpuinfo: text(of: "/proc/cpuinfo") ?? "").model,
     cores: ProcessInfo.processInfo.activeProcessorCount,
     memoryBytes: meminfo(text(of: "/proc/meminfo") ?? "")["MemTotal"] ?? 0,
-    kernel: firstLine(of: "/proc/sys/kernel/osrelease") ?? "unknown", blas: ProductLibrary.best.description,
+    kernel: firstLine(of: "/proc/sys/kernel/osrelease") ?? "unknown",
+    blas: ProductLibrary.best.description,
     vectors: vectorsDescription())
 }
 
