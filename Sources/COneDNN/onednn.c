@@ -18,6 +18,12 @@ static char version[32];
 // loaded; a product must not be cut up by its number of threads, whatever the user sets for others.
 __attribute__((constructor)) static void one_thread(void) { setenv("OMP_NUM_THREADS", "1", 1); }
 
+static _Noreturn void fail(const char *why, int32_t m, int32_t n, int32_t k) {
+  fprintf(stderr, "oneDNN cannot multiply %d x %d x %d: %s; PAGODA_PRODUCTS=openblas does without\n", m,
+          n, k, why);
+  exit(EXIT_FAILURE);
+}
+
 static void open_library(void) {
   void *library = dlopen("libdnnl.so." TEXT_OF(DNNL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
   if (!library) return;
@@ -26,6 +32,12 @@ static void open_library(void) {
   if (!find || !multiply) return;
   const dnnl_version_t *found = find();
   if (found->cpu_runtime != DNNL_RUNTIME_SEQ && found->cpu_runtime != DNNL_RUNTIME_OMP) return;
+  // Somebody may have loaded OpenMP before the environment said one thread.
+  int (*threads)(void) = dlsym(library, "omp_get_max_threads");
+  if (found->cpu_runtime == DNNL_RUNTIME_OMP && (!threads || threads() != 1)) return;
+  float one = 1, product = 0;
+  // Where no memory may be executed it has no kernels.
+  if (multiply('N', 'N', 1, 1, 1, 1, &one, 1, &one, 1, 0, &product, 1) != dnnl_success) return;
   snprintf(version, sizeof version, "%d.%d.%d", found->major, found->minor, found->patch);
   sgemm = multiply;
 }
@@ -36,9 +48,12 @@ const char *pagoda_onednn_version(void) {
   return sgemm ? version : NULL;
 }
 
-bool pagoda_onednn_sgemm(
+void pagoda_onednn_sgemm(
     bool transpose_a, bool transpose_b, int32_t m, int32_t n, int32_t k, float scale, const float *a,
     int32_t a_stride, const float *b, int32_t b_stride, float keep, float *c, int32_t c_stride) {
-  return sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, scale, a, a_stride, b,
-               b_stride, keep, c, c_stride) == dnnl_success;
+  if (!pagoda_onednn_version()) fail("it is not installed", m, n, k);
+  dnnl_status_t status = sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, scale, a,
+                               a_stride, b, b_stride, keep, c, c_stride);
+  if (status == dnnl_out_of_memory) fail("it has no memory", m, n, k);
+  if (status != dnnl_success) fail("it refuses", m, n, k);
 }

@@ -29,9 +29,9 @@ import Glibc
     unsafe base = address.assumingMemoryBound(to: Float.self)
     self.count = count
     mappedByteCount = byteCount
-    // A product walks down columns, a page a row: with huge ones the processor knows where they all are.
-    if byteCount >= Self.hugeBytes { _ = unsafe madvise(address, byteCount, MADV_HUGEPAGE) }
     assert(placeCanary())
+    // A product walks down columns, a page a row: with huge ones the processor knows where all are.
+    if byteCount >= Self.hugeBytes { _ = unsafe madvise(address, byteCount, MADV_HUGEPAGE) }
   }
 
   /// Floats of somebody else's memory, which stays mapped while views of this are used.

@@ -1,14 +1,36 @@
 import COneDNN
 import COpenBLAS
+import Glibc
 
 /// The library whose sgemm multiplies a tile, on the thread that calls.
-package enum ProductLibrary: Sendable, CaseIterable {
+package enum ProductLibrary: Sendable {
   case openBLAS
   case oneDNN
 
   /// oneDNN where it is installed: with AVX-512 a fifth faster than OpenBLAS at an expert's products
-  /// with 64 tokens and a tenth at 256, because it packs less. The two round differently.
-  package static let best: ProductLibrary = isOneDNNInstalled ? .oneDNN : .openBLAS
+  /// with 64 tokens and a tenth at 256, because it packs less. The two round differently: `PAGODA_PRODUCTS=openblas` is for the bits of a
+  /// machine without it.
+  package static let best: ProductLibrary =
+    isOneDNNInstalled && setting != "openblas" ? .oneDNN : .openBLAS
+
+  private static var setting: String? {
+    guard let value = unsafe getenv("PAGODA_PRODUCTS") else { return nil }
+    let text = unsafe String(cString: value)
+    return text.isEmpty ? nil : text
+  }
+
+  /// The best, and where that is not oneDNN, why.
+  package static var bestDescription: String {
+    let reason =
+      switch setting {
+      case "openblas": "; PAGODA_PRODUCTS=openblas"
+      case let setting?: "; PAGODA_PRODUCTS=\(setting) is unknown and changes nothing"
+      case nil: ""
+      }
+    let absence =
+      isOneDNNInstalled ? "" : "; there is no oneDNN, which can be faster (Debian: libdnnl2)"
+    return best.description + absence + reason
+  }
 
   private static var isOneDNNInstalled: Bool { unsafe pagoda_onednn_version() != nil }
 
@@ -45,10 +67,9 @@ package enum ProductLibrary: Sendable, CaseIterable {
         transposeA, transposeB, m, n, k, scale, a.pointer, Int32(a.stride), b.pointer,
         Int32(b.stride), keep, c.pointer, Int32(c.stride))
     case .oneDNN:
-      let isDone = unsafe pagoda_onednn_sgemm(
+      unsafe pagoda_onednn_sgemm(
         transposeA, transposeB, m, n, k, scale, a.pointer, Int32(a.stride), b.pointer,
         Int32(b.stride), keep, c.pointer, Int32(c.stride))
-      precondition(isDone, "oneDNN has no memory for a product of \(m) x \(n) x \(k)")
     }
   }
 }

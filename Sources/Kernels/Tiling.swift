@@ -8,7 +8,8 @@
 ///     (1 + packing / tile rows + packing / tile columns) * tiles rounded up to rounds / tiles
 ///
 /// with edges at multiples of 16, the width of the widest kernel, and at most 768 long: beyond, little
-/// is gained, and many workers find too few tiles. Gradients of weights over few rows are another matter: OpenBLAS multiplies a
+/// is gained, many workers find too few tiles, and oneDNN, which chooses kernels by the distance of rows,
+/// too, would no longer choose them by m, n and k alone. Gradients of weights over few rows are another matter: OpenBLAS multiplies a
 /// transposed factor without packing where m n k is at most 10^6, and there tiles of that size are up
 /// to a quarter faster.
 package struct Tiling: Equatable {
@@ -20,8 +21,7 @@ package struct Tiling: Equatable {
   /// Fitted to OpenBLAS's kernels for AVX-512, in tiles from 64 by 96 on. Those for AVX2, whose
   /// arithmetic takes longer, lose half as much to packing, and nothing by tiles chosen so.
   private static let packing = 30.0
-  /// Tiles at once. Two workers are the fewest that share; for more there are more tiles where the
-  /// product is large enough to be worth sharing.
+  /// Tiles at once: two workers. More find as many tiles as the product has multiples of `longest`.
   private static let round = 2
   private static let edge = 16
   private static let longest = 768

@@ -26,7 +26,7 @@ struct Doctor: ParsableCommand {
       if json {
         return try Output.json(
           Report(
-            machine: facts, blas: ProductLibrary.best.description,
+            machine: facts, blas: ProductLibrary.bestDescription,
             vectors: vectorsDescription()))
       }
       for line in lines(facts) { Output.result(line) }
@@ -36,7 +36,7 @@ struct Doctor: ParsableCommand {
   private func lines(_ facts: MachineFacts) -> [String] {
     var rows = [
       ["kernel", facts.kernel], ["processor", describe(facts.processor)],
-      ["memory", describe(facts.memory)], ["BLAS", blas],
+      ["memory", describe(facts.memory)], ["BLAS", ProductLibrary.bestDescription],
       ["vectors", vectorsDescription()],
       ["io_uring", describe(facts.ring)],
     ]
@@ -57,12 +57,6 @@ struct Doctor: ParsableCommand {
     }
     let findings = facts.findings.map { "  \($0.subject): \($0.problem); \($0.remedy)" }
     return table + ["", findings.isEmpty ? "nothing is degraded" : "degraded:"] + findings
-  }
-
-  private var blas: String {
-    let best = ProductLibrary.best
-    let advice = "; oneDNN is faster and not installed (Debian: libdnnl-dev)"
-    return best.description + (best == .openBLAS ? advice : "")
   }
 
   private func describe(_ processor: MachineFacts.Processor) -> String {

@@ -55,13 +55,17 @@ import Testing
     #expect(results[2] == results[0])
   }
 
-  /// Goal: overwriting means overwriting, even of garbage.
-  @Test(arguments: ProductLibrary.installed) func overwritesNaN(library: ProductLibrary) {
-    let c = Matrix(rows: 2, columns: 2)
-    c.fill(.nan)
-    let (a, b) = (testMatrix(2, 3, seed: 6), testMatrix(3, 2, seed: 7))
-    matmul(a, b, into: c, on: .inline, by: library)
-    #expect(c.values.allSatisfy { $0.isFinite })
+  /// Goal: overwriting means overwriting, even of garbage, by kernels for few outputs and for many.
+  @Test(arguments: ProductLibrary.installed, [2, 300])
+  func overwritesNaN(library: ProductLibrary, size: Int) {
+    let (a, b) = (testMatrix(size, size, seed: 6), testMatrix(size, size, seed: 7))
+    for (transposeA, transposeB) in [(false, false), (true, false), (false, true)] {
+      let c = Matrix(rows: size, columns: size)
+      c.fill(.nan)
+      matmul(
+        a, b, transposeA: transposeA, transposeB: transposeB, into: c, on: .inline, by: library)
+      #expect(c.values.allSatisfy { $0.isFinite })
+    }
   }
 
   @Test func describesItsLibrary() {
@@ -77,22 +81,38 @@ import Testing
     #expect(description.hasSuffix("kernels for \(chosen.lowercased())"))
   }
 
-  /// Goal: a block computes the same wherever in memory it came to lie.
-  @Test(arguments: ProductLibrary.installed)
-  func sameBitsAtEveryAddress(library: ProductLibrary) {
-    let (rows, inner, columns) = (70, 96, 130)
-    let (a, b) = (testMatrix(rows, inner, seed: 8), testMatrix(inner, columns, seed: 9))
-    let results = [0, 1, 5, 16].map { offset in
-      func moved(_ matrix: Matrix) -> Matrix {
-        let buffer = FloatBuffer(count: offset + matrix.rows * matrix.columns)
-        let copy = buffer.matrix(rows: matrix.rows, columns: matrix.columns, offset: offset)
-        copy.copy(from: matrix)
-        return copy
+  /// Goal: a block computes the same wherever in memory it came to lie, and whatever lies between its
+  /// rows: what is kept of a layer is a part of wider rows where what is computed again is not. Shapes:
+  /// the largest tile, few rows of long sums, and an odd one.
+  @Test(
+    arguments: ProductLibrary.installed,
+    [Shape(m: 768, n: 768, k: 768), Shape(m: 40, n: 384, k: 3072), Shape(m: 70, n: 130, k: 96)])
+  func sameBitsAtEveryAddress(library: ProductLibrary, shape: Shape) {
+    for (transposeA, transposeB) in [(false, false), (true, false), (false, true)] {
+      for accumulate in [false, true] {
+        let a =
+          transposeA ? testMatrix(shape.k, shape.m, seed: 8) : testMatrix(shape.m, shape.k, seed: 8)
+        let b =
+          transposeB ? testMatrix(shape.n, shape.k, seed: 9) : testMatrix(shape.k, shape.n, seed: 9)
+        let results = [(0, 1), (5, 1), (16, 3), (0, 4)].map { offset, width in
+          let c = moved(testMatrix(shape.m, shape.n, seed: 10), offset, width)
+          matmul(
+            moved(a, offset, width), moved(b, offset, width), transposeA: transposeA,
+            transposeB: transposeB, into: c, accumulate: accumulate, on: .inline, by: library)
+          return bits(c)
+        }
+        #expect(results.allSatisfy { $0 == results[0] })
       }
-      let c = moved(Matrix(rows: rows, columns: columns))
-      matmul(moved(a), moved(b), into: c, on: .inline, by: library)
-      return bits(c)
     }
-    #expect(results.allSatisfy { $0 == results[0] })
+  }
+
+  /// The same numbers, `offset` floats into a buffer, in rows that are `width` times as far apart.
+  private func moved(_ matrix: Matrix, _ offset: Int, _ width: Int) -> Matrix {
+    let columns = matrix.columns * width
+    let buffer = FloatBuffer(count: offset + matrix.rows * columns)
+    let copy = buffer.matrix(rows: matrix.rows, columns: columns, offset: offset)
+      .columns(0..<matrix.columns)
+    copy.copy(from: matrix)
+    return copy
   }
 }

@@ -70,6 +70,7 @@ private final class Training {
       let isVector = slot.rows == 1 && !slot.decays
       dense.update(slot, with: step(steps, factor, isVector: isVector), on: .inline)
     }
+    #expect(sumOfSquares(dense.flat(\.gradients, 0..<dense.gradients.count)) == 0)
     for block in tiny.experts.keys.sorted() {
       update(block, gradients[block], factor)
     }

@@ -9,7 +9,7 @@ package struct Machine: Encodable, Sendable {
   package let cores: Int
   package let memoryBytes: Int
   package let kernel: String
-  /// OpenBLAS's version, options and the core it chose its kernels for.
+  /// The library that multiplies: its version and, of OpenBLAS, the core it chose its kernels for.
   package let blas: String
   /// Of our own loops.
   package let vectors: String

@@ -19,7 +19,9 @@ OPTIONS = [
     f"evaluation.every={SCHEDULE.evaluate_every}",
 ]
 # Same kernels here and there, whatever either processor could do beyond AVX2.
-KERNELS = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}
+KERNELS = {
+    "PAGODA_PRODUCTS": "openblas", "OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1",
+}
 # Bytes of the sectors of each drive.
 SECTORS = {"nvme0": 512, "nvme1": 4096}
 DRIVE_MEBIBYTES = 192

@@ -4,12 +4,12 @@
 
 // oneDNN's sgemm, opened when it is asked for. It multiplies on the thread that calls.
 
-/// Its version, such as "2.6.3"; NULL where the library is not installed, or shares its
-/// loops out in a way that cannot be held to the calling thread.
+/// Its version, such as "2.6.3"; NULL where the library is not installed, cannot
+/// compile kernels, or shares its loops out in a way that cannot be held to the calling thread.
 const char *pagoda_onednn_version(void);
 
-/// Row-major c = scale * op(a) op(b) + keep * c; op(a) [m, k], op(b) [k, n], c [m, n]. False where the
-/// library refuses, or has no memory to work in: c is what it was. Only where there is a version.
-bool pagoda_onednn_sgemm(
+/// Row-major c = scale * op(a) op(b) + keep * c; op(a) [m, k], op(b) [k, n], c [m, n]. Only where there is
+/// a version. Ends the process with a message where the library has no memory to work in.
+void pagoda_onednn_sgemm(
     bool transpose_a, bool transpose_b, int32_t m, int32_t n, int32_t k, float scale, const float *a,
     int32_t a_stride, const float *b, int32_t b_stride, float keep, float *c, int32_t c_stride);
