@@ -4,7 +4,8 @@ import Glibc
 /// memory really goes back to the system when the last view is gone.
 ///
 /// Costs whole pages, huge ones where it is large and the system has them: for a few large buffers
-/// allocated at start, not for many small ones. In debug builds a canary behind the last float is checked when the buffer dies.
+/// allocated at start, not for many small ones. In debug builds a canary behind the last float is
+/// checked when the buffer dies.
 ///
 /// @unchecked Sendable: the mapping never moves. Views may be handed to several threads; who writes
 /// which elements is the business of the caller, and each kernel says which it writes.

@@ -7,9 +7,9 @@ package enum ProductLibrary: Sendable {
   case openBLAS
   case oneDNN
 
-  /// oneDNN where it is installed: with AVX-512 a fifth faster than OpenBLAS at an expert's products
-  /// with 64 tokens and a tenth at 256, because it packs less. The two round differently: `PAGODA_PRODUCTS=openblas` is for the bits of a
-  /// machine without it.
+  /// oneDNN where it is installed: with AVX-512 it is a tenth to a quarter faster than OpenBLAS at an
+  /// expert's products with 64 tokens, a twentieth to a tenth at 256, because it packs less. The two
+  /// round differently: `PAGODA_PRODUCTS=openblas` is for the bits of a machine without it.
   package static let best: ProductLibrary =
     isOneDNNInstalled && setting != "openblas" ? .oneDNN : .openBLAS
 
