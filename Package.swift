@@ -261,7 +261,8 @@ let package = Package(
     tests(
       "SystemTests",
       [
-        "Base", "Corpus", "DirectIO", "Goldens", "Planning", "Storage", "Training", "TestSupport",
+        "Base", "Corpus", "DirectIO", "Goldens", "Kernels", "Planning", "Storage", "Training",
+        "TestSupport",
         "pagoda", "CommitBench", "KernelBench", "PagedBench", "StepBench", "SwapUpdateBench",
       ]),
   ]

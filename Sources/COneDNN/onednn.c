@@ -12,7 +12,9 @@
 #define TEXT_OF(x) TEXT(x)
 
 static __typeof__(dnnl_sgemm) *sgemm;
-static char version[32];
+static char version[48];
+/// Why it is not used.
+static const char *refusal;
 
 // Before main, while there is one thread: nobody else reads the environment. OpenMP reads it when it is
 // loaded; a product must not be cut up by its number of threads, whatever the user sets for others.
@@ -24,34 +26,51 @@ static _Noreturn void fail(const char *why, int32_t m, int32_t n, int32_t k) {
   exit(EXIT_FAILURE);
 }
 
-static void open_library(void) {
-  void *library = dlopen("libdnnl.so." TEXT_OF(DNNL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
-  if (!library) return;
-  __typeof__(dnnl_version) *find = dlsym(library, "dnnl_version");
-  __typeof__(dnnl_sgemm) *multiply = dlsym(library, "dnnl_sgemm");
-  if (!find || !multiply) return;
-  const dnnl_version_t *found = find();
-  if (found->cpu_runtime != DNNL_RUNTIME_SEQ && found->cpu_runtime != DNNL_RUNTIME_OMP) return;
-  // Somebody may have loaded OpenMP before the environment said one thread.
-  int (*threads)(void) = dlsym(library, "omp_get_max_threads");
-  if (found->cpu_runtime == DNNL_RUNTIME_OMP && (!threads || threads() != 1)) return;
-  float one = 1, product = 0;
-  // Where no memory may be executed it has no kernels.
-  if (multiply('N', 'N', 1, 1, 1, 1, &one, 1, &one, 1, 0, &product, 1) != dnnl_success) return;
-  snprintf(version, sizeof version, "%d.%d.%d", found->major, found->minor, found->patch);
-  sgemm = multiply;
+static const char *instructions(void *library) {
+  __typeof__(dnnl_get_effective_cpu_isa) *find = dlsym(library, "dnnl_get_effective_cpu_isa");
+  int found = find ? find() : 0;
+  if ((found & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core) return "AVX-512";
+  return (found & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? "AVX2" : "older processors";
 }
 
-const char *pagoda_onednn_version(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, open_library);
-  return sgemm ? version : NULL;
+// Returns why it cannot be used; NULL where it can.
+static const char *open_library(void) {
+  void *library = dlopen("libdnnl.so." TEXT_OF(DNNL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
+  if (!library) return "it is not installed (Debian: libdnnl" TEXT_OF(DNNL_VERSION_MAJOR) ")";
+  __typeof__(dnnl_version) *find = dlsym(library, "dnnl_version");
+  __typeof__(dnnl_sgemm) *multiply = dlsym(library, "dnnl_sgemm");
+  if (!find || !multiply) return "it has no sgemm";
+  const dnnl_version_t *found = find();
+  if (found->cpu_runtime != DNNL_RUNTIME_SEQ && found->cpu_runtime != DNNL_RUNTIME_OMP)
+    return "it is built for threads of another kind than OpenMP's";
+  // Somebody may have loaded OpenMP before the environment said one thread.
+  int (*threads)(void) = dlsym(library, "omp_get_max_threads");
+  if (found->cpu_runtime == DNNL_RUNTIME_OMP && (!threads || threads() != 1))
+    return "its OpenMP was started with several threads";
+  float one = 1, product = 0;
+  if (multiply('N', 'N', 1, 1, 1, 1, &one, 1, &one, 1, 0, &product, 1) != dnnl_success)
+    return "it cannot make its kernels: this process may not execute memory that it has written";
+  snprintf(version, sizeof version, "%d.%d.%d, kernels for %s", found->major, found->minor,
+           found->patch, instructions(library));
+  sgemm = multiply;
+  return NULL;
 }
+
+static void open_once(void) { refusal = open_library(); }
+
+const char *pagoda_onednn_refusal(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, open_once);
+  return refusal;
+}
+
+const char *pagoda_onednn_version(void) { return pagoda_onednn_refusal() ? NULL : version; }
 
 void pagoda_onednn_sgemm(
     bool transpose_a, bool transpose_b, int32_t m, int32_t n, int32_t k, float scale, const float *a,
     int32_t a_stride, const float *b, int32_t b_stride, float keep, float *c, int32_t c_stride) {
-  if (!pagoda_onednn_version()) fail("it is not installed", m, n, k);
+  const char *why = pagoda_onednn_refusal();
+  if (why) fail(why, m, n, k);
   dnnl_status_t status = sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, scale, a,
                                a_stride, b, b_stride, keep, c, c_stride);
   if (status == dnnl_out_of_memory) fail("it has no memory", m, n, k);

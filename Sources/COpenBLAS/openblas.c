@@ -14,10 +14,10 @@ static __typeof__(openblas_set_num_threads) *set_threads;
 static __typeof__(openblas_get_config) *config;
 static __typeof__(openblas_get_corename) *core;
 
-static _Noreturn void fail(const char *why) {
-  fprintf(stderr, "cannot use OpenBLAS: %s; install it (Debian: libopenblas0)\n", why);
-  exit(EXIT_FAILURE);
-}
+/// Why it cannot be used; empty where it can.
+static char failure[256];
+
+static void fail(const char *why) { snprintf(failure, sizeof failure, "%s", why); }
 
 static void *symbol(void *library, const char *name) {
   void *found = dlsym(library, name);
@@ -49,18 +49,26 @@ __attribute__((constructor)) static void choose(void) {
 
 static void open_library(void) {
   void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-  if (!library) fail(dlerror());
+  if (!library) return fail(dlerror());
   sgemm = symbol(library, "cblas_sgemm");
   set_threads = symbol(library, "openblas_set_num_threads");
   config = symbol(library, "openblas_get_config");
   core = symbol(library, "openblas_get_corename");
   // OpenBLAS's own threads would be wrong twice: too many, and with sums that depend on their number.
-  set_threads(1);
+  if (!failure[0]) set_threads(1);
+}
+
+const char *pagoda_blas_failure(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, open_library);
+  return failure[0] ? failure : NULL;
 }
 
 static void need_library(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, open_library);
+  const char *why = pagoda_blas_failure();
+  if (!why) return;
+  fprintf(stderr, "cannot use OpenBLAS: %s\n", why);
+  exit(EXIT_FAILURE);
 }
 
 void pagoda_sgemm(

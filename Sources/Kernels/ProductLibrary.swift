@@ -2,6 +2,16 @@ import COneDNN
 import COpenBLAS
 import Glibc
 
+/// Products cannot be computed on this machine.
+package struct NoProductLibrary: Error, CustomStringConvertible {
+  package let cause: String
+
+  package var description: String {
+    "no library to multiply matrices with: \(cause); install OpenBLAS (Debian: libopenblas0), and "
+      + "oneDNN, which can be faster (libdnnl2)"
+  }
+}
+
 /// The library whose sgemm multiplies a tile, on the thread that calls.
 package enum ProductLibrary: Sendable {
   case openBLAS
@@ -21,28 +31,44 @@ package enum ProductLibrary: Sendable {
 
   /// The best, and where that is not oneDNN, why.
   package static var bestDescription: String {
-    let reason =
-      switch setting {
-      case "openblas": "; PAGODA_PRODUCTS=openblas"
-      case let setting?: "; PAGODA_PRODUCTS=\(setting) is unknown and changes nothing"
-      case nil: ""
-      }
-    let absence =
-      isOneDNNInstalled ? "" : "; there is no oneDNN, which can be faster (Debian: libdnnl2)"
-    return best.description + absence + reason
+    switch setting {
+    case "openblas"?: best.description + "; PAGODA_PRODUCTS=openblas"
+    case let setting?:
+      best.description + "; PAGODA_PRODUCTS=\(setting) is unknown and changes nothing"
+    case nil: best.description
+    }
   }
 
-  private static var isOneDNNInstalled: Bool { unsafe pagoda_onednn_version() != nil }
+  /// Why oneDNN is not used though nobody has turned it off; nil where it is.
+  package static var degradation: String? {
+    guard setting != "openblas", let why = unsafe pagoda_onednn_refusal() else { return nil }
+    return unsafe "oneDNN, which can be faster, is not used: " + String(cString: why)
+  }
+
+  /// - Throws: `NoProductLibrary` where there is none to multiply with: to be asked before anything is
+  ///   begun, because a product cannot fail.
+  package static func requireOne() throws(NoProductLibrary) {
+    if best == .openBLAS, let cause = openBLASFailure { throw NoProductLibrary(cause: cause) }
+  }
+
+  private static var isOneDNNInstalled: Bool { unsafe pagoda_onednn_refusal() == nil }
+
+  private static var openBLASFailure: String? {
+    guard let cause = unsafe pagoda_blas_failure() else { return nil }
+    return unsafe String(cString: cause)
+  }
 
   /// Those of this machine.
   package static var installed: [ProductLibrary] {
-    isOneDNNInstalled ? [.openBLAS, .oneDNN] : [.openBLAS]
+    (openBLASFailure == nil ? [.openBLAS] : []) + (isOneDNNInstalled ? [.oneDNN] : [])
   }
 
-  /// Name and version; of OpenBLAS the core, too, that its kernels were chosen for.
+  /// Name, version, and what the kernels are for: products by two libraries of one description have
+  /// the same bits.
   package var description: String {
     switch self {
     case .openBLAS:
+      if let cause = Self.openBLASFailure { return "none: \(cause)" }
       // Between version and core it names a core of its own finding, which need not be the one whose
       // kernels it uses.
       let options = unsafe String(cString: pagoda_blas_config()).split(separator: " ").prefix(2)

@@ -134,7 +134,8 @@ package struct CrossEntropy: Sendable {
       (losses[index, 0], losses[index, 1]) = (0, 0)
       return 0
     }
-    let (chosen, mean) = (row[target], sum(row) / Float(row.count))
+    let chosen = row[target]
+    let mean = smoothing > 0 ? sum(row) / Float(row.count) : 0
     let maximum = largest(row)
     let total = exponentiate(row, minus: maximum)
     let logSum = maximum + logf(total)

@@ -11,6 +11,10 @@ package struct MachineFacts: Codable, Hashable, Sendable {
     package let subject: String
     package let problem: String
     package let remedy: String
+
+    package init(subject: String, problem: String, remedy: String) {
+      (self.subject, self.problem, self.remedy) = (subject, problem, remedy)
+    }
   }
 
   package struct Processor: Codable, Hashable, Sendable {
@@ -70,13 +74,16 @@ package struct MachineFacts: Codable, Hashable, Sendable {
 
   /// Looks at the machine, and at the drives under `directories`, in each of which a small file is
   /// made and removed again.
-  package static func gather(directories paths: [String]) -> MachineFacts {
+  /// - Parameter others: findings of what is looked at elsewhere.
+  package static func gather(
+    directories paths: [String], beside others: [Finding] = []
+  ) -> MachineFacts {
     let processor = Processor.gather()
     let memory = Memory.gather()
     let nodes = Node.gather()
     let ring = Ring.gather()
     let directories = paths.map(DirectoryFacts.gather)
-    var findings = processor.findings + memory.findings + ring.findings
+    var findings = processor.findings + others + memory.findings + ring.findings
     for directory in directories { findings += directory.findings }
     findings +=
       NodeFindings(

@@ -56,11 +56,12 @@ extension GenerationLimits {
 
 extension Generator {
   /// The last committed generation of `store`, in memory that `ledger` has granted as `plan` says.
-  /// - Throws: `StorageError`, `MemoryError`; `TrainingError.damagedState`.
+  /// - Throws: `NoProductLibrary`, `StorageError`, `MemoryError`; `TrainingError.damagedState`.
   init(
     _ model: ModelDescription, store: Store, _ plan: GenerationPlan, workers: Workers,
     sharing: FrameSharing = .anywhere, ledger: MemoryLedger, options: StepOptions
   ) throws {
+    try ProductLibrary.requireOne()
     var pager = try Pager(
       store: store, frames: plan.memory.frames, sharing: sharing, ledger: ledger)
     pager.computeChecksums(on: workers)

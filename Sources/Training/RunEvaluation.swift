@@ -59,6 +59,7 @@ private struct HeldOutLoss {
   let unigramLossByTask: [String: Double]
 
   init(_ run: RunDirectory, _ config: RunConfig, memory: Int) throws {
+    try ProductLibrary.requireOne()
     let facts = try DataFacts(config)
     let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
     let plan = try MemoryPlan(

@@ -18,13 +18,16 @@ package struct RunProgress: Codable, Equatable, Sendable {
   /// What a published model is trained on and how, as a digest: its store is named by the model
   /// alone. nil before the first step, and where the store's name says it.
   private var settings: String?
+  /// What multiplied the matrices of the last step; nil where an older version did.
+  private var products: String?
 
   /// What `account` adds the counters of this process to.
   private var bytesReadBefore = 0
   private var bytesWrittenBefore = 0
 
   private enum CodingKeys: CodingKey {
-    case step, tokens, seconds, stallSeconds, bytesRead, bytesWritten, visits, hits, settings
+    case step, tokens, seconds, stallSeconds, bytesRead, bytesWritten, visits, hits, settings,
+      products
   }
 
   package init() {}
@@ -41,6 +44,15 @@ package struct RunProgress: Codable, Equatable, Sendable {
         path: path, found: "settings \(settings)", wanted: "settings \(wanted)")
     }
     settings = wanted
+  }
+
+  /// Takes over what multiplies from now on.
+  /// - Returns: what to tell whoever watches, if that was something else until now.
+  mutating func multiply(with library: String) -> String? {
+    defer { products = library }
+    guard step > 0, let products, products != library else { return nil }
+    return "matrices are multiplied by \(library); until step \(step) it was \(products), which rounds "
+      + "differently: the steps from here on are not bit for bit those of an uninterrupted run"
   }
 
   mutating func add(_ metrics: StepMetrics) {

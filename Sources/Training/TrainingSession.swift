@@ -110,6 +110,7 @@ package struct TrainingSession: ~Copyable {
     var progress = try Self.restore(
       store, &dense, &pager, seed: UInt64(config.seed), on: workers)
     try progress.belong(to: config, facts, path: storePaths[0])
+    let otherProducts = progress.multiply(with: ProductLibrary.best.description)
 
     self.config = config
     self.plan = plan
@@ -127,7 +128,7 @@ package struct TrainingSession: ~Copyable {
     let lack = tapeFailure.map { "activations do not wait on the drives of the store: \($0)" }
     notes =
       [
-        start, note, Self.bufferedNote(store), geometry.boundaries.note, lack,
+        start, otherProducts, note, Self.bufferedNote(store), geometry.boundaries.note, lack,
         geometry.tapes.note,
       ].compactMap { $0 }
       + pager.notes + data.notes + vectorsNotes()
@@ -169,7 +170,7 @@ package struct TrainingSession: ~Copyable {
   }
 
   /// The sizes of a run and how its memory is shared out; opens nothing.
-  /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `TrainingError`.
+  /// - Throws: `ConfigError`, `CorpusError`, `MemoryRefusal`, `TrainingError`, `NoProductLibrary`.
   static func plan(
     _ config: RunConfig, isTraced: Bool = false
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
@@ -179,6 +180,7 @@ package struct TrainingSession: ~Copyable {
   private static func plan(
     _ config: RunConfig, _ facts: DataFacts, isTraced: Bool, mayUseDrives: Bool
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
+    try ProductLibrary.requireOne()
     let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
     var refusal: MemoryRefusal?
     for alternative in geometry.alternatives(config) {

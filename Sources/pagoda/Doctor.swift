@@ -22,7 +22,7 @@ struct Doctor: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let facts = MachineFacts.gather(directories: path)
+      let facts = MachineFacts.gather(directories: path, beside: productFindings)
       if json {
         return try Output.json(
           Report(
@@ -31,6 +31,26 @@ struct Doctor: ParsableCommand {
       }
       for line in lines(facts) { Output.result(line) }
     }
+  }
+
+  /// Of the libraries that multiply matrices.
+  private var productFindings: [MachineFacts.Finding] {
+    do {
+      try ProductLibrary.requireOne()
+    } catch {
+      return [
+        MachineFacts.Finding(
+          subject: "matrix products", problem: "none can be computed: \(error.cause)",
+          remedy: "install OpenBLAS (Debian: libopenblas0)")
+      ]
+    }
+    return ProductLibrary.degradation.map { problem in
+      [
+        MachineFacts.Finding(
+          subject: "matrix products", problem: problem,
+          remedy: "let it be used, or set PAGODA_PRODUCTS=openblas, which says that it need not be")
+      ]
+    } ?? []
   }
 
   private func lines(_ facts: MachineFacts) -> [String] {

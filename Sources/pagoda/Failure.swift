@@ -4,6 +4,7 @@ import Corpus
 import DirectIO
 import Foundation
 import Interchange
+import Kernels
 import PinnedMemory
 import Planning
 import Storage
@@ -53,6 +54,7 @@ private func exitStatus(of error: any Error) -> Int32 {
   case let error as ConfigError:
     error.isMissingFile ? ExitStatus.missingInput : ExitStatus.badConfiguration
   case is MemoryRefusal, is MemoryError: ExitStatus.refusedBySystem
+  case is NoProductLibrary: ExitStatus.missingInput
   case let error as StorageError: error.exitCode
   case let error as CorpusError: exitStatus(of: error)
   case let error as TokenizerError: exitStatus(of: error)

@@ -3,7 +3,10 @@
 #include <stdint.h>
 
 // OpenBLAS, opened when the first product is computed, with the kernels for what this processor can do.
-// Ends the process with a message where there is no OpenBLAS.
+// Everything but the first ends the process where there is none.
+
+/// Why it cannot be used, as the loader says; NULL where it can.
+const char *pagoda_blas_failure(void);
 
 /// Row-major c = scale * op(a) op(b) + keep * c; op(a) [m, k], op(b) [k, n], c [m, n].
 void pagoda_sgemm(
