@@ -39,26 +39,22 @@ package func scaleRows(_ x: Matrix, by factors: [Float], on workers: Workers) {
   }
 }
 
-/// x = max(x, 0), in place; a NaN stays.
-package func reluForward(_ x: Matrix, on workers: Workers) {
-  workers.forEachChunk(of: x.rows, size: rowsPerTask) { rows in
-    for i in rows {
-      let row = x.row(i)
-      for j in 0..<row.count { row[j] = row[j] < 0 ? 0 : row[j] }
-    }
+/// Row x becomes max(x, 0), and dy, the gradient of that, the gradient of x. A NaN stays, without a
+/// gradient.
+@inlinable
+package func reluBoth(_ x: borrowing Row, _ dy: borrowing Row) {
+  precondition(x.count == dy.count, "rows of one length")
+  for j in 0..<dy.count {
+    let value = x[j] < 0 ? 0 : x[j]
+    dy[j] = value > 0 ? dy[j] : 0
+    x[j] = value
   }
 }
 
-/// dx = dy where the output y was positive, 0 elsewhere, in place on `dy`.
-package func reluBackward(output y: Matrix, _ dy: Matrix, on workers: Workers) {
-  precondition(y.rows == dy.rows, "as many rows")
-  precondition(y.columns == dy.columns, "as many columns")
-  workers.forEachChunk(of: y.rows, size: rowsPerTask) { rows in
-    for i in rows {
-      let (value, gradient) = (y.row(i), dy.row(i))
-      for j in 0..<gradient.count { gradient[j] = value[j] > 0 ? gradient[j] : 0 }
-    }
-  }
+@inlinable
+package func copyRow(_ x: borrowing Row, into y: borrowing Row) {
+  precondition(x.count == y.count, "rows of one length")
+  for j in 0..<y.count { y[j] = x[j] }
 }
 
 /// y += scale * x over one row, fused.

@@ -56,6 +56,12 @@ package func indexOfLargest(_ x: borrowing Row) -> Int {
 
 /// dx = y (dy - <y, dy>) for y = softmax(x), in place on `dy`.
 package func softmaxBackward(output y: borrowing Row, _ dy: borrowing Row) {
-  let inner = dot(y, dy)
+  softmaxBackward(output: y, inner: dot(y, dy), dy)
+}
+
+/// The same where <y, dy> is known.
+@inlinable
+package func softmaxBackward(output y: borrowing Row, inner: Float, _ dy: borrowing Row) {
+  precondition(y.count == dy.count, "rows of one length")
   for j in 0..<dy.count { dy[j] = y[j] * (dy[j] - inner) }
 }

@@ -92,17 +92,18 @@ package struct Attention: Sendable {
     }
   }
 
-  /// dcontext [Tq, D] -> dq, dk, dv, overwritten in the rows of the spans. No two spans may share
-  /// queries or keys. With a bias, dtable += the gradient of its table; that takes heads * buckets
+  /// context as `forward` left it, and dcontext [Tq, D] -> dq, dk, dv, overwritten in the rows of the
+  /// spans. No two spans may share queries or keys. With a bias, dtable += the gradient of its table; that takes heads * buckets
   /// floats of scratch memory per span.
   ///
   /// The heads that share a key-value head are one task and add to its gradients in order.
   package func backward(
     _ q: Matrix, _ k: Matrix, _ v: Matrix, spans: [AttentionSpan], isCausal: Bool,
-    bias: RelativePositionBias? = nil, dcontext: Matrix, dq: Matrix, dk: Matrix, dv: Matrix,
-    dtable: Matrix? = nil
+    bias: RelativePositionBias? = nil, context: Matrix, dcontext: Matrix, dq: Matrix, dk: Matrix,
+    dv: Matrix, dtable: Matrix? = nil
   ) {
     check(q, k, v, spans, isCausal, bias)
+    precondition(context.rows == q.rows && context.columns == q.columns, "context is [Tq, D]")
     precondition(dcontext.rows == q.rows && dcontext.columns == q.columns, "dcontext is [Tq, D]")
     precondition(dq.rows == q.rows && dq.columns == q.columns, "dq is [Tq, D]")
     precondition(dk.rows == k.rows && dk.columns == k.columns, "dk is [Tk, Dk]")
@@ -122,7 +123,8 @@ package struct Attention: Sendable {
           head.rows(dv).fill(0)
         }
         let row = span * heads + index
-        head.backward(q, k, v, dcontext, dq, dk, dv, dbuckets?.rows(row..<row + 1))
+        head.backward(
+          q, k, v, context, dcontext, dq, dk, dv, dbuckets?.rows(row..<row + 1))
       }
     }
     if let bias, let dtable, let dbuckets { bias.add(dbuckets, to: dtable) }

@@ -112,19 +112,21 @@ struct Head {
   /// Overwrites this head of dq, adds to what it sees of dk and dv, and overwrites `dbuckets`, [1,
   /// buckets].
   func backward(
-    _ q: Matrix, _ k: Matrix, _ v: Matrix, _ dcontext: Matrix, _ dq: Matrix, _ dk: Matrix,
-    _ dv: Matrix, _ dbuckets: Matrix?
+    _ q: Matrix, _ k: Matrix, _ v: Matrix, _ context: Matrix, _ dcontext: Matrix, _ dq: Matrix,
+    _ dk: Matrix, _ dv: Matrix, _ dbuckets: Matrix?
   ) {
     let (k, v, dk, dv, all) = (keys(k), keys(v), keys(dk), keys(dv), rows(dv))
     dbuckets?.fill(0)
     for tile in tiles {
-      let (q, dcontext) = (queries(q, tile), queries(dcontext, tile))
+      let (q, context, dcontext) = (
+        queries(q, tile), queries(context, tile), queries(dcontext, tile)
+      )
       let (p, seen) = (probabilities(tile, q, k), visible(tile))
       matmul(p, dcontext, transposeA: true, into: dv.rows(seen), accumulate: true, on: .inline)
       for i in 0..<tile.count where visible(tile.lowerBound + i).isEmpty {
         for j in 0..<all.rows { axpy(1 / Float(all.rows), dcontext.row(i), all.row(j)) }
       }
-      let ds = scoreGradients(p, dcontext, v.rows(seen))
+      let ds = scoreGradients(p, context, dcontext, v.rows(seen))
       matmul(ds, k.rows(seen), into: queries(dq, tile), scale: scale, on: .inline)
       matmul(
         ds, q, transposeA: true, into: dk.rows(seen), scale: scale, accumulate: true, on: .inline)
@@ -134,11 +136,16 @@ struct Head {
     }
   }
 
-  /// p (dp - <p, dp>) by row, with dp = dcontext v^T: the gradient of the scores.
-  private func scoreGradients(_ p: Matrix, _ dcontext: Matrix, _ v: Matrix) -> Matrix {
+  /// p (dp - <p, dp>) by row, with dp = dcontext v^T: the gradient of the scores. <p, dp> is <context,
+  /// dcontext>, which is the shorter sum (Dao et al., "FlashAttention", 2022).
+  private func scoreGradients(
+    _ p: Matrix, _ context: Matrix, _ dcontext: Matrix, _ v: Matrix
+  ) -> Matrix {
     let dp = scratch.dp.rows(0..<p.rows).columns(0..<p.columns)
     matmul(dcontext, v, transposeB: true, into: dp, on: .inline)
-    for i in 0..<p.rows { softmaxBackward(output: p.row(i), dp.row(i)) }
+    for i in 0..<p.rows {
+      softmaxBackward(output: p.row(i), inner: dot(context.row(i), dcontext.row(i)), dp.row(i))
+    }
     return dp
   }
 }

@@ -10,16 +10,18 @@ extension FeedForward {
     let dhidden: Matrix
   }
 
+  /// Row by row, each as long as it is in the nearest cache.
+  /// - Parameter tape: where the pre-activations are, if not in the units.
   func activationBackward(
-    _ units: Units, _ dy: Matrix, _ combine: (p: Matrix, dp: Matrix)?, _ accumulate: Bool,
-    on workers: Workers
+    _ units: Units, from tape: Tape?, _ dy: Matrix, _ combine: (p: Matrix, dp: Matrix)?,
+    _ accumulate: Bool, on workers: Workers
   ) {
-    if isPlainRelu {
-      reluForward(units.hidden, on: workers)
-      reluBackward(output: units.hidden, units.dhidden, on: workers)
-    }
     workers.forEachChunk(of: dy.rows, size: Self.rowsPerTask) { rows in
       for i in rows {
+        if let tape {
+          copyRow(tape.hidden.row(i), into: units.hidden.row(i))
+          if let up = units.up, let kept = tape.up { copyRow(kept.row(i), into: up.row(i)) }
+        }
         var inner = activationBackward(units, i, weight: combine?.p[i, 0])
         if let (_, dp) = combine {
           if let b2 { inner += dot(dy.row(i), b2.row(0)) }
@@ -38,6 +40,7 @@ extension FeedForward {
     guard activation == .relu else {
       return activation.backward(hidden, dhidden, weight: weight ?? 1)
     }
+    reluBoth(hidden, dhidden)
     guard let weight else { return 0 }
     let inner = dot(hidden, dhidden)
     scaleRow(weight, hidden)

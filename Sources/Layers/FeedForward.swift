@@ -123,14 +123,10 @@ package struct FeedForward: Sendable {
       precondition(p.rows == h.rows && p.columns == 1, "one combine weight per row")
       precondition(dp.rows == h.rows && dp.columns == 1, "one gradient of it per row")
     }
-    if let tape {
-      copy(tape, into: hidden, up, on: workers)
-    } else {
-      project(h, Tape(hidden: hidden, up: up), on: workers)
-    }
+    if tape == nil { project(h, Tape(hidden: hidden, up: up), on: workers) }
     matmul(dy, w2, transposeB: true, into: dhidden, on: workers)
     let units = Units(hidden: hidden, up: up, dhidden: dhidden)
-    activationBackward(units, dy, combine, gradients.accumulateInput, on: workers)
+    activationBackward(units, from: tape, dy, combine, gradients.accumulateInput, on: workers)
     parameterGradients(h, dy, combine?.p, units, gradients, on: workers)
     matmul(dhidden, w1, into: gradients.dh, accumulate: gradients.accumulateInput, on: workers)
     if let up, let w3 { matmul(up, w3, into: gradients.dh, accumulate: true, on: workers) }
@@ -143,14 +139,6 @@ package struct FeedForward: Sendable {
     matmul(h, w1, transposeB: true, into: units.hidden, on: workers)
     if let b1 { addRow(b1, to: units.hidden, on: workers) }
     if let up = units.up, let w3 { matmul(h, w3, transposeB: true, into: up, on: workers) }
-  }
-
-  /// The backward pass works in place.
-  private func copy(_ tape: Tape, into hidden: Matrix, _ up: Matrix?, on workers: Workers) {
-    workers.forEachChunk(of: hidden.rows, size: Self.rowsPerTask) { rows in
-      hidden.rows(rows).copy(from: tape.hidden.rows(rows))
-      if let up, let kept = tape.up { up.rows(rows).copy(from: kept.rows(rows)) }
-    }
   }
 
   private func checkShapes(_ h: Matrix, _ hidden: Matrix, _ up: Matrix?, _ y: Matrix) {

@@ -102,8 +102,8 @@ extension Transformer {
     if batch.side(layer.side).isToken(of: microBatch) != nil { gradients.all.fill(0, on: workers) }
     attention(slots).backward(
       parts.q, parts.k, parts.v, spans: spans, isCausal: layer.side == .decoder,
-      bias: positionBias(layer.side), dcontext: dContext, dq: gradients.q, dk: gradients.k,
-      dv: gradients.v, dtable: positionBiasGradient(layer.side))
+      bias: positionBias(layer.side), context: tape.context, dcontext: dContext, dq: gradients.q,
+      dk: gradients.k, dv: gradients.v, dtable: positionBiasGradient(layer.side))
     positionBackward(
       gradients, slots, tape.raw, batch.side(layer.side).sequences(of: microBatch))
     projectionBackward(slots.input, h, gradients.all)
@@ -155,8 +155,8 @@ extension Transformer {
     matmul(dy, weights(slots.output.weight), into: dContext, on: workers)
     if batch.source.isToken(of: microBatch) != nil { dkv.all.fill(0, on: workers) }
     attention(slots).backward(
-      tape.input, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false, dcontext: dContext,
-      dq: dq, dk: dkv.k, dv: dkv.v)
+      tape.input, kv.k, kv.v, spans: crossSpans(microBatch), isCausal: false,
+      context: tape.context, dcontext: dContext, dq: dq, dk: dkv.k, dv: dkv.v)
     projectionBackward(slots.input, h, dq)
     matmul(dq, weights(slots.input.weight), into: dh, on: workers)
     normBackward(slots.norm, x, dh, into: dy)

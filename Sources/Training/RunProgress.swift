@@ -51,8 +51,8 @@ package struct RunProgress: Codable, Equatable, Sendable {
   mutating func multiply(with library: String) -> String? {
     defer { products = library }
     guard step > 0, let products, products != library else { return nil }
-    return "matrices are multiplied by \(library); until step \(step) it was \(products), which rounds "
-      + "differently: the steps from here on are not bit for bit those of an uninterrupted run"
+    return "matrices are multiplied by \(library); until step \(step) it was \(products), which "
+      + "rounds differently: the steps from here on are not bit for bit those of an uninterrupted run"
   }
 
   mutating func add(_ metrics: StepMetrics) {

@@ -36,17 +36,16 @@ import Testing
   @Test(arguments: shapes) func reluAndItsGradient(rows: Int, columns: Int) {
     let (y, dy) = (testMatrix(rows, columns, seed: 4), testMatrix(rows, columns, seed: 5))
     let (before, gradient) = (y.values, dy.values)
-    reluForward(y, on: .inline)
-    reluBackward(output: y, dy, on: .inline)
+    for i in 0..<rows { reluBoth(y.row(i), dy.row(i)) }
     #expect(y.values == before.map { max($0, 0) })
     #expect(dy.values == zip(before, gradient).map { $0 > 0 ? $1 : 0 })
   }
 
   /// Goal: a diverged value is not hidden as a zero.
   @Test func reluKeepsNaN() {
-    let y = Matrix(rows: 1, columns: 9)
+    let (y, dy) = (Matrix(rows: 1, columns: 9), Matrix(rows: 1, columns: 9))
     y.fill(.nan)
-    reluForward(y, on: .inline)
+    reluBoth(y.row(0), dy.row(0))
     #expect(y.values.allSatisfy { $0.isNaN })
   }
 }

@@ -162,9 +162,10 @@ import Testing
     let dk = testMatrix(example.keys, example.keyWidth, seed: 6)
     let dv = testMatrix(example.keys, example.keyWidth, seed: 7)
     let dtable = Matrix(rows: Case.buckets, columns: example.heads)
+    _ = loss()
     attention.backward(
-      q, k, v, spans: example.spans, isCausal: example.isCausal, bias: bias, dcontext: dcontext,
-      dq: dq, dk: dk, dv: dv, dtable: bias.map { _ in dtable })
+      q, k, v, spans: example.spans, isCausal: example.isCausal, bias: bias, context: context,
+      dcontext: dcontext, dq: dq, dk: dk, dv: dv, dtable: bias.map { _ in dtable })
     expectGradient(dtable, of: loss, withRespectTo: table, "dtable")
     expectGradient(dq, of: loss, withRespectTo: q, "dq")
     expectGradient(dk, of: loss, withRespectTo: k, "dk")
@@ -183,10 +184,14 @@ import Testing
       Matrix(rows: example.keys, columns: example.keyWidth)
     )
     let dtable = Matrix(rows: Case.buckets, columns: example.heads)
+    let context = Matrix(rows: example.queries, columns: example.width)
     for _ in 0..<2 {
-      example.attention().backward(
-        q, k, v, spans: example.spans, isCausal: true, bias: example.bias(), dcontext: dcontext,
-        dq: dq, dk: dk, dv: dv, dtable: dtable)
+      let attention = example.attention()
+      attention.forward(
+        q, k, v, spans: example.spans, isCausal: true, bias: example.bias(), into: context)
+      attention.backward(
+        q, k, v, spans: example.spans, isCausal: true, bias: example.bias(), context: context,
+        dcontext: dcontext, dq: dq, dk: dk, dv: dv, dtable: dtable)
     }
     var expected = [Double](repeating: 0, count: Case.buckets * example.heads)
     for span in example.spans {
@@ -241,8 +246,10 @@ import Testing
     let (dq, dk, dv) = (
       Matrix(rows: 70, columns: 2), Matrix(rows: 70, columns: 2), Matrix(rows: 70, columns: 2)
     )
+    _ = loss()
     attention.backward(
-      q, k, v, spans: example.spans, isCausal: true, dcontext: dcontext, dq: dq, dk: dk, dv: dv)
+      q, k, v, spans: example.spans, isCausal: true, context: context, dcontext: dcontext, dq: dq,
+      dk: dk, dv: dv)
     expectGradient(dq, of: loss, withRespectTo: q, "dq")
     expectGradient(dk, of: loss, withRespectTo: k, "dk")
     expectGradient(dv, of: loss, withRespectTo: v, "dv")
@@ -263,8 +270,8 @@ import Testing
       attention.forward(
         q, k, v, spans: example.spans, isCausal: true, bias: bias, into: context)
       attention.backward(
-        q, k, v, spans: example.spans, isCausal: true, bias: bias, dcontext: dcontext, dq: dq,
-        dk: dk, dv: dv, dtable: bias.map { _ in dtable })
+        q, k, v, spans: example.spans, isCausal: true, bias: bias, context: context,
+        dcontext: dcontext, dq: dq, dk: dk, dv: dv, dtable: bias.map { _ in dtable })
       return [context, dq, dk, dv, dtable].flatMap(bits)
     }
     #expect(results[1] == results[0])

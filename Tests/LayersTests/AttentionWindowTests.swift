@@ -94,8 +94,10 @@ import Testing
       Matrix(rows: example.rows, columns: 12), Matrix(rows: example.rows, columns: 6),
       testMatrix(example.rows, 6, seed: 7)
     )
+    _ = loss()
     attention.backward(
-      q, k, v, spans: example.spans, isCausal: true, dcontext: dcontext, dq: dq, dk: dk, dv: dv)
+      q, k, v, spans: example.spans, isCausal: true, context: context, dcontext: dcontext, dq: dq,
+      dk: dk, dv: dv)
     expectGradient(dq, of: loss, withRespectTo: q, "dq")
     expectGradient(dk, of: loss, withRespectTo: k, "dk")
     expectGradient(dv, of: loss, withRespectTo: v, "dv")
@@ -114,8 +116,8 @@ import Testing
       )
       attention.forward(q, k, v, spans: Self.long.spans, isCausal: true, into: context)
       attention.backward(
-        q, k, v, spans: Self.long.spans, isCausal: true, dcontext: dcontext, dq: dq, dk: dk,
-        dv: dv)
+        q, k, v, spans: Self.long.spans, isCausal: true, context: context, dcontext: dcontext,
+        dq: dq, dk: dk, dv: dv)
       return [context, dq, dk, dv].flatMap(bits)
     }
     #expect(results[1] == results[0])

@@ -73,13 +73,18 @@ import Testing
     let ledger = MemoryLedger(ceiling: 1 << 30)
     let small = try PinnedRegion(name: "small", byteCount: 4096, ledger: ledger)
     #expect(small.hugeBytes == 0)
-    let isPlenty = everyNodeHasFreeHugePages()
-    let large = try PinnedRegion(name: "large", byteCount: 9 << 20, ledger: ledger)
-    #expect((0...large.memory.byteCount).contains(large.hugeBytes))
     let policy = chosen(firstLine(of: "/sys/kernel/mm/transparent_hugepage/enabled") ?? "never")
-    if policy != "never", isPlenty, everyNodeHasFreeHugePages() {
-      #expect(large.hugeBytes >= 2 << 20)
+    // A test beside this one may take all memory for a moment, and have given it back when this looks.
+    var most = 0
+    var wasPlenty = false
+    for _ in 0..<8 where most < 2 << 20 {
+      let isPlenty = everyNodeHasFreeHugePages()
+      let large = try PinnedRegion(name: "large", byteCount: 9 << 20, ledger: ledger)
+      #expect((0...large.memory.byteCount).contains(large.hugeBytes))
+      most = max(most, large.hugeBytes)
+      wasPlenty = isPlenty && everyNodeHasFreeHugePages()
     }
+    if policy != "never", wasPlenty { #expect(most >= 2 << 20) }
   }
 }
 

@@ -76,8 +76,8 @@ struct ElementwiseBench: ParsableCommand {
       Entrant("attention backward") {
         let time = seconds {
           attention.backward(
-            inputs[0], inputs[1], inputs[2], spans: spans, isCausal: false, dcontext: inputs[3],
-            dq: outputs[1], dk: outputs[2], dv: outputs[3])
+            inputs[0], inputs[1], inputs[2], spans: spans, isCausal: false, context: outputs[0],
+            dcontext: inputs[3], dq: outputs[1], dk: outputs[2], dv: outputs[3])
         }
         return Outcome(rate: 5 * product / time / 1e9, checksum: sample(outputs[1]))
       },

@@ -5,7 +5,7 @@ import Layers
 /// Kernels that move numbers more than they compute with them, over matrices of one shape.
 struct MemoryLoops {
   private let workers: Workers
-  private let x, dy, target: Matrix
+  private let x, dy, target, gradient: Matrix
   private let gain, bias, dgain, dbias: Matrix
   /// Each row once, in no order.
   private let indices: [Int32]
@@ -14,6 +14,7 @@ struct MemoryLoops {
     self.workers = workers
     (x, dy) = (filled(rows, columns, seed: 1), filled(rows, columns, seed: 2))
     target = Matrix(rows: rows, columns: columns)
+    gradient = Matrix(rows: rows, columns: columns)
     (gain, bias) = (filled(1, columns, seed: 3), filled(1, columns, seed: 4))
     (dgain, dbias) = (Matrix(rows: 1, columns: columns), Matrix(rows: 1, columns: columns))
     indices = Self.permutation(rows)
@@ -83,8 +84,8 @@ struct MemoryLoops {
 
   private var activations: [Entrant] {
     [
-      entrant("ReLU backward", operands: 3, prepare: copyX) {
-        reluBackward(output: x, target, on: workers)
+      entrant("ReLU and its gradient", operands: 4, prepare: copyBoth) {
+        forEachRow { reluBoth(target.row($0), gradient.row($0)) }
       },
       entrant("GELU forward", operands: 2, prepare: copyX) {
         forEachRow { Activation.gelu.forward(target.row($0)) }
@@ -116,6 +117,10 @@ struct MemoryLoops {
   }
 
   private func copyX() { target.copy(from: x) }
+  private func copyBoth() {
+    copyX()
+    gradient.copy(from: dy)
+  }
 
   private func forEachRow(_ body: @Sendable (Int) -> Void) {
     workers.forEachChunk(of: x.rows, size: 32) { rows in for i in rows { body(i) } }
