@@ -30,34 +30,32 @@ package func roundToBfloat16(_ weights: Matrix, into hi: inout MutableSpan<UInt1
 /// 64 KiB of floats and their halves: enough work for a worker to be woken for.
 private let weightsPerTask = 16384
 
-/// Joins two planes into `weights`, a matrix of one row.
+/// Joins two planes into `weights`, of as many floats.
 /// - Parameter before: called by each worker with the elements that it will pass over next.
 package func joinMaster(
-  hi: Span<UInt16>, lo: Span<UInt16>, into weights: Matrix, on workers: Workers,
+  hi: Span<UInt16>, lo: Span<UInt16>, into weights: SpacedFloats, on workers: Workers,
   before: @Sendable (Range<Int>) -> Void = { _ in }
 ) {
-  precondition(weights.rows == 1, "one row of weights")
-  precondition(hi.count == weights.columns, "one hi half per weight")
+  precondition(hi.count == weights.count, "one hi half per weight")
   precondition(lo.count == hi.count, "one lo half per weight")
   let (hi, lo) = (Fence(hi), Fence(lo))
-  workers.forEachChunk(of: weights.columns, size: weightsPerTask) { range in
+  workers.forEachChunk(of: weights.count, size: weightsPerTask) { range in
     before(range)
-    joinChunk(hi.span(range), lo.span(range), into: weights.columns(range).row(0))
+    weights.forEachRun(of: range) { joinChunk(hi.span($0), lo.span($0), into: $1) }
   }
 }
 
-/// Writes the bfloat16 plane `hi` as floats into `weights`, a matrix of one row.
+/// Writes the bfloat16 plane `hi` as floats into `weights`, of as many.
 /// - Parameter before: called by each worker with the elements that it will pass over next.
 package func widen(
-  _ hi: Span<UInt16>, into weights: Matrix, on workers: Workers,
+  _ hi: Span<UInt16>, into weights: SpacedFloats, on workers: Workers,
   before: @Sendable (Range<Int>) -> Void = { _ in }
 ) {
-  precondition(weights.rows == 1, "one row of weights")
-  precondition(hi.count == weights.columns, "one half per weight")
+  precondition(hi.count == weights.count, "one half per weight")
   let hi = Fence(hi)
-  workers.forEachChunk(of: weights.columns, size: weightsPerTask) { range in
+  workers.forEachChunk(of: weights.count, size: weightsPerTask) { range in
     before(range)
-    widenChunk(hi.span(range), into: weights.columns(range).row(0))
+    weights.forEachRun(of: range) { widenChunk(hi.span($0), into: $1) }
   }
 }
 

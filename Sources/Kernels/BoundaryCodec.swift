@@ -33,7 +33,7 @@ package func narrow(_ x: Matrix, into halves: inout MutableSpan<UInt16>, on work
 
 /// The same back: as many halves as floats.
 package func widen(_ halves: Span<UInt16>, intoRows x: Matrix, on workers: Workers) {
-  widen(halves, into: x.flat, on: workers)
+  widen(halves, into: SpacedFloats(x.flat), on: workers)
 }
 
 /// Writes `x` into as many floats, in row order.

@@ -121,22 +121,26 @@ struct AttentionScratch: Sendable {
     normed = Matrix(rows: rows, columns: model.width)
     dNormed = Matrix(rows: backward, columns: model.width)
     qkv = Matrix(rows: rows, columns: widths.input)
-    dqkv = Matrix(rows: backward, columns: widths.input)
+    dqkv = Matrix(spacedRows: backward, columns: widths.input)
     raw = Matrix(rows: backward, columns: widths.rawInput)
     dRaw = Matrix(rows: backward, columns: widths.rawInput)
     keysValues = Matrix(rows: rows, columns: widths.memory)
-    dKeysValues = Matrix(rows: backward, columns: widths.memory)
+    dKeysValues = Matrix(spacedRows: backward, columns: widths.memory)
     context = Matrix(rows: rows, columns: widths.context)
     dContext = Matrix(rows: backward, columns: widths.context)
-    hidden = Matrix(rows: rows, columns: widths.hidden)
-    dHidden = Matrix(rows: backward, columns: widths.hidden)
-    up = Matrix(rows: rows, columns: widths.up)
+    hidden = Matrix(spacedRows: rows, columns: widths.hidden)
+    dHidden = Matrix(spacedRows: backward, columns: widths.hidden)
+    up = Matrix(spacedRows: rows, columns: widths.up)
   }
 
   static func floatCount(_ model: ModelDescription, rows: Int, training: Bool) -> Int {
     let w = Widths(model)
-    let common = model.width + w.input + w.memory + w.context + w.hidden
-    return rows * ((training ? 2 * (common + w.rawInput) : common) + w.up)
+    let spaced = Matrix.spacedStride(columns:)
+    let forward = model.width + w.input + w.memory + w.context + spaced(w.hidden) + spaced(w.up)
+    let backward =
+      model.width + spaced(w.input) + spaced(w.memory) + w.context + spaced(w.hidden)
+      + 2 * w.rawInput
+    return rows * (forward + (training ? backward : 0))
   }
 
   /// The widest of each over all layers.
@@ -167,7 +171,7 @@ struct AttentionScratch: Sendable {
 
 /// What one expert block needs: its weights as floats, its gradient, and the rows routed to it.
 struct ExpertScratch: Sendable {
-  let weights: FloatBuffer
+  let weights: ExpertWeights
   let gradients: FloatBuffer
   let input: Matrix
   let dInput: Matrix
@@ -185,19 +189,20 @@ struct ExpertScratch: Sendable {
     let upColumns = experts.isGated ? experts.sliceHidden : 0
     combine = Matrix(rows: rows, columns: 1)
     dCombine = Matrix(rows: backward, columns: 1)
-    weights = FloatBuffer(count: experts.parametersPerBlock)
+    weights = ExpertWeights(experts)
     gradients = FloatBuffer(count: training ? experts.parametersPerBlock : 0)
     input = Matrix(rows: rows, columns: experts.width)
     dInput = Matrix(rows: backward, columns: experts.width)
-    hidden = Matrix(rows: rows, columns: experts.sliceHidden)
-    dHidden = Matrix(rows: backward, columns: experts.sliceHidden)
-    up = Matrix(rows: rows, columns: upColumns)
+    hidden = Matrix(spacedRows: rows, columns: experts.sliceHidden)
+    dHidden = Matrix(spacedRows: backward, columns: experts.sliceHidden)
+    up = Matrix(spacedRows: rows, columns: upColumns)
     output = Matrix(rows: rows, columns: experts.width)
   }
 
   static func floatCount(_ experts: ExpertShape, rows: Int, training: Bool) -> Int {
-    let both = experts.parametersPerBlock + rows * (experts.width + experts.sliceHidden + 1)
-    let up = experts.isGated ? experts.sliceHidden : 0
-    return (training ? 2 : 1) * both + rows * (experts.width + up)
+    let hidden = Matrix.spacedStride(columns: experts.sliceHidden)
+    let both = rows * (experts.width + hidden + 1)
+    return ExpertWeights.floatCount(experts) + (training ? experts.parametersPerBlock : 0)
+      + (training ? 2 : 1) * both + rows * (experts.width + (experts.isGated ? hidden : 0))
   }
 }

@@ -1,5 +1,4 @@
 package import Kernels
-import Layers
 
 /// The experts of a model, all of one shape. An expert is a feed-forward layer, cut along its hidden
 /// units into slices; a slice is a block of the store:
@@ -94,13 +93,5 @@ package struct ExpertShape: Sendable, Equatable {
     return parts.compactMap { name, part in
       if let name, let part { (name, part) } else { nil }
     }
-  }
-
-  /// The layer that the weights of a block are.
-  func layer(_ block: FloatBuffer, slice: Int) -> FeedForward {
-    FeedForward(
-      activation, w1: matrix(0, of: block), w2: matrix(1, of: block),
-      w3: isGated ? matrix(2, of: block) : nil, b1: firstBias(of: block),
-      b2: slice == 0 ? secondBias(of: block) : nil)
   }
 }

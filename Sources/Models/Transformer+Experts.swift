@@ -6,10 +6,9 @@ import Layers
 ///
 ///     normed = norm(x)        gate(normed) -> rows of each expert        y = x + sum of w * FFN(normed)
 extension Transformer {
-  /// The weights of the block at hand, to be filled before `expertForward` and `expertBackward`, as
-  /// `ExpertShape` lays them out.
-  package var expertWeights: FloatBuffer { activations.expert.weights }
-  /// The gradient of the block at hand, as `expertBackward` leaves it.
+  /// The weights of the block at hand, to be filled before `expertForward` and `expertBackward`.
+  package var expertWeights: ExpertWeights { activations.expert.weights }
+  /// The gradient of the block at hand, as `expertBackward` leaves it and `ExpertShape` lays it out.
   package var expertGradients: FloatBuffer { activations.expert.gradients }
 
   // MARK: Forward
@@ -42,7 +41,7 @@ extension Transformer {
     let input = scratch.input.rows(0..<indices.count)
     let output = scratch.output.rows(0..<indices.count)
     gatherRows(rows(activations.normed, layer.side), indices, into: input, on: workers)
-    description.experts.layer(expertWeights, slice: block.slice).forward(
+    expertWeights.layer(slice: block.slice).forward(
       input, hidden: scratch.hidden.rows(0..<indices.count), up: up(indices.count),
       keeping: tape(layer, block), into: output, accumulate: false, on: workers)
     scaleRows(output, by: combine, on: workers)
@@ -76,7 +75,7 @@ extension Transformer {
     for (row, weight) in combine.enumerated() { p[row, 0] = weight }
     gatherRows(rows(activations.normed, layer.side), indices, into: input, on: workers)
     gatherRows(rows(activations.dx, layer.side), indices, into: dOutput, on: workers)
-    description.experts.layer(expertWeights, slice: block.slice).backward(
+    expertWeights.layer(slice: block.slice).backward(
       input, dy: dOutput, combine: (p, dp), hidden: scratch.hidden.rows(0..<count), up: up(count),
       dhidden: scratch.dHidden.rows(0..<count), from: tape(layer, block),
       into: gradients(of: block, dInput), on: workers)

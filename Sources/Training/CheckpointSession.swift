@@ -88,8 +88,10 @@ package struct CheckpointSession: ~Copyable {
         for slice in 0..<description.experts.slices {
           let block = BlockID.expert(layer: expert.layer, expert.expert, slice: slice)
           var page = try step.pager.blank(block)
-          try source.read(expert, slice: slice, .weights, into: step.model.expertWeights)
-          page.set(.weights, to: step.model.expertWeights)
+          // As long as nothing is trained it is free.
+          let floats = step.model.expertGradients
+          try source.read(expert, slice: slice, .weights, into: floats)
+          page.set(.weights, to: floats)
           page.clearMoments()
           step.pager.writeBack(page, history: BlockHistory())
         }

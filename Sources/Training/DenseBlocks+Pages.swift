@@ -52,7 +52,7 @@ extension DenseBlocks {
   ) {
     guard isStrip else {
       switch state {
-      case .weights: joinMaster(hi: page.hi, lo: page.lo, into: floats, on: workers)
+      case .weights: joinMaster(hi: page.hi, lo: page.lo, into: SpacedFloats(floats), on: workers)
       case .firstMoment: StatePrecision.fp32.decode(.first, page.m, into: floats)
       case .secondMoment: StatePrecision.fp32.decode(.second, page.v, into: floats)
       }

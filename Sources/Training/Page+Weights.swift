@@ -26,18 +26,17 @@ extension Page {
   /// The weights as floats, by the workers of the node that holds them.
   /// - Parameter sums: of what is read, taken on the way.
   func widen(
-    into weights: FloatBuffer, precision: StepOptions.Precision, on workers: Workers,
+    into weights: SpacedFloats, precision: StepOptions.Precision, on workers: Workers,
     sums: PieceSums? = nil
   ) {
-    let target = weights.matrix(rows: 1, columns: weights.count)
     let workers = workers.on(node(of: .hi))
     let check: @Sendable (Range<Int>) -> Void = {
-      sums?.take($0, isLast: $0.upperBound == target.columns)
+      sums?.take($0, isLast: $0.upperBound == weights.count)
     }
     if joins(precision) {
-      joinMaster(hi: hi, lo: lo, into: target, on: workers, before: check)
+      joinMaster(hi: hi, lo: lo, into: weights, on: workers, before: check)
     } else {
-      Kernels.widen(hi, into: target, on: workers, before: check)
+      Kernels.widen(hi, into: weights, on: workers, before: check)
     }
   }
 
@@ -51,13 +50,13 @@ extension Pager {
   /// As `Page.widen`; checksums of what was read are compared on the way.
   /// - Throws: `StorageError` for bytes that cannot be read right.
   mutating func widenChecked(
-    _ page: inout Page, into weights: FloatBuffer, precision: StepOptions.Precision,
+    _ page: inout Page, into weights: ExpertWeights, precision: StepOptions.Precision,
     on workers: Workers
   ) throws {
     var isRight = false
     while !isRight {
       let sums = page.sums(toCheck: page.joins(precision) ? [.hi, .lo] : .hi)
-      page.widen(into: weights, precision: precision, on: workers, sums: sums)
+      page.widen(into: weights.floats, precision: precision, on: workers, sums: sums)
       isRight = try check(&page, sums, isChanged: false)
     }
   }

@@ -134,7 +134,7 @@ extension Page {
   func read(_ state: ParameterState, into floats: FloatBuffer, on workers: Workers) {
     let target = floats.matrix(rows: 1, columns: floats.count)
     switch state {
-    case .weights: widen(into: floats, precision: .fp32, on: workers)
+    case .weights: widen(into: SpacedFloats(target), precision: .fp32, on: workers)
     case .firstMoment: geometry.format.states.decode(.first, m, into: target)
     case .secondMoment: geometry.format.states.decode(.second, v, into: target)
     }

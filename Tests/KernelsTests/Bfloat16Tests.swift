@@ -48,9 +48,9 @@ import Testing
     var (hi, lo) = (Array(repeating: UInt16(0), count: 95), Array(repeating: UInt16(0), count: 95))
     split(weights, &hi, &lo)
     let joined = Matrix(rows: 1, columns: 95)
-    joinMaster(hi: hi.span, lo: lo.span, into: joined, on: .inline)
+    joinMaster(hi: hi.span, lo: lo.span, into: SpacedFloats(joined), on: .inline)
     #expect(bits(joined) == bits(weights))
-    widen(hi.span, into: joined, on: .inline)
+    widen(hi.span, into: SpacedFloats(joined), on: .inline)
     #expect(joined.values == weights.values.map { widen(splitMaster($0).hi) })
   }
 
@@ -68,10 +68,10 @@ import Testing
     let hi = (0..<count).map { UInt16(truncatingIfNeeded: $0 &* 40_503) & 0xBFFF | 0x100 }
     let lo = (0..<count).map { UInt16(truncatingIfNeeded: $0 &* 30_011) }
     let weights = Matrix(rows: 1, columns: count)
-    widen(hi.span, into: weights, on: workers)
+    widen(hi.span, into: SpacedFloats(weights), on: workers)
     let isWidened = weights.values == hi.map { widen($0) }
     #expect(isWidened)
-    joinMaster(hi: hi.span, lo: lo.span, into: weights, on: workers)
+    joinMaster(hi: hi.span, lo: lo.span, into: SpacedFloats(weights), on: workers)
     let isJoined = weights.values == zip(hi, lo).map { joinMaster(hi: $0, lo: $1) }
     #expect(isJoined)
   }

@@ -198,8 +198,7 @@ private struct StepwiseDecoder {
       guard let weights = experts[.expert(layer: mixture, block.expert)] else {
         preconditionFailure("every block has weights")
       }
-      model.expertWeights.matrix(rows: 1, columns: weights.count)
-        .copy(from: weights.matrix(rows: 1, columns: weights.count))
+      model.expertWeights.fill(from: weights)
       model.expertForward(layer, block)
     }
   }

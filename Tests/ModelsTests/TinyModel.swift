@@ -164,8 +164,7 @@ struct TinyModel {
     guard let weights = experts[.expert(layer: mixture, block.expert, slice: block.slice)] else {
       preconditionFailure("every block has weights")
     }
-    model.expertWeights.matrix(rows: 1, columns: weights.count)
-      .copy(from: weights.matrix(rows: 1, columns: weights.count))
+    model.expertWeights.fill(from: weights)
   }
 
   /// What the gradients are the gradients of: smoothed cross-entropy plus the balance loss.
@@ -196,5 +195,17 @@ private final class KeptBoundaries {
       }
       x.assign(values)
     }
+  }
+}
+
+extension ExpertWeights {
+  /// Takes over a block as `ExpertShape` lays it out.
+  func fill(from block: FloatBuffer) {
+    for i in 0..<floats.matrix.rows {
+      floats.matrix.rows(i..<i + 1).copy(
+        from: block.matrix(rows: 1, columns: shape.width, offset: i * shape.width))
+    }
+    floats.rest.copy(
+      from: block.matrix(rows: 1, columns: floats.rest.columns, offset: shape.matrixParameters))
   }
 }

@@ -41,13 +41,14 @@ struct ExpertProducts {
   init(_ shape: BenchShape, rows: Int, _ workers: Workers) {
     let (width, units) = (shape.width, shape.hidden)
     (self.shape, self.workers) = (shape, workers)
-    w = (0..<3).map { filled(units, width, seed: $0) }
+    w = (0..<3).map { filled(units, width, seed: $0, isSpaced: true) }
     dw = (0..<3).map { _ in Matrix(rows: units, columns: width) }
     h = filled(rows, width, seed: 4)
     dy = filled(rows, width, seed: 5)
     (y, dh) = (Matrix(rows: rows, columns: width), Matrix(rows: rows, columns: width))
-    (hidden, up) = (Matrix(rows: rows, columns: units), Matrix(rows: rows, columns: units))
-    dhidden = Matrix(rows: rows, columns: units)
+    hidden = Matrix(spacedRows: rows, columns: units)
+    up = Matrix(spacedRows: rows, columns: units)
+    dhidden = Matrix(spacedRows: rows, columns: units)
     (p, dp) = (filled(rows, 1, seed: 6), Matrix(rows: rows, columns: 1))
     layer = FeedForward(shape.activation, w1: w[0], w2: w[1], w3: shape.isGated ? w[2] : nil)
   }

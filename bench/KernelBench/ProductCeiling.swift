@@ -43,8 +43,10 @@ enum ProductCeiling {
 }
 
 /// Numbers evenly in -0.1 ..< 0.1, a function of the seed.
-func filled(_ rows: Int, _ columns: Int, seed: UInt64) -> Matrix {
-  let matrix = Matrix(rows: rows, columns: columns)
+func filled(_ rows: Int, _ columns: Int, seed: UInt64, isSpaced: Bool = false) -> Matrix {
+  let matrix =
+    isSpaced
+    ? Matrix(spacedRows: rows, columns: columns) : Matrix(rows: rows, columns: columns)
   UniformFill(seed: seed, block: .expert(layer: 0, 0), bound: 0.1).fill(matrix, first: 0)
   return matrix
 }

@@ -84,17 +84,14 @@ struct CostBounds {
     let shape = needs.experts
     let workers = Workers(count: needs.threads)
     func matrix(_ columns: Int) -> Matrix { Matrix(rows: rows, columns: columns) }
-    let (weights, gradients) = (
-      FloatBuffer(count: shape.parametersPerBlock), FloatBuffer(count: shape.parametersPerBlock)
-    )
+    let gradients = FloatBuffer(count: shape.parametersPerBlock)
     let (units, third) = (shape.sliceHidden, shape.isGated ? 2 : nil)
-    let layer = FeedForward(
-      shape.activation, w1: shape.matrix(0, of: weights), w2: shape.matrix(1, of: weights),
-      w3: third.map { shape.matrix($0, of: weights) })
+    let layer = ExpertWeights(shape).layer(slice: 0)
     let (h, y, dy, dh) = (
       matrix(shape.width), matrix(shape.width), matrix(shape.width), matrix(shape.width)
     )
-    let (hidden, up, dhidden) = (matrix(units), third.map { _ in matrix(units) }, matrix(units))
+    func spaced() -> Matrix { Matrix(spacedRows: rows, columns: units) }
+    let (hidden, up, dhidden) = (spaced(), third.map { _ in spaced() }, spaced())
     let tape =
       keepsUnits
       ? FeedForward.Tape(hidden: matrix(units), up: third.map { _ in matrix(units) }) : nil
