@@ -15,6 +15,7 @@ static __typeof__(dnnl_sgemm) *sgemm;
 static char version[48];
 /// Why it is not used.
 static const char *refusal;
+static char opening[256];
 
 // Before main, while there is one thread: nobody else reads the environment. OpenMP reads it when it is
 // loaded; a product must not be cut up by its number of threads, whatever the user sets for others.
@@ -33,17 +34,26 @@ static const char *instructions(void *library) {
   return (found & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? "AVX2" : "older processors";
 }
 
+// Each product takes up to a few megabytes of aligned memory and gives them back. In a heap shared with
+// others, small pieces that stay come to lie in the gaps that aligning leaves, and glibc before 2.38 then
+// finds no room in what was given back: a heap of 5 MiB grew to 150 in one step. So oneDNN has a C library,
+// and with it a heap, of its own.
+//
 // Returns why it cannot be used; NULL where it can.
 static const char *open_library(void) {
-  void *library = dlopen("libdnnl.so." TEXT_OF(DNNL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
-  if (!library) return "it is not installed (Debian: libdnnl" TEXT_OF(DNNL_VERSION_MAJOR) ")";
+  void *library =
+      dlmopen(LM_ID_NEWLM, "libdnnl.so." TEXT_OF(DNNL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    snprintf(opening, sizeof opening, "%s (Debian: libdnnl" TEXT_OF(DNNL_VERSION_MAJOR) ")", dlerror());
+    return opening;
+  }
   __typeof__(dnnl_version) *find = dlsym(library, "dnnl_version");
   __typeof__(dnnl_sgemm) *multiply = dlsym(library, "dnnl_sgemm");
   if (!find || !multiply) return "it has no sgemm";
   const dnnl_version_t *found = find();
   if (found->cpu_runtime != DNNL_RUNTIME_SEQ && found->cpu_runtime != DNNL_RUNTIME_OMP)
     return "it is built for threads of another kind than OpenMP's";
-  // Somebody may have loaded OpenMP before the environment said one thread.
+  // The environment may not have come so far.
   int (*threads)(void) = dlsym(library, "omp_get_max_threads");
   if (found->cpu_runtime == DNNL_RUNTIME_OMP && (!threads || threads() != 1))
     return "its OpenMP was started with several threads";
