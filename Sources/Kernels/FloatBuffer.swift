@@ -82,20 +82,38 @@ import Glibc
     precondition(result == 0, "the kernel takes back what it gave: errno \(errno)")
   }
 
-  /// Gives the pages of `range` memory now, in one call. Where a sum begins with a read, as in a
-  /// product that adds to its output, each page would else cost two faults, and the second of them
-  /// interrupts every processor. A kernel that cannot (before 5.14) leaves it at that.
-  package func populate(_ range: Range<Int>) {
+  /// Gives the pages of `range` memory now, huge ones where they lie in it entirely. Where a sum begins
+  /// with a read, as in a product that adds to its output, each page would else cost two faults, and the
+  /// second of them interrupts every processor. A kernel that cannot (before 5.14) leaves it at that.
+  package func populate(_ range: Range<Int>, on workers: Workers = .inline) {
     precondition(range.lowerBound >= 0 && range.upperBound <= count, "range inside the buffer")
-    let floatsPerPage = Int(getpagesize()) / MemoryLayout<Float>.stride
-    let first = range.lowerBound / floatsPerPage * floatsPerPage
-    let bytes = (range.upperBound - first) * MemoryLayout<Float>.stride
-    _ = unsafe madvise(base + first, bytes, MADV_POPULATE_WRITE)
+    guard !range.isEmpty else { return }
+    let start = unsafe UnsafeMutableRawPointer(base)
+    let pageBytes = Int(getpagesize())
+    let first = range.lowerBound * MemoryLayout<Float>.stride / pageBytes * pageBytes
+    let end = range.upperBound * MemoryLayout<Float>.stride
+    unsafe askForHugePages(inside: start + first, end - first)
+    // Pieces end where huge pages do.
+    let shift = Int(bitPattern: start) % Self.pieceBytes
+    let pieces = (first + shift) / Self.pieceBytes...(end - 1 + shift) / Self.pieceBytes
+    workers.forEach(pieces.count) { index in
+      let piece = (pieces.lowerBound + index) * Self.pieceBytes - shift
+      let (from, to) = (max(first, piece), min(end, piece + Self.pieceBytes))
+      _ = unsafe madvise(base + from / MemoryLayout<Float>.stride, to - from, MADV_POPULATE_WRITE)
+    }
   }
 
-  /// Asks for no huge pages, for a buffer of which parts are discarded: where the system gives them
-  /// to everyone, touching a byte of what was discarded would take 2 MiB. A system that has none
-  /// refuses, which is as good.
+  private static let pieceBytes = 8 << 20
+
+  private func askForHugePages(inside start: UnsafeMutableRawPointer, _ bytes: Int) {
+    let address = Int(bitPattern: start)
+    let head = (Self.hugeBytes - address % Self.hugeBytes) % Self.hugeBytes
+    let whole = (bytes - head) / Self.hugeBytes * Self.hugeBytes
+    if whole > 0 { _ = unsafe madvise(start + head, whole, MADV_HUGEPAGE) }
+  }
+
+  /// Asks for no huge pages but in what is populated, for a buffer of which parts are discarded: touching
+  /// a byte of what was discarded would take 2 MiB. A system that has none refuses, which is as good.
   package func keepSmallPages() {
     _ = unsafe madvise(base, mappedByteCount, MADV_NOHUGEPAGE)
   }

@@ -120,7 +120,9 @@ struct DenseResidency {
   ) throws {
     try enter(layer, &pager, on: workers)
     guard isPaged else { return }
-    for block in map.layers[layer] { parameters.gradients.populate(blocks.range(block)) }
+    for block in map.layers[layer] {
+      parameters.gradients.populate(blocks.range(block), on: workers)
+    }
   }
 
   /// After the backward of `layer`: its gradients are complete.
@@ -184,6 +186,7 @@ struct DenseResidency {
 
   private mutating func load(_ block: Int, _ pager: inout Pager, on workers: Workers) throws {
     let page = try blocks.next(block, &pager)
+    parameters.weights.populate(blocks.range(block), on: workers)
     blocks.readWeights(page, into: parameters, block, on: workers)
     pager.keep(page)
     isLoaded[block] = true

@@ -48,6 +48,25 @@ import Testing
     #expect((0..<5000).allSatisfy { whole[$0] == (range.contains($0) ? 0 : 3) })
   }
 
+  /// Goal: with huge pages inside, a range has the memory that it has with small ones, and gives back all
+  /// of it: at both ends, huge pages would reach beyond.
+  @Test(.enabled(if: canPopulate, "Linux before 5.14 cannot"))
+  func hugePagesStayInside() {
+    let (buffer, workers) = (FloatBuffer(count: 4 << 20), Workers(count: 2))
+    buffer.keepSmallPages()
+    for range in [100_000..<1_900_000, 1_900_000..<4_000_000] {
+      buffer.populate(range, on: workers)
+      let inMemory = pagesInMemory(of: buffer)
+      let pages = (0..<4096).map { range.overlaps($0 * 1024..<($0 + 1) * 1024) }
+      #expect(Array(inMemory.prefix(4096)) == pages)
+      buffer.matrix(rows: 1, columns: range.count, offset: range.lowerBound).fill(1)
+      buffer.discard(range)
+      // The pages at its ends have floats of others.
+      #expect(pagesInMemory(of: buffer).prefix(4096).count { $0 } <= 2)
+      buffer.discard(0..<4 << 20)
+    }
+  }
+
   @Test func anEmptyBufferIsAllowed() {
     let isEmpty = FloatBuffer(count: 0).span.isEmpty
     #expect(isEmpty)
