@@ -34,26 +34,16 @@ static const char *instructions(void *library) {
   return (found & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? "AVX2" : "older processors";
 }
 
-// Each product takes up to a few megabytes of aligned memory and gives them back. In a heap shared with
-// others, small pieces that stay come to lie in the gaps that aligning leaves, and glibc before 2.38 then
-// finds no room in what was given back: a heap of 5 MiB grew to 150 in one step. So oneDNN has a C library,
-// and with it a heap, of its own.
-//
-// Returns why it cannot be used; NULL where it can.
-static const char *open_library(void) {
-  void *library =
-      dlmopen(LM_ID_NEWLM, "libdnnl.so." TEXT_OF(DNNL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
-  if (!library) {
-    snprintf(opening, sizeof opening, "%s (Debian: libdnnl" TEXT_OF(DNNL_VERSION_MAJOR) ")", dlerror());
-    return opening;
-  }
+// Why an opened library cannot be used; NULL, and it is ready, where it can.
+static const char *refuse(void *library) {
   __typeof__(dnnl_version) *find = dlsym(library, "dnnl_version");
   __typeof__(dnnl_sgemm) *multiply = dlsym(library, "dnnl_sgemm");
   if (!find || !multiply) return "it has no sgemm";
   const dnnl_version_t *found = find();
   if (found->cpu_runtime != DNNL_RUNTIME_SEQ && found->cpu_runtime != DNNL_RUNTIME_OMP)
     return "it is built for threads of another kind than OpenMP's";
-  // The environment may not have come so far.
+  // The environment may not have come so far. Nor may OpenMP ever begin a loop here: it would note that in
+  // a thread-specific value whose number its C library and ours give out twice.
   int (*threads)(void) = dlsym(library, "omp_get_max_threads");
   if (found->cpu_runtime == DNNL_RUNTIME_OMP && (!threads || threads() != 1))
     return "its OpenMP was started with several threads";
@@ -64,6 +54,24 @@ static const char *open_library(void) {
            found->patch, instructions(library));
   sgemm = multiply;
   return NULL;
+}
+
+// Each product takes up to a few megabytes of aligned memory and gives them back. In a heap shared with
+// others, small pieces that stay come to lie in the gaps that aligning leaves, and glibc before 2.38 then
+// finds no room in what was given back: a heap of 5 MiB grew to 150 in one step. So oneDNN has a C library,
+// and with it a heap, of its own. What a thread keeps of that heap is not given back when it ends.
+//
+// Returns why it cannot be used; NULL where it can.
+static const char *open_library(void) {
+  void *library =
+      dlmopen(LM_ID_NEWLM, "libdnnl.so." TEXT_OF(DNNL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    snprintf(opening, sizeof opening, "%s (Debian: libdnnl" TEXT_OF(DNNL_VERSION_MAJOR) ")", dlerror());
+    return opening;
+  }
+  const char *why = refuse(library);
+  if (why) dlclose(library);
+  return why;
 }
 
 static void open_once(void) { refusal = open_library(); }

@@ -92,7 +92,8 @@ import Glibc
     let pageBytes = Int(getpagesize())
     let first = range.lowerBound * MemoryLayout<Float>.stride / pageBytes * pageBytes
     let end = range.upperBound * MemoryLayout<Float>.stride
-    unsafe askForHugePages(inside: start + first, end - first)
+    let low = range.lowerBound * MemoryLayout<Float>.stride
+    unsafe askForHugePages(inside: start + low, end - low)
     // Pieces end where huge pages do.
     let shift = Int(bitPattern: start) % Self.pieceBytes
     let pieces = (first + shift) / Self.pieceBytes...(end - 1 + shift) / Self.pieceBytes

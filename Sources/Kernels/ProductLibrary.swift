@@ -7,8 +7,7 @@ package struct NoProductLibrary: Error, CustomStringConvertible {
   package let cause: String
 
   package var description: String {
-    "no library to multiply matrices with: \(cause); install OpenBLAS (Debian: libopenblas0), and "
-      + "oneDNN, which can be faster (libdnnl2)"
+    "no library to multiply matrices with: \(cause); install OpenBLAS (Debian: libopenblas0)"
   }
 }
 
@@ -29,7 +28,7 @@ package enum ProductLibrary: Sendable {
     return text.isEmpty ? nil : text
   }
 
-  /// The best, and where that is not oneDNN, why.
+  /// The best, and what the environment has to do with it.
   package static var bestDescription: String {
     switch setting {
     case "openblas"?: best.description + "; PAGODA_PRODUCTS=openblas"
@@ -48,7 +47,12 @@ package enum ProductLibrary: Sendable {
   /// - Throws: `NoProductLibrary` where there is none to multiply with: to be asked before anything is
   ///   begun, because a product cannot fail.
   package static func requireOne() throws(NoProductLibrary) {
-    if best == .openBLAS, let cause = openBLASFailure { throw NoProductLibrary(cause: cause) }
+    guard best == .openBLAS, let cause = openBLASFailure else { return }
+    let other =
+      isOneDNNInstalled
+      ? "PAGODA_PRODUCTS=openblas leaves oneDNN out"
+      : degradation ?? "PAGODA_PRODUCTS=openblas leaves oneDNN out"
+    throw NoProductLibrary(cause: "\(cause); \(other)")
   }
 
   private static var isOneDNNInstalled: Bool { unsafe pagoda_onednn_refusal() == nil }

@@ -19,6 +19,12 @@ package struct SpacedFloats: Sendable {
   /// Calls `body` with each run of neighbours in `range`, and with where they lie.
   func forEachRun(of range: Range<Int>, _ body: (Range<Int>, borrowing Row) -> Void) {
     precondition(range.upperBound <= count, "floats that there are")
+    // Rows behind each other are one.
+    let matrix =
+      matrix.stride == matrix.columns
+      ? Matrix(
+        buffer: matrix.buffer, offset: matrix.offset, rows: min(1, matrixCount),
+        columns: matrixCount, stride: matrixCount) : matrix
     var start = range.lowerBound
     while start < min(range.upperBound, matrixCount) {
       let column = start % matrix.columns

@@ -8,10 +8,9 @@
 ///     (1 + packing / tile rows + packing / tile columns) * tiles rounded up to rounds / tiles
 ///
 /// with edges at multiples of 16, the width of the widest kernel, and at most 768 long: beyond, little
-/// is gained, many workers find too few tiles, and oneDNN, which chooses kernels by the distance of rows,
-/// too, would no longer choose them by m, n and k alone. Gradients of weights over few rows are another matter: OpenBLAS multiplies a
-/// transposed factor without packing where m n k is at most 10^6, and there tiles of that size are up
-/// to a quarter faster.
+/// is gained, many workers find too few tiles, and oneDNN chooses more of its kernels by the distance of
+/// rows. Gradients of weights over few rows are another matter: OpenBLAS multiplies a transposed factor
+/// without packing where m n k is at most 10^6, and there tiles of that size are up to a quarter faster.
 package struct Tiling: Equatable {
   package let rows: Int
   package let columns: Int

@@ -92,8 +92,8 @@ package struct Attention: Sendable {
     }
   }
 
-  /// context as `forward` left it, and dcontext [Tq, D] -> dq, dk, dv, overwritten in the rows of the
-  /// spans. No two spans may share queries or keys. With a bias, dtable += the gradient of its table; that takes heads * buckets
+  /// context as `forward` left it for the same spans, mask and bias, and dcontext [Tq, D] -> dq, dk, dv,
+  /// overwritten in the rows of the spans. No two spans may share queries or keys. With a bias, dtable += the gradient of its table; that takes heads * buckets
   /// floats of scratch memory per span.
   ///
   /// The heads that share a key-value head are one task and add to its gradients in order.

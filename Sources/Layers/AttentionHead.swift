@@ -137,7 +137,7 @@ struct Head {
   }
 
   /// p (dp - <p, dp>) by row, with dp = dcontext v^T: the gradient of the scores. <p, dp> is <context,
-  /// dcontext>, which is the shorter sum (Dao et al., "FlashAttention", 2022).
+  /// dcontext>, where keys are many the shorter sum (Dao et al., "FlashAttention", 2022).
   private func scoreGradients(
     _ p: Matrix, _ context: Matrix, _ dcontext: Matrix, _ v: Matrix
   ) -> Matrix {

@@ -123,7 +123,12 @@ package struct FeedForward: Sendable {
       precondition(p.rows == h.rows && p.columns == 1, "one combine weight per row")
       precondition(dp.rows == h.rows && dp.columns == 1, "one gradient of it per row")
     }
-    if tape == nil { project(h, Tape(hidden: hidden, up: up), on: workers) }
+    if let tape {
+      precondition(tape.hidden.rows == h.rows, "a tape of these rows")
+      precondition((tape.up == nil) == (w3 == nil), "a tape of this layer")
+    } else {
+      project(h, Tape(hidden: hidden, up: up), on: workers)
+    }
     matmul(dy, w2, transposeB: true, into: dhidden, on: workers)
     let units = Units(hidden: hidden, up: up, dhidden: dhidden)
     activationBackward(units, from: tape, dy, combine, gradients.accumulateInput, on: workers)

@@ -18,7 +18,7 @@ package struct RunProgress: Codable, Equatable, Sendable {
   /// What a published model is trained on and how, as a digest: its store is named by the model
   /// alone. nil before the first step, and where the store's name says it.
   private var settings: String?
-  /// What multiplied the matrices of the last step; nil where an older version did.
+  /// What multiplies matrices now; nil before the first session, and where an older version was the last.
   private var products: String?
 
   /// What `account` adds the counters of this process to.
@@ -52,7 +52,8 @@ package struct RunProgress: Codable, Equatable, Sendable {
     defer { products = library }
     guard step > 0, let products, products != library else { return nil }
     return "matrices are multiplied by \(library); until step \(step) it was \(products), which "
-      + "rounds differently: the steps from here on are not bit for bit those of an uninterrupted run"
+      + "may round differently: then the steps from here on are not bit for bit those of an "
+      + "uninterrupted run"
   }
 
   mutating func add(_ metrics: StepMetrics) {

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import Kernels
 import Testing
@@ -52,18 +53,23 @@ import Testing
   /// of it: at both ends, huge pages would reach beyond.
   @Test(.enabled(if: canPopulate, "Linux before 5.14 cannot"))
   func hugePagesStayInside() {
-    let (buffer, workers) = (FloatBuffer(count: 4 << 20), Workers(count: 2))
-    buffer.keepSmallPages()
-    for range in [100_000..<1_900_000, 1_900_000..<4_000_000] {
+    let (huge, workers) = (512 << 10, Workers(count: 2))
+    for offset in [nil, 7, -7] {
+      let buffer = FloatBuffer(count: 4 << 20)
+      buffer.keepSmallPages()
+      // From somewhere, from just behind and from just before the start of a huge page.
+      let aligned = firstHugePage(of: buffer)
+      let range = (offset.map { aligned + huge + $0 } ?? 100_000)..<3_000_000
       buffer.populate(range, on: workers)
-      let inMemory = pagesInMemory(of: buffer)
       let pages = (0..<4096).map { range.overlaps($0 * 1024..<($0 + 1) * 1024) }
-      #expect(Array(inMemory.prefix(4096)) == pages)
+      #expect(Array(pagesInMemory(of: buffer).prefix(4096)) == pages)
+      let first = (range.lowerBound - aligned + huge - 1) / huge
+      let whole = (range.upperBound - aligned) / huge - first
+      #expect(wantsHugePages(buffer) == whole * huge * MemoryLayout<Float>.stride)
       buffer.matrix(rows: 1, columns: range.count, offset: range.lowerBound).fill(1)
       buffer.discard(range)
       // The pages at its ends have floats of others.
       #expect(pagesInMemory(of: buffer).prefix(4096).count { $0 } <= 2)
-      buffer.discard(0..<4 << 20)
     }
   }
 
@@ -71,6 +77,32 @@ import Testing
     let isEmpty = FloatBuffer(count: 0).span.isEmpty
     #expect(isEmpty)
   }
+}
+
+/// The first float of `buffer` that a huge page may begin with.
+private func firstHugePage(of buffer: FloatBuffer) -> Int {
+  let address = unsafe buffer.span.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) }
+  return Int((2 << 20 - address % (2 << 20)) % (2 << 20)) / MemoryLayout<Float>.stride
+}
+
+/// Bytes of `buffer` for which huge pages were asked, as the kernel says.
+private func wantsHugePages(_ buffer: FloatBuffer) -> Int {
+  let start = unsafe buffer.span.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) }
+  let end = start + UInt(buffer.count * MemoryLayout<Float>.stride)
+  var isInside = false
+  var bytes = 0
+  var total = 0
+  for line in (text(of: "/proc/self/smaps") ?? "").split(separator: "\n") {
+    let words = line.split(whereSeparator: \.isWhitespace)
+    let addresses = words[0].split(separator: "-").compactMap { UInt($0, radix: 16) }
+    if addresses.count == 2 {
+      isInside = addresses[0] >= start && addresses[1] <= end
+      bytes = isInside ? Int(addresses[1] - addresses[0]) : 0
+    } else if isInside, words[0] == "VmFlags:", words.contains("hg") {
+      total += bytes
+    }
+  }
+  return total
 }
 
 /// Whether each page of `buffer` has memory, as the kernel says.

@@ -29,6 +29,23 @@ import Testing
     #expect(doctor.output.contains("matrix products: none can be computed"))
   }
 
+  /// Goal: where oneDNN cannot be opened, training goes on with OpenBLAS, and doctor says why.
+  @Test func aBrokenOneDNNIsNamed() throws {
+    let folder = workplace.path("libraries")
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for version in 2...4 {
+      try Data(repeating: 7, count: 4096).write(
+        to: URL(fileURLWithPath: folder + "/libdnnl.so.\(version)"))
+    }
+    let under = ["PAGODA_PRODUCTS=", "LD_LIBRARY_PATH=\(folder)"]
+    let doctor = try Pagoda.run(["doctor"], under: under)
+    doctor.expect(0)
+    #expect(doctor.output.contains("oneDNN, which can be faster, is not used: "))
+    #expect(doctor.output.contains("libdnnl.so."))
+    #expect(doctor.output.contains(/BLAS +OpenBLAS 0/))
+    try Pagoda.run(workplace.training("run"), under: under).expect(0)
+  }
+
   /// Goal: evaluating and translating what was trained say the same.
   @Test(arguments: [["evaluate"], ["translate", "--to", "de"]])
   func withoutAnyARunCannotBeUsed(_ command: [String]) throws {

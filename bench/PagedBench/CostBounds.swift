@@ -99,8 +99,8 @@ struct CostBounds {
     dy.fill(0.5)
     let into = FeedForward.Gradients(
       dh: dh, dw1: shape.matrix(0, of: gradients), dw2: shape.matrix(1, of: gradients),
-      dw3: third.map { shape.matrix($0, of: gradients) }, accumulateInput: false,
-      accumulateWeights: false)
+      dw3: third.map { shape.matrix($0, of: gradients) }, db1: shape.firstBias(of: gradients),
+      db2: shape.secondBias(of: gradients), accumulateInput: false, accumulateWeights: false)
     let times = (0..<7).map { _ in
       BenchHarness.seconds {
         layer.forward(
