@@ -48,10 +48,7 @@ package enum ProductLibrary: Sendable {
   ///   begun, because a product cannot fail.
   package static func requireOne() throws(NoProductLibrary) {
     guard best == .openBLAS, let cause = openBLASFailure else { return }
-    let other =
-      isOneDNNInstalled
-      ? "PAGODA_PRODUCTS=openblas leaves oneDNN out"
-      : degradation ?? "PAGODA_PRODUCTS=openblas leaves oneDNN out"
+    let other = degradation ?? "PAGODA_PRODUCTS=openblas leaves oneDNN out"
     throw NoProductLibrary(cause: "\(cause); \(other)")
   }
 
