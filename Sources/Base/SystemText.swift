@@ -35,11 +35,12 @@ package func absolute(_ path: String) -> String {
   return unsafe String(cString: resolved)
 }
 
-/// Lines of `Name:   123 kB` as bytes, lines without a unit as counts.
+/// Lines of `Name:   123 kB` as bytes, lines without a unit as counts. Of a process there is a tab before
+/// the number, and from eight digits on nothing else.
 package func meminfo(_ text: String) -> [String: Int] {
   var values: [String: Int] = [:]
   for line in text.split(separator: "\n") {
-    let words = line.split(whereSeparator: { $0 == " " || $0 == ":" })
+    let words = line.split(whereSeparator: { " \t:".contains($0) })
     guard words.count >= 2, let value = Int(words[1]) else { continue }
     values[String(words[0])] = words.count > 2 && words[2] == "kB" ? value * 1024 : value
   }

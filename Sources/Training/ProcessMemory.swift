@@ -1,5 +1,4 @@
 import Base
-import Foundation
 import Synchronization
 
 /// What the kernel says of this process, in bytes.
@@ -7,28 +6,22 @@ package enum ProcessMemory {
   /// The largest resident set so far, everything included: files mapped, C libraries, the runtime,
   /// and the page tables and set-aside huge pages as they are now.
   package static var peakResidentBytes: Int {
-    let now = status("VmHWM:") + outsideResidentSet
+    let now = bytes(of: "VmHWM")
     return peak.withLock { peak in
       peak = max(peak, now)
       return peak
     }
   }
 
-  /// The kernel keeps no high-water mark of those: what was seen once is not forgotten.
+  /// The kernel keeps no high-water mark of what it does not count as resident: what was seen once is
+  /// not forgotten.
   private static let peak = Mutex(0)
-  package static var residentBytes: Int { status("VmRSS:") + outsideResidentSet }
+  package static var residentBytes: Int { bytes(of: "VmRSS") }
 
-  /// What the kernel does not count as resident.
-  private static var outsideResidentSet: Int { status("VmPTE:") + status("HugetlbPages:") }
-
-  private static func status(_ key: String) -> Int {
-    guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else {
-      return 0
-    }
-    for line in text.split(separator: "\n") where line.hasPrefix(key) {
-      return (line.split(separator: " ").compactMap { Int($0) }.first ?? 0) * 1024
-    }
-    return 0
+  /// With what the kernel does not count as resident.
+  private static func bytes(of key: String) -> Int {
+    let status = meminfo(text(of: "/proc/self/status") ?? "")
+    return [key, "VmPTE", "HugetlbPages"].reduce(0) { $0 + status[$1, default: 0] }
   }
 
   /// The cores this process was given; a thread that is pinned later has no fewer.

@@ -8,6 +8,8 @@ import Testing
     #expect(chosen("always [madvise] never") == "madvise")
     let info = meminfo("MemTotal:  100 kB\nHugePages_Total:   5\nActive(anon): 2 kB")
     #expect(info["MemTotal"] == 102_400 && info["HugePages_Total"] == 5)
+    let process = meminfo("Name:\tpagoda\nVmHWM:\t   43304 kB\nVmRSS:\t21736092 kB\nThreads:\t4")
+    #expect(process == ["VmHWM": 44_343_296, "VmRSS": 22_257_758_208, "Threads": 4])
     let node = nodeMeminfo("Node 12 MemTotal:  100 kB\nNode 12 Active(file):  3 kB")
     #expect(node == ["MemTotal": 102_400, "Active(file)": 3072])
   }
