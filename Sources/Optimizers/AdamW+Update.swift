@@ -3,32 +3,60 @@ package import Kernels
 /// 8192 elements: 208 KiB of planes, moments and gradient, so a chunk stays in a core's cache.
 private let elementsPerTask = 8192
 
-extension AdamWStep {
-  /// Updates weights held as two halves (see `splitMaster`), and their moments, in one pass. All
-  /// planes have as many elements as `gradient`. The same bits as the form for whole floats.
-  /// - Parameter elements: those to update; nil: all.
-  package func update(
-    hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>, m: inout MutableSpan<Float>,
-    v: inout MutableSpan<Float>, gradient: Span<Float>, elements: Range<Int>? = nil,
-    on workers: Workers
-  ) {
-    let count = gradient.count
-    let elements = elements ?? 0..<count
-    precondition(hi.count == count, "one hi half per gradient")
-    precondition(lo.count == count, "one lo half per gradient")
-    precondition(m.count == count, "one first moment per gradient")
-    precondition(v.count == count, "one second moment per gradient")
-    let (hi, lo, m, v) = (Fence(&hi), Fence(&lo), Fence(&m), Fence(&v))
-    let gradient = Fence(gradient)
-    workers.forEachChunk(of: elements.count, size: elementsPerTask) { chunk in
-      let first = elements.lowerBound
-      let range = first + chunk.lowerBound..<first + chunk.upperBound
+/// AdamW on some parameters of a block.
+package struct AdamWPart: Sendable {
+  /// Counted from the block's first.
+  package let elements: Range<Int>
+  package let step: AdamWStep
+
+  package init(_ elements: Range<Int>, _ step: AdamWStep) {
+    (self.elements, self.step) = (elements, step)
+  }
+}
+
+/// Updates those parameters of a block that `parts` have, each once at most, in one pass. Weights are
+/// held as two halves (see `splitMaster`).
+/// - Parameters:
+///   - hi, lo, m, v: as many elements as `gradient`.
+///   - before, changed: called by each worker with the parameters that it updates next, and when it has,
+///     while their bytes are in its cache; those of all calls together are the block's.
+package func updateParts(
+  _ parts: [AdamWPart], hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>,
+  m: inout MutableSpan<Float>, v: inout MutableSpan<Float>, gradient: Span<Float>,
+  on workers: Workers, before: @Sendable (Range<Int>) -> Void = { _ in },
+  changed: @Sendable (Range<Int>) -> Void = { _ in }
+) {
+  let count = gradient.count
+  precondition(hi.count == count, "one hi half per gradient")
+  precondition(lo.count == count, "one lo half per gradient")
+  precondition(m.count == count, "one first moment per gradient")
+  precondition(v.count == count, "one second moment per gradient")
+  let (hi, lo, m, v) = (Fence(&hi), Fence(&lo), Fence(&m), Fence(&v))
+  let gradient = Fence(gradient)
+  workers.forEachChunk(of: count, size: elementsPerTask) { chunk in
+    before(chunk)
+    for part in parts where part.elements.overlaps(chunk) {
+      let range = part.elements.clamped(to: chunk)
       var hi = hi.mutable(range)
       var lo = lo.mutable(range)
       var m = m.mutable(range)
       var v = v.mutable(range)
-      update(hi: &hi, lo: &lo, m: &m, v: &v, gradient.span(range))
+      part.step.update(hi: &hi, lo: &lo, m: &m, v: &v, gradient.span(range))
     }
+    changed(chunk)
+  }
+}
+
+extension AdamWStep {
+  /// Updates weights held as two halves, and their moments, in one pass. The same bits as the form for
+  /// whole floats.
+  package func update(
+    hi: inout MutableSpan<UInt16>, lo: inout MutableSpan<UInt16>, m: inout MutableSpan<Float>,
+    v: inout MutableSpan<Float>, gradient: Span<Float>, on workers: Workers
+  ) {
+    updateParts(
+      [AdamWPart(0..<gradient.count, self)], hi: &hi, lo: &lo, m: &m, v: &v, gradient: gradient,
+      on: workers)
   }
 
   /// Updates weights held as floats, and their moments.

@@ -49,6 +49,15 @@ extension Pager {
     return false
   }
 
+  /// Compares the checksums of those of `planes` of a page that nobody has compared, before its holder
+  /// passes over them.
+  /// - Throws: what is wrong with a record that cannot be read right.
+  package mutating func checkUnpassed(
+    _ page: inout Page, _ planes: PlaneSet
+  ) throws(StorageError) {
+    while try !check(&page, page.sums(toCheck: planes), isChanged: false) {}
+  }
+
   /// Compares the checksums of those of `planes` that are in memory unchecked. What is wrong is read
   /// again.
   /// - Returns: what that is.

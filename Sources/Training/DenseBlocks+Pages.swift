@@ -47,12 +47,18 @@ extension DenseBlocks {
   }
 
   /// What a page has of one state, into `floats`, [1, parametersPerBlock].
+  /// - Parameter sums: where the workers take the checksums of the weights that they read on the way; a
+  ///   strip's are left.
   func read(
-    _ state: ParameterState, of page: borrowing Page, into floats: Matrix, on workers: Workers
+    _ state: ParameterState, of page: borrowing Page, into floats: Matrix, on workers: Workers,
+    sums: PieceSums? = nil
   ) {
     guard isStrip else {
       switch state {
-      case .weights: joinMaster(hi: page.hi, lo: page.lo, into: SpacedFloats(floats), on: workers)
+      case .weights:
+        joinMaster(
+          hi: page.hi, lo: page.lo, into: SpacedFloats(floats), on: workers,
+          before: { sums?.take($0, isLast: $0.upperBound == floats.columns) })
       case .firstMoment: StatePrecision.fp32.decode(.first, page.m, into: floats)
       case .secondMoment: StatePrecision.fp32.decode(.second, page.v, into: floats)
       }
@@ -64,9 +70,10 @@ extension DenseBlocks {
   }
 
   func readWeights(
-    _ page: borrowing Page, into dense: DenseParameters, _ block: Int, on workers: Workers
+    _ page: borrowing Page, into dense: DenseParameters, _ block: Int, on workers: Workers,
+    sums: PieceSums? = nil
   ) {
-    read(.weights, of: page, into: dense.flat(\.weights, range(block)), on: workers)
+    read(.weights, of: page, into: dense.flat(\.weights, range(block)), on: workers, sums: sums)
   }
 
   /// Weights, and moments when `dense` has them.
@@ -81,27 +88,33 @@ extension DenseBlocks {
     }
   }
 
-  /// AdamW on the parameters `elements` of a page, counted from its first one, which `gradient` has
-  /// all of.
+  /// AdamW on `parts` of a page, whose gradient is all of `gradient`.
+  /// - Parameter sums: where the workers take the checksums of what was read, before they change it;
+  ///   nil where nobody wants them.
   func update(
-    _ page: inout Page, _ elements: Range<Int>, _ step: AdamWStep, gradient: Span<Float>,
-    on workers: Workers
+    _ page: inout Page, _ parts: [AdamWPart], gradient: Span<Float>, on workers: Workers,
+    sums read: PieceSums?
   ) {
+    precondition(!isStrip || read == nil, "a strip's checksums are taken before")
     guard isStrip else {
       var spans = page.spans
-      var m = Fence(&spans.m).mutable(Float.self, at: 0, count: gradient.count)
-      var v = Fence(&spans.v).mutable(Float.self, at: 0, count: gradient.count)
-      return step.update(
-        hi: &spans.hi, lo: &spans.lo, m: &m, v: &v, gradient: gradient, elements: elements,
-        on: workers)
+      let (count, written) = (gradient.count, spans.sums)
+      var m = Fence(&spans.m).mutable(Float.self, at: 0, count: count)
+      var v = Fence(&spans.v).mutable(Float.self, at: 0, count: count)
+      return updateParts(
+        parts, hi: &spans.hi, lo: &spans.lo, m: &m, v: &v, gradient: gradient, on: workers,
+        before: { read?.take($0, isLast: $0.upperBound == count) },
+        changed: { written?.take($0, isLast: $0.upperBound == count) })
     }
-    for piece in strip(elements) {
-      var weights = floats(piece.weights, &page)
-      var m = floats(piece.firstMoments, &page)
-      var v = floats(piece.secondMoments, &page)
-      step.update(
-        weights: &weights, m: &m, v: &v, gradient: gradient.extracting(piece.parameters),
-        on: workers)
+    for part in parts {
+      for piece in strip(part.elements) {
+        var weights = floats(piece.weights, &page)
+        var m = floats(piece.firstMoments, &page)
+        var v = floats(piece.secondMoments, &page)
+        part.step.update(
+          weights: &weights, m: &m, v: &v, gradient: gradient.extracting(piece.parameters),
+          on: workers)
+      }
     }
   }
 }

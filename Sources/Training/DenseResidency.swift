@@ -107,11 +107,11 @@ struct DenseResidency {
       }
       all += experts(layer)
       if isPaged {
-        if isUpdate { all += map.finished(by: layer).map { Visit(.dense($0), .all) } }
+        if isUpdate { all += map.finished(by: layer).map { visit($0, .all) } }
         for block in map.finished(by: layer) { isHere[block] = false }
       }
     }
-    return isPaged && isUpdate ? all + map.ends.map { Visit(.dense($0), .all) } : all
+    return isPaged && isUpdate ? all + map.ends.map { visit($0, .all) } : all
   }
 
   /// Takes what was planned for `layer`, and makes room for its gradients.
@@ -181,13 +181,23 @@ struct DenseResidency {
   // MARK: Blocks
 
   private func visits(_ blocks: [Int]) -> [Visit] {
-    blocks.map { Visit(.dense($0), map.blocks.weightPlanes) }
+    blocks.map { visit($0, map.blocks.weightPlanes) }
+  }
+
+  /// Checksums are compared by who passes over the bytes.
+  private func visit(_ block: Int, _ planes: PlaneSet) -> Visit {
+    Visit(.dense(block), planes, isCheckedByHolder: true)
   }
 
   private mutating func load(_ block: Int, _ pager: inout Pager, on workers: Workers) throws {
-    let page = try blocks.next(block, &pager)
+    var page = try blocks.next(block, &pager)
     parameters.weights.populate(blocks.range(block), on: workers)
-    blocks.readWeights(page, into: parameters, block, on: workers)
+    var isRight = false
+    while !isRight {
+      let sums = page.sums(toCheck: blocks.weightPlanes)
+      blocks.readWeights(page, into: parameters, block, on: workers, sums: sums)
+      isRight = try pager.check(&page, sums, isChanged: false)
+    }
     pager.keep(page)
     isLoaded[block] = true
   }
@@ -204,21 +214,35 @@ struct DenseResidency {
   ) throws {
     var page = try pager.next()
     precondition(page.block == .dense(block), "blocks come as planned")
-    try meter.update { _ in try self.update(&page, update, blocks.range(block), on: workers) }
+    try meter.update { _ in
+      try self.update(&page, update, blocks.range(block), &pager, on: workers)
+    }
     if map.isEnd[block] { blocks.readWeights(page, into: parameters, block, on: workers) }
     pager.writeBack(page, step: update.step, tokens: 0)
   }
 
+  /// Checksums of what was read are compared, and those of what will be written taken, on the way; from
+  /// bytes that were wrong it is done again.
   private func update(
-    _ page: inout Page, _ update: BlockUpdate, _ range: Range<Int>, on workers: Workers
+    _ page: inout Page, _ update: BlockUpdate, _ range: Range<Int>, _ pager: inout Pager,
+    on workers: Workers
   ) throws {
     let gradients = parameters.gradients
     let gradient = gradients.span.extracting(range)
-    for (slot, squares) in zip(parameters.layout.slots, squares) where slot.range.overlaps(range) {
-      let part = slot.range.clamped(to: range)
-      blocks.update(
-        &page, part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound,
-        try update.dense(slot, squares: squares), gradient: gradient, on: workers)
+    let parts = try zip(parameters.layout.slots, squares)
+      .filter { slot, _ in slot.range.overlaps(range) }
+      .map { slot, squares in
+        let part = slot.range.clamped(to: range)
+        return AdamWPart(
+          part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound,
+          try update.dense(slot, squares: squares))
+      }
+    if blocks.isStrip { try pager.checkUnpassed(&page, .all) }
+    var isRight = false
+    while !isRight {
+      let sums = page.sums(toCheck: .all)
+      blocks.update(&page, parts, gradient: gradient, on: workers, sums: sums)
+      isRight = try pager.check(&page, sums, isChanged: true)
     }
   }
 }
