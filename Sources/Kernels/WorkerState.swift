@@ -32,6 +32,9 @@ import Tracing
   private let opened: UnsafeMutablePointer<pthread_cond_t>
   private let finished: UnsafeMutablePointer<pthread_cond_t>
   private let isBusy = Atomic<Bool>(false)
+  /// What threads do that would spin, the oldest first; how much of it there is.
+  private let spare = Mutex<[SpareWork]>([])
+  private let spareCount = Atomic<Int>(0)
 
   private static let closedBit: UInt64 = 1 << 31
   private static let runningMask: UInt64 = (1 << 31) - 1
@@ -175,12 +178,36 @@ import Tracing
     unsafe pthread_mutex_unlock(lock)
   }
 
-  /// Polls for a short while. Reading the clock is the pause between two looks.
+  /// Polls for a short while. A piece of spare work is the pause between two looks or, where there is
+  /// none, reading the clock.
   private func spin(until isTrue: () -> Bool) -> Bool {
-    let start = nanoseconds()
+    var start = nanoseconds()
     repeat {
       if isTrue() { return true }
+      if runSpare() { start = nanoseconds() }
     } while nanoseconds() &- start < Self.spinNanoseconds
+    return false
+  }
+
+  // MARK: Spare work
+
+  func offer(_ work: SpareWork) {
+    spare.withLock {
+      $0.append(work)
+      spareCount.store($0.count, ordering: .relaxed)
+    }
+  }
+
+  /// Whether there was a task to be run.
+  private func runSpare() -> Bool {
+    guard spareCount.load(ordering: .relaxed) > 0,
+      let work = spare.withLock({ $0.first })
+    else { return false }
+    if work.runOne() { return true }
+    spare.withLock { all in
+      all.removeAll { $0 === work }
+      spareCount.store(all.count, ordering: .relaxed)
+    }
     return false
   }
 }

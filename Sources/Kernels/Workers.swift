@@ -1,4 +1,4 @@
-import Base
+package import Base
 package import Tracing
 
 /// A pool of threads for the loops of one training thread.
@@ -90,6 +90,11 @@ package final class Workers: Sendable {
       return try body()
     }
   }
+
+  /// Has `work` done by workers that wait: for the next loop, or for the end of one. Its tasks are to be
+  /// short, some 10 microseconds: a loop that begins meanwhile begins without that worker. Nobody is
+  /// woken for it; who needs it finishes it.
+  package func offer(_ work: SpareWork) { shared.offer(work) }
 
   /// Runs `body` for every index in 0..<count, in any order, on any worker. Not reentrant.
   package func forEach(_ count: Int, _ body: @Sendable (_ index: Int) -> Void) {

@@ -77,21 +77,6 @@ extension Pager {
     counters.bytesRead -= planes.planes.reduce(0) { $0 + store.geometry.planeBytes($1) }
     resident.valid.subtract(planes)
   }
-
-  /// Of a leaf of a scratch, which only the run that wrote it reads: that of its pieces' checksums, side
-  /// by side.
-  func leafChecksum(of memory: PinnedSlice) -> UInt64 {
-    let pieceBytes = 4 << 20
-    let count = (memory.byteCount + pieceBytes - 1) / pieceBytes
-    let sums = Mutex([UInt64](repeating: 0, count: count))
-    forEach(count) { index in
-      let first = index * pieceBytes
-      let sum = checksum(
-        of: memory, first..<min(first + pieceBytes, memory.byteCount))
-      sums.withLock { $0[index] = sum }
-    }
-    return sums.withLock { checksum(of: $0) }
-  }
 }
 
 extension Page {

@@ -59,10 +59,13 @@ extension Pager {
   package mutating func holdEmpty(
     _ leaf: Int, of id: ScratchID, byteCount: Int
   ) throws(StorageError) -> PinnedSlice {
-    let (scratch, frame) = try hold(leaf, of: id) { pager, _, frame in pager.wait(for: frame) }
+    let (scratch, frame) = try hold(leaf, of: id) { pager, scratch, frame in
+      pager.wait(for: frame)
+      pager.settle(frame, scratch)
+    }
     let memory = frame.memory(byteCount)
     frame.leaf = leaf
-    scratch.written[leaf] = Scratch.Written(byteCount: memory.byteCount, checksum: 0)
+    scratch.written[leaf] = Scratch.Written(byteCount: memory.byteCount)
     return memory
   }
 
@@ -74,8 +77,7 @@ extension Pager {
       preconditionFailure("a leaf is held before it is written")
     }
     guard scratch.size.isOnDisk else { return }
-    scratch.written[leaf] = Scratch.Written(
-      byteCount: byteCount, checksum: leafChecksum(of: frame.memory(byteCount)))
+    frame.sum = (LeafSum(frame.memory(byteCount), offer: offer), .write)
     start(.write, leaf, frame, .writeBack, scratch)
     store.disk.start()
   }
@@ -89,7 +91,10 @@ extension Pager {
     let (scratch, frame) = try hold(leaf, of: id) { pager, scratch, frame in
       if frame.leaf != leaf { pager.wait(for: frame) }
       pager.readAhead(from: leaf, scratch)
-      if frame.transfer == .read { pager.wait(for: frame) }
+      while frame.transfer == .read || frame.sum?.of == .read {
+        pager.wait(for: frame)
+        pager.compare(leaf, frame, scratch)
+      }
     }
     let memory = frame.memory(byteCount)
     precondition(scratch.written[leaf]?.byteCount == memory.byteCount, "what was written is read")
@@ -122,6 +127,7 @@ extension Pager {
     for number in stride(from: leaf, to: max(-1, leaf - scratch.frames.count), by: -1) {
       let frame = scratch.frame(of: number)
       guard frame.leaf != number, frame.transfer == nil else { continue }
+      settle(frame, scratch)
       frame.leaf = number
       start(.read, number, frame, .prefetch, scratch)
     }
@@ -166,19 +172,33 @@ extension Pager {
     if let failure = completion.failure {
       scratch.failure = scratch.failure ?? .scratch(failure, avoidedBy: scratch.setting)
     } else if kind == .read {
-      finishRead(leaf, frame, scratch)
+      counters.scratchBytesRead += byteCount
+      frame.sum = (LeafSum(frame.memory(byteCount), offer: offer), .read)
     }
   }
 
-  /// Accepts a leaf with its checksum; else reads it once more, because the bytes on disk may be right
-  /// and the transfer wrong.
-  private mutating func finishRead(_ leaf: Int, _ frame: ScratchFrame, _ scratch: Scratch) {
-    guard let written = scratch.written[leaf] else { return }
-    let found = leafChecksum(of: frame.memory(written.byteCount))
-    if found == written.checksum {
+  /// Before other bytes come into a frame: the checksum of what was written from it is known then. What
+  /// was read in vain is not compared.
+  private func settle(_ frame: ScratchFrame, _ scratch: Scratch) {
+    guard let (sum, kind) = frame.sum, let leaf = frame.leaf else { return }
+    switch kind {
+    case .write: scratch.written[leaf]?.checksum = sum.value(forEach)
+    case .read: sum.cancel()
+    }
+    frame.sum = nil
+  }
+
+  /// Accepts a leaf that was read when it has its checksum; else reads it once more, because the bytes on
+  /// disk may be right and the transfer wrong.
+  private mutating func compare(_ leaf: Int, _ frame: ScratchFrame, _ scratch: Scratch) {
+    guard let sum = frame.sum, sum.of == .read, let written = scratch.written[leaf] else { return }
+    frame.sum = nil
+    if sum.sum.value(forEach) == written.checksum {
       frame.isRepeated = false
-      counters.scratchBytesRead += written.byteCount
-    } else if !frame.isRepeated {
+      return
+    }
+    counters.scratchBytesRead -= written.byteCount
+    if !frame.isRepeated {
       frame.isRepeated = true
       counters.repeatedReads += 1
       start(.read, leaf, frame, .demand, scratch)

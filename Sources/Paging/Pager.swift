@@ -38,6 +38,9 @@ package struct Pager: ~Copyable {
   package var forEach: (_ count: Int, _ body: @Sendable (_ index: Int) -> Void) -> Void = {
     for index in 0..<$0 { $1(index) }
   }
+  /// Takes work that is not wanted yet, for threads of the owner that wait; whatever they leave is done
+  /// when it is wanted.
+  package var offer: (SpareWork) -> Void = { _ in }
   /// Called again and again while a reader of older generations has every slot that could be
   /// written; what it throws ends the wait and the visits.
   package var whileReaderWaits: () throws(StorageError) -> Void = {}
@@ -121,6 +124,7 @@ package struct Pager: ~Copyable {
   deinit {
     _ = try? store.finishCommit(wait: true)
     for _ in 0..<transfersInFlight { _ = store.disk.nextCompletion(wait: true) }
+    for scratch in scratches { scratch.cancelSums() }
     for pool in pools { for memory in pool.memory { store.disk.unregister(memory) } }
   }
 

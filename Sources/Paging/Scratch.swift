@@ -54,7 +54,8 @@ final class Scratch {
 
   struct Written {
     let byteCount: Int
-    let checksum: UInt64
+    /// Nil before it is written, and while the frame's sum is that.
+    var checksum: UInt64?
   }
 
   /// Lets the kernel see the frames.
@@ -81,6 +82,11 @@ final class Scratch {
     for memory in pool.memory { store.disk.register(memory) }
   }
 
+  /// Nobody looks at the frames any more.
+  func cancelSums() {
+    for frame in frames { frame.sum?.sum.cancel() }
+  }
+
   func frame(of leaf: Int) -> ScratchFrame {
     precondition(leaf >= 0 && leaf < size.leaves, "a leaf of this scratch")
     return frames[leaf % frames.count]
@@ -103,6 +109,9 @@ final class ScratchFrame {
   var traced: TracedTransfer?
   /// The leaf is being read a second time.
   var isRepeated = false
+  /// Being taken of what is in the frame: as it was written, or as it was read and is to be compared.
+  /// The frame stays as it is meanwhile.
+  var sum: (sum: LeafSum, of: Transfer.Kind)?
 
   fileprivate init(_ pool: FramePool) {
     guard let frame = pool.take() else { preconditionFailure("a frame for each of the pool's") }

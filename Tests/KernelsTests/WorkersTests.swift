@@ -32,6 +32,33 @@ import Tracing
     #expect(clashes.load(ordering: .relaxed) == 0)
   }
 
+  /// Goal: who waits for the end of a loop does what is offered, and so does who waits for the next one.
+  @Test(.timeLimit(.minutes(1))) func whoWaitsDoesSpareWork() {
+    let workers = Workers(count: 2)
+    for _ in 0..<20 {
+      let done = Atomic<Int>(0)
+      let work = SpareWork(100) { _ in done.add(1, ordering: .releasing) }
+      workers.offer(work)
+      // One task, and nobody else to do what is offered but the worker that has none.
+      workers.forEach(2) { index in
+        if index == 0 { while done.load(ordering: .acquiring) < 100 {} }
+      }
+      #expect(done.load(ordering: .acquiring) == 100)
+    }
+  }
+
+  /// Goal: without anybody who waits it is left to who wants it.
+  @Test func spareWorkOfOneWorkerWaits() {
+    let workers = Workers(count: 1)
+    let done = Atomic<Int>(0)
+    let work = SpareWork(5) { _ in done.add(1, ordering: .relaxed) }
+    workers.offer(work)
+    workers.forEach(100) { _ in }
+    #expect(done.load(ordering: .relaxed) == 0)
+    work.finish { workers.forEach($0, $1) }
+    #expect(done.load(ordering: .relaxed) == 5)
+  }
+
   /// Goal: while a recorder is on, each worker has the loops it took part in, one after another, and
   /// all of them together every task.
   @Test func loopsAreRecorded() {

@@ -22,8 +22,10 @@ import Testing
 
   private let six = blocks(6)
 
-  private func pager(_ store: Store, frames: Int) throws -> Pager {
+  /// - Parameter isEager: whether checksums are taken at once, not when they are wanted.
+  private func pager(_ store: Store, frames: Int, isEager: Bool = false) throws -> Pager {
     var pager = try World.pager(store, 3, 3)
+    if isEager { pager.offer = { while $0.runOne() {} } }
     _ = try pager.openScratch(
       "leaves", ScratchSize(leaves: Self.leaves, leafBytes: 2 * 4096, frames: frames),
       avoidedBy: "no.scratch=true", ledger: MemoryLedger(ceiling: 1 << 20))
@@ -73,7 +75,7 @@ import Testing
   func whatIsWrittenIsRead(_ frames: Int, _ sweeps: Int) throws {
     for seed in 1...4 as ClosedRange<UInt64> {
       let world = try World()
-      var pager = try pager(world.open(seed: seed), frames: frames)
+      var pager = try pager(world.open(seed: seed), frames: frames, isEager: seed % 2 == 0)
       for number in 1...3 { try step(&pager, number, sweeps: sweeps) }
       let counters = pager.counters
       guard frames < Self.leaves else {
@@ -160,8 +162,10 @@ import Testing
 
 extension ScratchTests {
   /// Three steps of the scratch alone, on a disk with `faults`.
-  private func run(_ world: World, _ faults: [Fault]) throws -> PagerCounters {
-    var pager = try pager(world.open(faults: faults), frames: 2)
+  private func run(
+    _ world: World, _ faults: [Fault], isEager: Bool = false
+  ) throws -> PagerCounters {
+    var pager = try pager(world.open(faults: faults), frames: 2, isEager: isEager)
     for number in 1...3 { try step(&pager, number, records: false) }
     return pager.counters
   }
@@ -230,18 +234,18 @@ extension ScratchTests {
   }
 
   /// A bit flipped on the way is read again; a write that never arrived is found.
-  @Test func wrongBytesAreNeverUsed() throws {
+  @Test(arguments: [false, true]) func wrongBytesAreNeverUsed(isEager: Bool) throws {
     var repeated = 0
     for read in 1...20 {
       let (world, _) = try ready()
-      repeated += try run(world, [.bitFlip(read: read)]).repeatedReads
+      repeated += try run(world, [.bitFlip(read: read)], isEager: isEager).repeatedReads
     }
     #expect(repeated >= 10)
     var found = 0
     for write in 1...10 {
       let (world, _) = try ready()
       do {
-        _ = try run(world, [.lostWrite(write: write)])
+        _ = try run(world, [.lostWrite(write: write)], isEager: isEager)
       } catch let error as StorageError {
         try expectNamed(error, "twice it gave other bytes than were written")
         #expect(error.exitCode == 74)
