@@ -54,6 +54,7 @@ let package = Package(
     // C libraries, imported and nothing else.
     .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
     .systemLibrary(name: "CNuma", providers: [.apt(["libnuma-dev"])]),
+    .systemLibrary(name: "CMemoryMap"),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
     .target(
@@ -78,7 +79,7 @@ let package = Package(
     module("Paging", ["Base", "Tracing", "PinnedMemory", "DirectIO", "Storage"]),
 
     // The float side: matrices and spans; no files.
-    module("Kernels", ["Base", "Tracing", "COneDNN", "COpenBLAS"], floats),
+    module("Kernels", ["Base", "Tracing", "CMemoryMap", "COneDNN", "COpenBLAS"], floats),
     module("WideKernels", [], wideFloats),
     module("Optimizers", ["Base", "Kernels"], floats),
     module("Layers", ["Base", "Kernels"], floats),

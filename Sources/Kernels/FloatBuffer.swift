@@ -1,3 +1,4 @@
+internal import CMemoryMap
 import Glibc
 
 /// Owned floats: zeroed, 64-byte aligned (page aligned, in fact), mapped by themselves so that the
@@ -92,8 +93,8 @@ import Glibc
     let pageBytes = Int(getpagesize())
     let first = range.lowerBound * MemoryLayout<Float>.stride / pageBytes * pageBytes
     let end = range.upperBound * MemoryLayout<Float>.stride
-    let low = range.lowerBound * MemoryLayout<Float>.stride
-    unsafe askForHugePages(inside: start + low, end - low)
+    let huge = huge(inside: range)
+    if !huge.isEmpty { _ = unsafe madvise(start + huge.lowerBound, huge.count, MADV_HUGEPAGE) }
     // Pieces end where huge pages do.
     let shift = Int(bitPattern: start) % Self.pieceBytes
     let pieces = (first + shift) / Self.pieceBytes...(end - 1 + shift) / Self.pieceBytes
@@ -106,11 +107,35 @@ import Glibc
 
   private static let pieceBytes = 8 << 20
 
-  private func askForHugePages(inside start: UnsafeMutableRawPointer, _ bytes: Int) {
-    let address = Int(bitPattern: start)
-    let head = (Self.hugeBytes - address % Self.hugeBytes) % Self.hugeBytes
-    let whole = (bytes - head) / Self.hugeBytes * Self.hugeBytes
-    if whole > 0 { _ = unsafe madvise(start + head, whole, MADV_HUGEPAGE) }
+  /// As `discard(source)` and `populate(range)`, but what huge pages `source` has become those of `range`:
+  /// that clears nothing, and asks the system for nothing, which takes it long where memory is in pieces.
+  /// `source` is populated and as long. The floats of `range` are zeros if those of both were, and
+  /// else left open.
+  package func populate(
+    _ range: Range<Int>, takingFrom source: Range<Int>, on workers: Workers = .inline
+  ) {
+    precondition(!range.overlaps(source) && range.count == source.count, "as many floats elsewhere")
+    let floatBytes = MemoryLayout<Float>.stride
+    let (from, to) = (huge(inside: source), huge(inside: range))
+    // Only pages at the same places of their ranges can take each other's.
+    let areAlike =
+      from.lowerBound - source.lowerBound * floatBytes
+      == to.lowerBound - range.lowerBound * floatBytes
+    let start = unsafe UnsafeMutableRawPointer(base)
+    if areAlike, !from.isEmpty {
+      _ = unsafe pagoda_move_pages(start + from.lowerBound, start + to.lowerBound, from.count)
+    }
+    discard(source)
+    populate(range, on: workers)
+  }
+
+  /// The bytes of the huge pages that lie in `range` entirely, from the start of the buffer.
+  private func huge(inside range: Range<Int>) -> Range<Int> {
+    let shift = unsafe Int(bitPattern: UnsafeMutableRawPointer(base)) % Self.hugeBytes
+    let floatBytes = MemoryLayout<Float>.stride
+    let first = (range.lowerBound * floatBytes + shift + Self.hugeBytes - 1) / Self.hugeBytes
+    let end = (range.upperBound * floatBytes + shift) / Self.hugeBytes
+    return first * Self.hugeBytes - shift..<max(first, end) * Self.hugeBytes - shift
   }
 
   /// Asks for no huge pages but in what is populated, for a buffer of which parts are discarded: touching
@@ -118,6 +143,16 @@ import Glibc
   package func keepSmallPages() {
     _ = unsafe madvise(base, mappedByteCount, MADV_NOHUGEPAGE)
   }
+
+  /// Makes all floats of `range` zero; its memory stays.
+  package func clear(_ range: Range<Int>, on workers: Workers) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count, "range inside the buffer")
+    workers.forEachChunk(of: range.count, size: Self.floatsPerTask) { chunk in
+      clear(range.lowerBound + chunk.lowerBound..<range.lowerBound + chunk.upperBound)
+    }
+  }
+
+  private static let floatsPerTask = 1 << 16
 
   private func clear(_ range: Range<Int>) {
     for i in range { unsafe base[i] = 0 }

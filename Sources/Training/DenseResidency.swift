@@ -21,6 +21,9 @@ struct DenseResidency {
   let isPaged: Bool
   /// Of paged weights, by block: whether they are in memory.
   private var isLoaded: [Bool]
+  /// Memory of paged weights, and of their gradients.
+  private var weightMemory = BlockMemory()
+  private var gradientMemory = BlockMemory()
   /// Sum of squares of each tensor's gradient, as far as the backward sweep has come.
   private var squares: [Double]
 
@@ -64,8 +67,11 @@ struct DenseResidency {
       var page = try pager.blank(.dense(block))
       blocks.fill(&page, from: parameters, range)
       pager.writeBack(page, step: 0, tokens: 0)
-      isLoaded[block] = true
-      if !map.isEnd[block] { release(block) }
+      if map.isEnd[block] {
+        isLoaded[block] = true
+      } else {
+        parameters.weights.discard(range)
+      }
     }
   }
 
@@ -121,7 +127,13 @@ struct DenseResidency {
     try enter(layer, &pager, on: workers)
     guard isPaged else { return }
     for block in map.layers[layer] {
-      parameters.gradients.populate(blocks.range(block), on: workers)
+      let range = blocks.range(block)
+      if map.isEnd[block] {
+        // It may have the gradients of the head already.
+        parameters.gradients.populate(range, on: workers)
+      } else {
+        gradientMemory.give(to: range, of: parameters.gradients, on: workers)
+      }
     }
   }
 
@@ -137,7 +149,8 @@ struct DenseResidency {
         try self.update(block, update, &pager, on: workers, &meter)
       }
       release(block)
-      parameters.gradients.discard(blocks.range(block))
+      parameters.gradients.clear(blocks.range(block), on: workers)
+      gradientMemory.take(blocks.range(block))
     }
   }
 
@@ -191,7 +204,7 @@ struct DenseResidency {
 
   private mutating func load(_ block: Int, _ pager: inout Pager, on workers: Workers) throws {
     var page = try blocks.next(block, &pager)
-    parameters.weights.populate(blocks.range(block), on: workers)
+    weightMemory.give(to: blocks.range(block), of: parameters.weights, on: workers)
     var isRight = false
     while !isRight {
       let sums = page.sums(toCheck: blocks.weightPlanes)
@@ -203,7 +216,7 @@ struct DenseResidency {
   }
 
   private mutating func release(_ block: Int) {
-    parameters.weights.discard(blocks.range(block))
+    weightMemory.take(blocks.range(block))
     isLoaded[block] = false
   }
 
@@ -244,5 +257,30 @@ struct DenseResidency {
       blocks.update(&page, parts, gradient: gradient, on: workers, sums: sums)
       isRight = try pager.check(&page, sums, isChanged: true)
     }
+  }
+}
+
+/// Which blocks of a buffer have memory: what one gives back, the next one takes.
+private struct BlockMemory {
+  private var holders: Set<Range<Int>> = []
+  /// Have memory and no use for it.
+  private var spare: [Range<Int>] = []
+
+  /// Gives the block at `range` memory, unless it has some. Its floats are zeros if those were that the
+  /// memory comes from.
+  mutating func give(to range: Range<Int>, of buffer: FloatBuffer, on workers: Workers) {
+    guard holders.insert(range).inserted else { return }
+    if let own = spare.firstIndex(of: range) {
+      spare.remove(at: own)
+    } else if let source = spare.popLast() {
+      buffer.populate(range, takingFrom: source, on: workers)
+    } else {
+      buffer.populate(range, on: workers)
+    }
+  }
+
+  mutating func take(_ range: Range<Int>) {
+    guard holders.remove(range) != nil else { return }
+    spare.append(range)
   }
 }

@@ -73,6 +73,50 @@ import Testing
     }
   }
 
+  /// Goal: a range has memory afterwards and its source has none but at its ends, whether pages can move
+  /// (ranges a multiple of a huge page apart) or not; nobody else's floats change, and zeros stay zeros.
+  @Test(
+    .enabled(if: canPopulate, "Linux before 5.14 cannot"),
+    arguments: [(100_000, 1_548_576), (100_000, 1_500_000), (2_100_000, 3_000), (0, 1_048_576)])
+  func memoryIsTakenFromElsewhere(_ place: (source: Int, range: Int)) {
+    let workers = Workers(count: 2)
+    let length = min(abs(place.source - place.range), 1_100_000)
+    let (source, range) = (
+      place.source..<place.source + length, place.range..<place.range + length
+    )
+    for value in [0, 5] as [Float] {
+      let buffer = FloatBuffer(count: 4 << 20)
+      buffer.keepSmallPages()
+      let floats = buffer.matrix(rows: 1, columns: buffer.count)
+      floats.fill(9)
+      buffer.discard(range)
+      buffer.populate(source, on: workers)
+      floats.columns(source).fill(value)
+      buffer.populate(range, takingFrom: source, on: workers)
+      // Looking at a float brings its page.
+      let pages = pagesInMemory(of: buffer)
+      let span = buffer.span
+      #expect(
+        span.indices.allSatisfy { index in
+          if source.contains(index) { return span[index] == 0 }
+          return range.contains(index)
+            ? span[index] == 0 || span[index] == value : span[index] == 9
+        })
+      #expect(pages[range.lowerBound / 1024..<range.upperBound / 1024].allSatisfy { $0 })
+      #expect(!pages[source.lowerBound / 1024 + 1..<source.upperBound / 1024].contains(true))
+    }
+  }
+
+  @Test func aRangeIsCleared() {
+    let buffer = FloatBuffer(count: 200_000)
+    let row = buffer.matrix(rows: 1, columns: 200_000)
+    for range in [0..<0, 17..<150_000, 0..<200_000] {
+      row.fill(7)
+      buffer.clear(range, on: Workers(count: 2))
+      #expect(row.values == (0..<200_000).map { range.contains($0) ? 0 : 7 })
+    }
+  }
+
   @Test func anEmptyBufferIsAllowed() {
     let isEmpty = FloatBuffer(count: 0).span.isEmpty
     #expect(isEmpty)
