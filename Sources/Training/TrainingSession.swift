@@ -364,7 +364,11 @@ extension TrainingSession {
   package var expertParameters: Int {
     geometry.description.expertBlocks * geometry.experts.parametersPerBlock
   }
+  /// Blocks that an expert is.
+  package var slicesPerExpert: Int { geometry.experts.slices }
   package var denseParameters: Int { geometry.description.layout.count }
+  /// Blocks of the dense part that every step brings in and writes; none where all of it is in memory.
+  package var pagedDenseBlocks: Int { geometry.isDensePaged ? geometry.dense.count : 0 }
   /// Layers that keep their activations for the backward sweep, of all.
   package var keptLayersShare: Double {
     let kept = geometry.tapes.inMemory.count + geometry.tapes.onDisk.count

@@ -19,6 +19,9 @@ struct MeasuredRun {
   private let isModelled: Bool
   let recordBytes: Int
   let stateBytes: Int
+  private let slicesPerExpert: Int
+  /// That every step brings in and writes, beside experts.
+  private let denseBlocks: Int
   /// Layers whose activations need not be computed again, of all.
   let keptLayersShare: Double
   /// The most that the process had resident; nil where it had others open meanwhile.
@@ -26,9 +29,13 @@ struct MeasuredRun {
 
   /// Of a run that has made no step yet.
   fileprivate init(_ config: RunConfig, _ session: borrowing TrainingSession) {
-    isModelled = config.model.weights == "bf16" && config.training.clip != "global"
+    isModelled =
+      config.model.weights == "bf16" && config.training.clip != "global"
+      && (session.pagedDenseBlocks == 0 || session.store.geometry.format == RecordFormat())
     recordBytes = session.store.geometry.recordBytes
     stateBytes = session.expertStateBytes
+    slicesPerExpert = session.slicesPerExpert
+    denseBlocks = session.pagedDenseBlocks
     keptLayersShare = session.keptLayersShare
   }
 
@@ -63,9 +70,9 @@ struct MeasuredRun {
     Double(sum(\.anticipated_unused_bytes)) / Double(timed.count)
   }
   var writtenBytesPerStep: Double { Double(sum(\.write_bytes)) / Double(timed.count) }
-  /// Records of a step's touched experts: each is visited in both sweeps.
+  /// Records of a step's touched experts.
   var touchedBytesPerStep: Double {
-    Double(sum(\.visits) / 2 * recordBytes) / Double(timed.count)
+    Double(sum(\.experts_touched) * slicesPerExpert * recordBytes) / Double(timed.count)
   }
   /// Tokens per touched expert: m of the cost model.
   var tokensPerExpert: Double { Double(routedTokens) / Double(max(1, sum(\.experts_touched))) }
@@ -87,17 +94,22 @@ struct MeasuredRun {
   }
 
   /// Measured bytes of the settled steps to those of the cost model, reads and writes; nil when
-  /// there are none. What is found in memory need not be read.
+  /// there are none. What is found in memory need not be read; what was read for experts that the gate
+  /// then did not choose is told by itself. Paged dense blocks are read as halves in both sweeps, but
+  /// where they are in memory already, and whole for their update.
   func bytesAgainstModel(_ needs: RunNeeds) -> (read: Double, written: Double)? {
     guard isModelled, !settled.isEmpty else { return nil }
     let block = BlockBytes(parameters: needs.experts.parametersPerBlock, needs.layout)
     var predicted = (read: 0, written: 0)
     for line in settled {
-      let touched = line.visits / 2
+      let touched = line.experts_touched * slicesPerExpert
       let traffic = StepTraffic(block, touched: touched)
+      let halves = line.visits - 2 * touched - denseBlocks
+      let dense = halves * (block.hi + block.lo) + denseBlocks * block.record
       predicted = (
-        predicted.read + traffic.readBytes - line.found_bytes,
-        predicted.written + traffic.writtenBytes
+        predicted.read + traffic.readBytes + dense - line.found_bytes
+          + line.anticipated_unused_bytes,
+        predicted.written + traffic.writtenBytes + denseBlocks * block.record
       )
     }
     func ratio(_ key: KeyPath<StepMetrics, Int>, _ predicted: Int) -> Double {
