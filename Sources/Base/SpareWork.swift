@@ -10,6 +10,7 @@ package final class SpareWork: Sendable {
   private let body: @Sendable (_ index: Int) -> Void
   private let next = Atomic<Int>(0)
   private let done = Atomic<Int>(0)
+  private let isCancelled = Atomic<Bool>(false)
 
   package init(_ count: Int, _ body: @escaping @Sendable (_ index: Int) -> Void) {
     precondition(count >= 0, "so many tasks")
@@ -26,11 +27,15 @@ package final class SpareWork: Sendable {
     return true
   }
 
+  /// Whether no task is left to begin.
+  package var isBegun: Bool { next.load(ordering: .relaxed) >= count }
+
   /// Runs what nobody has begun, side by side where `forEach` does so; all tasks are done then, and what
   /// they wrote may be read.
   package func finish(
     _ forEach: (_ count: Int, _ body: @Sendable (_ index: Int) -> Void) -> Void
   ) {
+    precondition(!isCancelled.load(ordering: .relaxed), "what is cancelled has no result")
     let left = count - next.load(ordering: .relaxed)
     if left > 0 { forEach(left) { _ in _ = runOne() } }
     wait(for: count)
@@ -38,6 +43,7 @@ package final class SpareWork: Sendable {
 
   /// Begins no further task; none is under way then.
   package func cancel() {
+    guard !isCancelled.exchange(true, ordering: .relaxed) else { return }
     wait(for: min(next.exchange(count, ordering: .relaxed), count))
   }
 

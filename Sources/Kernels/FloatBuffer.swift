@@ -107,26 +107,32 @@ import Glibc
 
   private static let pieceBytes = 8 << 20
 
-  /// As `discard(source)` and `populate(range)`, but what huge pages `source` has become those of `range`:
-  /// that clears nothing, and asks the system for nothing, which takes it long where memory is in pieces.
-  /// `source` is populated and as long. The floats of `range` are zeros if those of both were, and
-  /// else left open.
+  /// As `discard(source)` and `populate(range)`, but what huge pages `source` has become those of `range`
+  /// where both have them at the same places (`alike`): that clears nothing, and asks the system for
+  /// nothing, which takes it long where memory is in pieces. `source` is populated and as long. The floats
+  /// of `range` are zeros if those of both were, and else left open.
   package func populate(
     _ range: Range<Int>, takingFrom source: Range<Int>, on workers: Workers = .inline
   ) {
+    precondition(mappedByteCount > 0, "memory of this buffer's own")
+    for range in [range, source] {
+      precondition(range.lowerBound >= 0 && range.upperBound <= count, "range inside the buffer")
+    }
     precondition(!range.overlaps(source) && range.count == source.count, "as many floats elsewhere")
-    let floatBytes = MemoryLayout<Float>.stride
     let (from, to) = (huge(inside: source), huge(inside: range))
-    // Only pages at the same places of their ranges can take each other's.
-    let areAlike =
-      from.lowerBound - source.lowerBound * floatBytes
-      == to.lowerBound - range.lowerBound * floatBytes
-    let start = unsafe UnsafeMutableRawPointer(base)
-    if areAlike, !from.isEmpty {
-      _ = unsafe pagoda_move_pages(start + from.lowerBound, start + to.lowerBound, from.count)
+    if alike(range, source), !from.isEmpty {
+      let start = unsafe UnsafeMutableRawPointer(base)
+      let code = unsafe pagoda_move_pages(
+        start + from.lowerBound, start + to.lowerBound, from.count)
+      precondition(code == 0 || code == EINVAL, "pages move inside a buffer: errno \(code)")
     }
     discard(source)
     populate(range, on: workers)
+  }
+
+  /// Whether two ranges have huge pages at the same places: they begin a multiple of 2 MiB apart.
+  package func alike(_ range: Range<Int>, _ other: Range<Int>) -> Bool {
+    (range.lowerBound - other.lowerBound) * MemoryLayout<Float>.stride % Self.hugeBytes == 0
   }
 
   /// The bytes of the huge pages that lie in `range` entirely, from the start of the buffer.

@@ -192,9 +192,11 @@ import Tracing
   // MARK: Spare work
 
   func offer(_ work: SpareWork) {
-    spare.withLock {
-      $0.append(work)
-      spareCount.store($0.count, ordering: .relaxed)
+    spare.withLock { all in
+      // Workers that never wait would leave behind what others have finished.
+      all.removeAll(where: \.isBegun)
+      all.append(work)
+      spareCount.store(all.count, ordering: .relaxed)
     }
   }
 
@@ -205,7 +207,7 @@ import Tracing
     else { return false }
     if work.runOne() { return true }
     spare.withLock { all in
-      all.removeAll { $0 === work }
+      all.removeAll(where: \.isBegun)
       spareCount.store(all.count, ordering: .relaxed)
     }
     return false

@@ -93,8 +93,11 @@ package final class Workers: Sendable {
 
   /// Has `work` done by workers that wait: for the next loop, or for the end of one. Its tasks are to be
   /// short, some 10 microseconds: a loop that begins meanwhile begins without that worker. Nobody is
-  /// woken for it; who needs it finishes it.
-  package func offer(_ work: SpareWork) { shared.offer(work) }
+  /// woken for it; who needs it finishes it. May be called on any thread. One worker alone has nobody to wait
+  /// for, and takes nothing.
+  package func offer(_ work: SpareWork) {
+    if count > 1 { shared.offer(work) }
+  }
 
   /// Runs `body` for every index in 0..<count, in any order, on any worker. Not reentrant.
   package func forEach(_ count: Int, _ body: @Sendable (_ index: Int) -> Void) {

@@ -14,7 +14,7 @@ package struct AdamWPart: Sendable {
   }
 }
 
-/// Updates those parameters of a block that `parts` have, each once at most, in one pass. Weights are
+/// Updates those parameters of a block that `parts` have, in ascending order, in one pass. Weights are
 /// held as two halves (see `splitMaster`).
 /// - Parameters:
 ///   - hi, lo, m, v: as many elements as `gradient`.
@@ -31,6 +31,11 @@ package func updateParts(
   precondition(lo.count == count, "one lo half per gradient")
   precondition(m.count == count, "one first moment per gradient")
   precondition(v.count == count, "one second moment per gradient")
+  for (part, following) in zip(parts, parts.dropFirst().map(\.elements) + [count..<count]) {
+    precondition(
+      part.elements.lowerBound >= 0 && part.elements.upperBound <= following.lowerBound,
+      "parts lie inside, in order")
+  }
   let (hi, lo, m, v) = (Fence(&hi), Fence(&lo), Fence(&m), Fence(&v))
   let gradient = Fence(gradient)
   workers.forEachChunk(of: count, size: elementsPerTask) { chunk in

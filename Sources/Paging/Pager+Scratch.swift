@@ -77,13 +77,14 @@ extension Pager {
       preconditionFailure("a leaf is held before it is written")
     }
     guard scratch.size.isOnDisk else { return }
+    precondition(frame.sum == nil, "a leaf is written once")
     frame.sum = (LeafSum(frame.memory(byteCount), offer: offer), .write)
     start(.write, leaf, frame, .writeBack, scratch)
     store.disk.start()
   }
 
-  /// The memory of `leaf` as it was written, for its holder to read until `letGo`; those of lower
-  /// numbers are read ahead.
+  /// The memory of `leaf` as it was written, for its holder to read until `letGo`, and not to change: its
+  /// checksum may be under way. Those of lower numbers are read ahead.
   /// - Throws: `StorageError.scratch`, of this or an earlier transfer.
   package mutating func holdWritten(
     _ leaf: Int, of id: ScratchID, byteCount: Int
@@ -91,7 +92,7 @@ extension Pager {
     let (scratch, frame) = try hold(leaf, of: id) { pager, scratch, frame in
       if frame.leaf != leaf { pager.wait(for: frame) }
       pager.readAhead(from: leaf, scratch)
-      while frame.transfer == .read || frame.sum?.of == .read {
+      while scratch.failure == nil, frame.transfer == .read || frame.sum?.of == .read {
         pager.wait(for: frame)
         pager.compare(leaf, frame, scratch)
       }
@@ -173,6 +174,7 @@ extension Pager {
       scratch.failure = scratch.failure ?? .scratch(failure, avoidedBy: scratch.setting)
     } else if kind == .read {
       counters.scratchBytesRead += byteCount
+      precondition(frame.sum == nil, "a frame is settled before it is read into")
       frame.sum = (LeafSum(frame.memory(byteCount), offer: offer), .read)
     }
   }
@@ -192,6 +194,7 @@ extension Pager {
   /// disk may be right and the transfer wrong.
   private mutating func compare(_ leaf: Int, _ frame: ScratchFrame, _ scratch: Scratch) {
     guard let sum = frame.sum, sum.of == .read, let written = scratch.written[leaf] else { return }
+    precondition(frame.leaf == leaf, "what is held is compared")
     frame.sum = nil
     if sum.sum.value(forEach) == written.checksum {
       frame.isRepeated = false

@@ -92,7 +92,7 @@ struct DenseResidency {
     }
   }
 
-  /// Gives back what the next layer does not need. The last layer stays for the backward sweep.
+  /// Lets go of what the next layer does not need. The last layer stays for the backward sweep.
   mutating func leave(_ layer: Int) {
     guard isPaged, layer + 1 < map.layers.count else { return }
     for block in map.layers[layer] where !map.layers[layer + 1].contains(block) {
@@ -257,30 +257,5 @@ struct DenseResidency {
       blocks.update(&page, parts, gradient: gradient, on: workers, sums: sums)
       isRight = try pager.check(&page, sums, isChanged: true)
     }
-  }
-}
-
-/// Which blocks of a buffer have memory: what one gives back, the next one takes.
-private struct BlockMemory {
-  private var holders: Set<Range<Int>> = []
-  /// Have memory and no use for it.
-  private var spare: [Range<Int>] = []
-
-  /// Gives the block at `range` memory, unless it has some. Its floats are zeros if those were that the
-  /// memory comes from.
-  mutating func give(to range: Range<Int>, of buffer: FloatBuffer, on workers: Workers) {
-    guard holders.insert(range).inserted else { return }
-    if let own = spare.firstIndex(of: range) {
-      spare.remove(at: own)
-    } else if let source = spare.popLast() {
-      buffer.populate(range, takingFrom: source, on: workers)
-    } else {
-      buffer.populate(range, on: workers)
-    }
-  }
-
-  mutating func take(_ range: Range<Int>) {
-    guard holders.remove(range) != nil else { return }
-    spare.append(range)
   }
 }

@@ -35,16 +35,37 @@ import Tracing
   /// Goal: who waits for the end of a loop does what is offered, and so does who waits for the next one.
   @Test(.timeLimit(.minutes(1))) func whoWaitsDoesSpareWork() {
     let workers = Workers(count: 2)
-    for _ in 0..<20 {
+    // Whether the caller had the task that lasts: then the other worker waited for the next loop.
+    var seen: Set<Bool> = []
+    while seen.count < 2 {
       let done = Atomic<Int>(0)
+      let holder = Atomic<Int>(-1)
       let work = SpareWork(100) { _ in done.add(1, ordering: .releasing) }
       workers.offer(work)
       // One task, and nobody else to do what is offered but the worker that has none.
-      workers.forEach(2) { index in
-        if index == 0 { while done.load(ordering: .acquiring) < 100 {} }
+      workers.forEach(2) { index, worker in
+        guard index == 0 else { return }
+        holder.store(worker, ordering: .relaxed)
+        while done.load(ordering: .acquiring) < 100 {}
       }
       #expect(done.load(ordering: .acquiring) == 100)
+      seen.insert(holder.load(ordering: .relaxed) == 0)
     }
+  }
+
+  /// Goal: what is finished is not kept, whether any worker ever waits or not.
+  @Test(arguments: [1, 2]) func finishedWorkIsLetGo(threads: Int) {
+    let workers = Workers(count: threads)
+    weak var first: SpareWork?
+    do {
+      let work = SpareWork(3) { _ in }
+      first = work
+      workers.offer(work)
+      work.finish { count, body in for index in 0..<count { body(index) } }
+    }
+    let next = SpareWork(0) { _ in }
+    workers.offer(next)
+    #expect(first == nil)
   }
 
   /// Goal: without anybody who waits it is left to who wants it.

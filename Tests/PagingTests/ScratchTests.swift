@@ -2,6 +2,7 @@ import Base
 import DirectIO
 import Foundation
 import Glibc
+import Kernels
 import Paging
 import PinnedMemory
 import Simulation
@@ -90,6 +91,46 @@ import Testing
       #expect(counters.scratchBytesRead <= pages * read * 4096)
       #expect(counters.scratchBytesRead >= pages * (read - frames) * 4096)
       #expect(counters.repeatedReads == 0)
+    }
+  }
+
+  /// Goal: checksums of many pieces, taken by threads that wait while others compute, are those of the
+  /// bytes; a pager that goes first waits for who is at one.
+  @Test func threadsThatWaitTakeChecksums() throws {
+    let (workers, bytes) = (Workers(count: 4), 900 << 10)
+    for life in 1...6 as ClosedRange<UInt64> {
+      let world = try World()
+      var pager = try World.pager(world.open(seed: life), 3, 3)
+      pager.forEach = { workers.forEach($0, $1) }
+      pager.offer = { workers.offer($0) }
+      let scratch = try pager.openScratch(
+        "leaves", ScratchSize(leaves: Self.leaves, leafBytes: bytes + 4096, frames: 2),
+        avoidedBy: "no.scratch=true", ledger: MemoryLedger(ceiling: 8 << 20))
+      for step in 1...4 {
+        // The last piece has a page, the others 128 KiB.
+        let count = (bytes + (step % 2) * 4096) / 4
+        for leaf in 0..<Self.leaves {
+          try pager.writeLeaf(leaf, of: scratch, count: count) {
+            (span: inout MutableSpan<Float>) in
+            for index in span.indices { span[index] = content(leaf, step, index) }
+          }
+          for _ in 0..<20 { workers.forEach(4) { _ in } }
+          pager.pump()
+        }
+        // Some go in the middle of it.
+        if life > 3, step == 4 { break }
+        for leaf in (0..<Self.leaves).reversed() {
+          var wrong = 0
+          try pager.readLeaf(leaf, of: scratch, count: count) { (span: Span<Float>) in
+            for index in span.indices where span[index] != content(leaf, step, index) {
+              wrong += 1
+            }
+          }
+          #expect(wrong == 0, "leaf \(leaf) of step \(step)")
+          for _ in 0..<20 { workers.forEach(4) { _ in } }
+        }
+      }
+      #expect(pager.counters.repeatedReads == 0)
     }
   }
 

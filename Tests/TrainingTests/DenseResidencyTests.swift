@@ -1,4 +1,6 @@
 import Base
+import DirectIO
+import Simulation
 import Storage
 import TestSupport
 import Testing
@@ -34,6 +36,30 @@ import Training
       #expect(line.read_bytes <= most)
       #expect(line.read_bytes > dense * halves)
     }
+  }
+
+  /// Goal: bytes that come wrong once are read again, by a sweep and by an update, and what was made of them
+  /// is made again: the bits are those of a drive that is always right.
+  @Test(arguments: ["fp32", "int8"]) func wrongBytesAreReadAgain(states: String) throws {
+    var run = try run("paged")
+    run.config.training.states = states
+    run.config.memory.budget = "\(try run.leastBudget())"
+    func train(_ name: String, _ faults: [Fault]) throws -> (losses: [Double], flips: Int) {
+      let disk = SimulatedDisk(SimulatedMedium(seed: 3), seed: 5, faults: faults)
+      var session = try TrainingSession(
+        run.config, storePaths: ["\(run.directory.path)/\(name)"], profiles: run.profiles,
+        disk: disk)
+      let losses = try (0..<3).map { _ in try session.runStep().loss }
+      return (losses, disk.faultsSoFar.count)
+    }
+    let wanted = try train("right", []).losses
+    var flips = 0
+    for read in stride(from: 1, through: 220, by: 7) {
+      let found = try train("wrong-\(read)", [.bitFlip(read: read)])
+      #expect(found.losses == wanted, "read \(read)")
+      flips += found.flips
+    }
+    #expect(flips >= 20)
   }
 
   @Test func itNeedsLessMemoryAndIsPagedOnlyThen() throws {

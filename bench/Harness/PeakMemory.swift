@@ -10,7 +10,6 @@ package enum PeakMemory {
 
   /// Resident at once, at most, since the last reset.
   package static var bytes: Int {
-    let status = (text(of: "/proc/self/status") ?? "").replacing("\t", with: " ")
-    return meminfo(status)["VmHWM"] ?? 0
+    meminfo(text(of: "/proc/self/status") ?? "")["VmHWM"] ?? 0
   }
 }
