@@ -55,6 +55,7 @@ let package = Package(
     .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
     .systemLibrary(name: "CNuma", providers: [.apt(["libnuma-dev"])]),
     .systemLibrary(name: "CMemoryMap"),
+    .systemLibrary(name: "CPrefetch"),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
     .target(
@@ -79,8 +80,9 @@ let package = Package(
     module("Paging", ["Base", "Tracing", "PinnedMemory", "DirectIO", "Storage"]),
 
     // The float side: matrices and spans; no files.
-    module("Kernels", ["Base", "Tracing", "CMemoryMap", "COneDNN", "COpenBLAS"], floats),
-    module("WideKernels", [], wideFloats),
+    module(
+      "Kernels", ["Base", "Tracing", "CMemoryMap", "CPrefetch", "COneDNN", "COpenBLAS"], floats),
+    module("WideKernels", ["CPrefetch"], wideFloats),
     module("Optimizers", ["Base", "Kernels"], floats),
     module("Layers", ["Base", "Kernels"], floats),
     module("Models", ["Base", "Kernels", "Optimizers", "Layers", "Interchange"], floats),

@@ -39,8 +39,14 @@ extension AdamWStep {
   ) {
     precondition(weights.count == gradient.count, "one weight per gradient")
     precondition(m.count == gradient.count && v.count == gradient.count, "two moments each")
-    for i in gradient.indices {
-      weights[i] = updated(weights[i], &m[i], &v[i], gradient[i])
+    for start in stride(from: 0, to: gradient.count, by: stripElements) {
+      gradient.fetchAhead(of: start)
+      m.fetchAhead(of: start)
+      v.fetchAhead(of: start)
+      weights.fetchAhead(of: start)
+      for i in start..<min(start + stripElements, gradient.count) {
+        weights[i] = updated(weights[i], &m[i], &v[i], gradient[i])
+      }
     }
   }
 
@@ -50,10 +56,16 @@ extension AdamWStep {
   ) {
     precondition(weights.count == gradient.count, "one weight per gradient")
     precondition(m.count == gradient.count && v.count == gradient.count, "two moments each")
-    for i in 0..<gradient.count {
-      var (mean, square) = (m[i], v[i])
-      weights[i] = updated(weights[i], &mean, &square, gradient[i])
-      (m[i], v[i]) = (mean, square)
+    for start in stride(from: 0, to: gradient.count, by: stripElements) {
+      gradient.fetchAhead(of: start)
+      m.fetchAhead(of: start)
+      v.fetchAhead(of: start)
+      weights.fetchAhead(of: start)
+      for i in start..<min(start + stripElements, gradient.count) {
+        var (mean, square) = (m[i], v[i])
+        weights[i] = updated(weights[i], &mean, &square, gradient[i])
+        (m[i], v[i]) = (mean, square)
+      }
     }
   }
 }

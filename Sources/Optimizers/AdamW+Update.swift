@@ -1,7 +1,21 @@
 package import Kernels
 
-/// 8192 elements: 208 KiB of planes, moments and gradient, so a chunk stays in a core's cache.
-private let elementsPerTask = 8192
+extension Workers {
+  /// Calls `body` with elements 0 ..< `count` in chunks of 8192, the last one of what is left: at most
+  /// 160 KiB of planes, moments and gradient, so a chunk stays in a core's cache. A worker takes up to 16
+  /// chunks in a row, since loops that look ahead (`fetchAhead`) fetch the next one's elements for
+  /// themselves, not for another core.
+  func forEachUpdated(of count: Int, _ body: @Sendable (Range<Int>) -> Void) {
+    let size = 8192
+    let chunks = (count + size - 1) / size
+    let run = size * min(max(1, chunks / (4 * self.count)), 16)
+    forEachChunk(of: count, size: run) { range in
+      for start in stride(from: range.lowerBound, to: range.upperBound, by: size) {
+        body(start..<min(start + size, range.upperBound))
+      }
+    }
+  }
+}
 
 /// AdamW on some parameters of a block.
 package struct AdamWPart: Sendable {
@@ -38,7 +52,7 @@ package func updateParts(
   }
   let (hi, lo, m, v) = (Fence(&hi), Fence(&lo), Fence(&m), Fence(&v))
   let gradient = Fence(gradient)
-  workers.forEachChunk(of: count, size: elementsPerTask) { chunk in
+  workers.forEachUpdated(of: count) { chunk in
     before(chunk)
     for part in parts where part.elements.overlaps(chunk) {
       let range = part.elements.clamped(to: chunk)
@@ -75,7 +89,7 @@ extension AdamWStep {
     precondition(v.count == count, "one second moment per gradient")
     let (weights, m, v) = (Fence(&weights), Fence(&m), Fence(&v))
     let gradient = Fence(gradient)
-    workers.forEachChunk(of: count, size: elementsPerTask) { range in
+    workers.forEachUpdated(of: count) { range in
       var weights = weights.mutable(range)
       var m = m.mutable(range)
       var v = v.mutable(range)
@@ -91,7 +105,7 @@ extension AdamWStep {
     for other in [weights, m, v] {
       precondition(other.rows == 1 && other.columns == gradient.columns, "one row of one length")
     }
-    workers.forEachChunk(of: gradient.columns, size: elementsPerTask) { range in
+    workers.forEachUpdated(of: gradient.columns) { range in
       let (weights, m, v) = (weights.columns(range), m.columns(range), v.columns(range))
       let gradient = gradient.columns(range)
       update(weights: weights.row(0), m: m.row(0), v: v.row(0), gradient.row(0))

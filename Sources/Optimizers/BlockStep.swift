@@ -59,7 +59,7 @@ package struct BlockStep: Sendable {
       m: MomentPlane(moment: .first, states: states, bytes: Fence(&m), count: count),
       v: MomentPlane(moment: .second, states: states, bytes: Fence(&v), count: count),
       gradient: Fence(gradient))
-    workers.forEachChunk(of: count, size: Self.parametersPerTask) { chunk in
+    workers.forEachUpdated(of: count) { chunk in
       before(chunk)
       if let lo = planes.lo, states == .fp32 {
         updateFloats(chunk, of: planes, lo)
@@ -69,9 +69,6 @@ package struct BlockStep: Sendable {
       changed(chunk)
     }
   }
-
-  /// Whole groups, and as much as stays in a core's cache.
-  private static let parametersPerTask = 32 * StatePrecision.valuesPerScale
 }
 
 // MARK: Groups

@@ -1,6 +1,7 @@
 import Base
 import Kernels
 import Optimizers
+import Synchronization
 import Testing
 
 /// Weights, moments and gradients of `count` elements, made by seed.
@@ -99,6 +100,65 @@ private func randoms(_ count: Int, seed: UInt64) -> [Float] {
     #expect(joined == whole.weights.map(\.bitPattern))
     #expect(halves.m.map(\.bitPattern) == whole.m.map(\.bitPattern))
     #expect(halves.v.map(\.bitPattern) == whole.v.map(\.bitPattern))
+  }
+
+  /// Goal: parts of one block, in one pass, are what each of them alone is, and what lies between them
+  /// stays. Every parameter is announced once before it changes and once when it has, as it is then.
+  @Test(arguments: [1, 3]) func partsEqualUpdatesOfTheirOwn(threads: Int) {
+    let count = 300_001
+    let steps = [1e-2, 1e-3].map { optimizer.step(1, learningRate: $0) }
+    let parts = [
+      AdamWPart(5..<70_000, steps[0]), AdamWPart(70_000..<70_100, steps[1]),
+      AdamWPart(90_000..<count, steps[0]),
+    ]
+    let gradient = randoms(count, seed: 6)
+    let start = State(count: count, seed: 5)
+    var (expected, found) = (start, start)
+    for part in parts {
+      var own = State(count: 0, seed: 5)
+      let range = part.elements
+      (own.hi, own.lo) = (Array(start.hi[range]), Array(start.lo[range]))
+      (own.m, own.v) = (Array(start.m[range]), Array(start.v[range]))
+      own.updateHalves(part.step, Array(gradient[range]), on: .inline)
+      expected.hi.replaceSubrange(range, with: own.hi)
+      expected.lo.replaceSubrange(range, with: own.lo)
+      expected.m.replaceSubrange(range, with: own.m)
+      expected.v.replaceSubrange(range, with: own.v)
+    }
+    let calls = updateInParts(
+      parts, &found.hi, &found.lo, &found.m, &found.v, gradient, on: Workers(count: threads))
+    #expect(found.hi == expected.hi && found.lo == expected.lo)
+    #expect(found.m == expected.m && found.v == expected.v)
+    #expect(calls.before == start.hi.map { [$0] })
+    #expect(calls.changed == expected.hi.map { [$0] })
+  }
+
+  /// The upper half of each weight at every call that announced it.
+  private func updateInParts(
+    _ parts: [AdamWPart], _ hi: inout [UInt16], _ lo: inout [UInt16], _ m: inout [Float],
+    _ v: inout [Float], _ gradient: [Float], on workers: Workers
+  ) -> (before: [[UInt16]], changed: [[UInt16]]) {
+    let none = [[UInt16]](repeating: [], count: gradient.count)
+    let before = Mutex(none)
+    let changed = Mutex(none)
+    var hiSpan = hi.mutableSpan
+    var loSpan = lo.mutableSpan
+    var mSpan = m.mutableSpan
+    var vSpan = v.mutableSpan
+    let weights = Fence(&hiSpan)
+    updateParts(
+      parts, hi: &hiSpan, lo: &loSpan, m: &mSpan, v: &vSpan, gradient: gradient.span, on: workers,
+      before: { range in
+        before.withLock { seen in
+          for i in range { seen[i].append(weights.span(i..<i + 1)[0]) }
+        }
+      },
+      changed: { range in
+        changed.withLock { seen in
+          for i in range { seen[i].append(weights.span(i..<i + 1)[0]) }
+        }
+      })
+    return (before.withLock { $0 }, changed.withLock { $0 })
   }
 
   /// Goal: with no gradient ever, only decay moves a weight.

@@ -35,9 +35,16 @@ extension AdamWStep {
   ) {
     precondition(hi.count == gradient.count && lo.count == gradient.count, "two halves each")
     precondition(m.count == gradient.count && v.count == gradient.count, "two moments each")
-    for i in gradient.indices {
-      let weight = joinMaster(hi: hi[i], lo: lo[i])
-      (hi[i], lo[i]) = splitMaster(updated(weight, &m[i], &v[i], gradient[i]))
+    for start in stride(from: 0, to: gradient.count, by: stripElements) {
+      gradient.fetchAhead(of: start)
+      m.fetchAhead(of: start)
+      v.fetchAhead(of: start)
+      hi.fetchAhead(of: start)
+      lo.fetchAhead(of: start)
+      for i in start..<min(start + stripElements, gradient.count) {
+        let weight = joinMaster(hi: hi[i], lo: lo[i])
+        (hi[i], lo[i]) = splitMaster(updated(weight, &m[i], &v[i], gradient[i]))
+      }
     }
   }
 }
