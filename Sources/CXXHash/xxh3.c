@@ -7,8 +7,12 @@
 #include <xxhash.h>
 
 #include "CXXHash.h"
+#include "wide.h"
 
-uint64_t pagoda_xxh3(const void *bytes, size_t length) { return XXH3_64bits(bytes, length); }
+uint64_t pagoda_xxh3(const void *bytes, size_t length) {
+  if (__builtin_cpu_supports("x86-64-v4")) return pagoda_xxh3_wide(bytes, length);
+  return XXH3_64bits(bytes, length);
+}
 
 pagoda_xxh3_stream *pagoda_xxh3_stream_new(void) {
   XXH3_state_t *state = XXH3_createState();
