@@ -179,14 +179,18 @@ import Tracing
   }
 
   /// Polls for a short while. A piece of spare work is the pause between two looks or, where there is
-  /// none, reading the clock.
+  /// none, reading the clock: as long as there is some a thread does not give up, whatever else the system
+  /// has it wait for meanwhile.
   private func spin(until isTrue: () -> Bool) -> Bool {
     var start = nanoseconds()
-    repeat {
-      if isTrue() { return true }
-      if runSpare() { start = nanoseconds() }
-    } while nanoseconds() &- start < Self.spinNanoseconds
-    return false
+    while !isTrue() {
+      if runSpare() {
+        start = nanoseconds()
+      } else if nanoseconds() &- start >= Self.spinNanoseconds {
+        return false
+      }
+    }
+    return true
   }
 
   // MARK: Spare work
