@@ -1,3 +1,4 @@
+import Base
 import Kernels
 import Models
 import Optimizers
@@ -20,40 +21,66 @@ struct BlockUpdate {
     self.step = step
   }
 
-  /// Updates all planes of `page` from the gradient that `model` holds, by the workers of the node
-  /// that holds most of them, who compare the checksums of what was read and take those of what will be
-  /// written on the way; from bytes that were wrong it is done again. An expert counts its own updates for the bias correction: a step
-  /// without tokens is no update for it, unless such experts decay too.
+  /// Updates `page` from the gradient that `model` holds.
   func expert(
     _ page: inout Page, _ pager: inout Pager, _ model: Transformer, _ meter: inout StepMeter
   ) throws {
     try meter.update { meter in
-      let gradient = model.expertGradients
-      let row = gradient.matrix(rows: 1, columns: gradient.count)
-      let squares = sumOfSquares(row, on: model.workers)
-      meter.gradientSquares += squares
-      let factor = try factor(squares)
-      let workers = model.workers.on(page.node(of: .m))
-      let index = page.updates + 1
-      let step = BlockStep(
-        matrices: adamW(decays: true)
-          .step(index, learningRate: rate, gradientScale: factor),
-        vectors: adamW(decays: false)
-          .step(index, learningRate: rate, gradientScale: factor),
-        matrixParameters: model.description.experts.matrixParameters,
-        states: page.geometry.format.states, seed: options.seed, step: step, block: page.block)
-      let count = gradient.count
-      var isRight = false
-      while !isRight {
-        let read = page.sums(toCheck: .all)
-        var spans = page.spans
-        let written = spans.sums
-        step.update(
-          hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
-          on: workers, before: { read?.take($0, isLast: $0.upperBound == count) },
-          changed: { written?.take($0, isLast: $0.upperBound == count) })
-        isRight = try pager.check(&page, read, isChanged: true)
-      }
+      let factor = try expertFactor(model, &meter)
+      try apply(model.expertGradients, factor: factor, to: &page, &pager, model)
+    }
+  }
+
+  /// Leaves the gradient that `model` holds, of `tokens` tokens, to `held` for a later update.
+  func hold(
+    _ block: BlockID, tokens: Int, in held: HeldGradients, _ model: Transformer,
+    _ meter: inout StepMeter
+  ) throws {
+    try meter.update { meter in
+      let factor = try expertFactor(model, &meter)
+      held.hold(
+        block, model.expertGradients, self, factor: factor, tokens: tokens, on: model.workers)
+    }
+  }
+
+  /// The factor that the expert's gradient which `model` holds is scaled by; its squares are added to those
+  /// of the step.
+  private func expertFactor(_ model: Transformer, _ meter: inout StepMeter) throws -> Float {
+    let gradient = model.expertGradients
+    let row = gradient.matrix(rows: 1, columns: gradient.count)
+    let squares = sumOfSquares(row, on: model.workers)
+    meter.gradientSquares += squares
+    return try factor(squares)
+  }
+
+  /// Updates all planes of `page`, by the workers of the node that holds most of them, who compare the
+  /// checksums of what was read and take those of what will be written on the way; from bytes that were
+  /// wrong it is done again. An expert counts its own updates for the bias correction: a step without
+  /// tokens is no update for it, unless such experts decay too.
+  func apply(
+    _ gradient: FloatBuffer, factor: Float, to page: inout Page, _ pager: inout Pager,
+    _ model: Transformer
+  ) throws {
+    let workers = model.workers.on(page.node(of: .m))
+    let index = page.updates + 1
+    let step = BlockStep(
+      matrices: adamW(decays: true)
+        .step(index, learningRate: rate, gradientScale: factor),
+      vectors: adamW(decays: false)
+        .step(index, learningRate: rate, gradientScale: factor),
+      matrixParameters: model.description.experts.matrixParameters,
+      states: page.geometry.format.states, seed: options.seed, step: step, block: page.block)
+    let count = gradient.count
+    var isRight = false
+    while !isRight {
+      let read = page.sums(toCheck: .all)
+      var spans = page.spans
+      let written = spans.sums
+      step.update(
+        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
+        on: workers, before: { read?.take($0, isLast: $0.upperBound == count) },
+        changed: { written?.take($0, isLast: $0.upperBound == count) })
+      isRight = try pager.check(&page, read, isChanged: true)
     }
   }
 

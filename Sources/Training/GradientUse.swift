@@ -33,8 +33,9 @@ extension TrainingStep {
     return dense.backwardVisits(isUpdate: isUpdate) { number in
       guard let mixture = layers[number].mixture else { return [] }
       return model.backwardBlocks(of: mixture, use, options).map {
-        Visit(
-          .expert(layer: mixture, $0.expert, slice: $0.slice), planes, isCheckedByHolder: true)
+        let block = BlockID.expert(layer: mixture, $0.expert, slice: $0.slice)
+        let isHeld = isUpdate && held?.isChosen(block) == true
+        return Visit(block, isHeld ? options.forwardPlanes : planes, isCheckedByHolder: true)
       }
     }
   }

@@ -17,6 +17,10 @@ package struct MemoryPlan: Sendable {
   /// What the page pool could do without: all that is left where every block stays in memory, else half
   /// of what is left beyond the frames it must have.
   let spareBytes: Int
+  /// The same where the drive is what a step waits for: frames that smooth the overlap come first.
+  let spareBytesOfSlowDrive: Int
+  /// All of the page pool.
+  let poolBytes: Int
 
   /// The program, the Swift runtime, SQLite, page tables and the small change of the heap, beyond
   /// the named allocations; and for each thread a stack and what products pack their factors into.
@@ -49,6 +53,9 @@ package struct MemoryPlan: Sendable {
     self.fixed = fixed
     self.isResident = isResident
     spareBytes = isResident ? left - all : (left - least) / 2
+    let overlap = Self.overlapFrames * geometry.stateFrameBytes
+    spareBytesOfSlowDrive = isResident ? left - all : max(0, (left - least - overlap) / 2)
+    poolBytes = left
     self.frames =
       isResident
       ? FrameBudget(weights: blocks, state: blocks) : Self.share(left, geometry, blocks, updated)
@@ -68,6 +75,12 @@ package struct MemoryPlan: Sendable {
         name: grant.name, bytes: grant.bytes, granted: granted, ceiling: ceiling,
         later: grants[(index + 1)...].reduce(0) { $0 + $1.bytes })
     }
+  }
+
+  /// Bytes of the pool beyond frames for so many experts that are read ahead of their updates.
+  func bytes(beyond experts: Int, _ geometry: RecordGeometry) -> Int {
+    let ahead = geometry.stateFrameBytes + Self.weightFramesAhead * geometry.weightFrameBytes
+    return max(0, poolBytes - experts * ahead)
   }
 
   private static func share(

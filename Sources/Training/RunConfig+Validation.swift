@@ -163,6 +163,9 @@ extension RunConfig {
     try inside(evaluation.translations, 0...1 << 20, "evaluation.translations")
     try inside(compute.threads, 0...4096, "compute.threads")
     _ = try bytes(memory.budget, key: "memory.budget")
+    if memory.held_gradients != "automatic" {
+      _ = try bytes(memory.held_gradients, key: "memory.held_gradients")
+    }
     _ = try bytes(storage.block_bytes, key: "storage.block_bytes")
     try validateRequests()
   }

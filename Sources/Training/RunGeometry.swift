@@ -17,6 +17,8 @@ struct RunGeometry: Sendable {
   var boundaries: BoundaryPlan
   /// What is kept beside boundaries: nothing, or all layers, until the plan decides otherwise.
   var tapes: TapePlan
+  /// Gradients that may wait for the next forward sweep; none until the plan decides otherwise.
+  var heldGradients = 0
   /// Whether the dense part comes into memory layer by layer.
   var isDensePaged: Bool
 
@@ -151,7 +153,42 @@ struct RunGeometry: Sendable {
           name: "dense parameters, gradients and moments",
           bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
       activations,
-    ] + [boundaries.frames].compactMap { $0 } + tapes.memory
+    ] + [boundaries.frames].compactMap { $0 } + heldMemory + tapes.memory
+  }
+
+  private var gradientBytes: Int { experts.parametersPerBlock * MemoryLayout<Float>.size }
+  private var heldMemory: [MemoryLedger.Grant] {
+    let bytes = heldGradients * gradientBytes
+    return bytes == 0
+      ? [] : [.init(name: "gradients held for the next forward sweep", bytes: bytes)]
+  }
+
+  /// So much of the arithmetic of a step is in the forward sweep, with little for the drives to do.
+  private static let heldShare = 0.3
+
+  /// The same with as many gradients as `memory.held_gradients` says.
+  /// - Parameter memory: the plan without them.
+  func holdingGradients(_ config: RunConfig, _ memory: MemoryPlan) throws -> RunGeometry {
+    guard !memory.isResident else { return self }
+    let isAutomatic = config.memory.held_gradients == "automatic"
+    let bytes =
+      isAutomatic
+      ? drivesHaveTime ? 0 : memory.spareBytesOfSlowDrive
+      : try config.bytes(config.memory.held_gradients, key: "memory.held_gradients")
+    let share = isAutomatic ? Self.heldShare : 1
+    var holding = self
+    holding.heldGradients = min(
+      Int(Double(description.expertBlocks) * share),
+      bytes / gradientBytes)
+    return holding
+  }
+
+  /// What of the page pool may go to activations that are kept. Where the drive is what a step waits for,
+  /// it waits itself while attention computes, when all frames are filled: half a layer's experts come first.
+  func roomForTapes(_ memory: MemoryPlan) -> Int {
+    guard !memory.isResident, !drivesHaveTime else { return memory.spareBytes }
+    return min(
+      memory.spareBytes, memory.bytes(beyond: experts.count * experts.slices / 2, record))
   }
 
   /// Threads of an import or an export: what they share out is the planes of a record.

@@ -82,7 +82,7 @@ struct StepMeter {
   /// What there is to say of the step that ended with the last mark.
   func report(
     step: Int, loss: CrossEntropy.Total, _ model: Transformer, _ after: PagerCounters,
-    rate: Double
+    _ held: HeldGradients.Counts?, rate: Double
   ) -> StepMetrics {
     trace.note(.step, subject: Int64(step), from: start, to: last)
     let elapsed = elapsedSeconds(from: start, to: last)
@@ -113,6 +113,9 @@ struct StepMeter {
     metrics.hits = paged.hits
     metrics.hit_rate = paged.hitRate
     metrics.experts_touched = model.routings.reduce(0) { $0 + $1.touchedExperts }
+    metrics.held_left = held?.left ?? 0
+    metrics.held_updated = held?.updated ?? 0
+    metrics.held_untouched = held?.untouched ?? 0
     metrics.dropped = model.droppedShare
     return metrics
   }

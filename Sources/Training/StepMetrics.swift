@@ -17,7 +17,7 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// Of the whole step: the sum of the five below.
   package var step_s = 0.0
   /// Arithmetic of the forward sweep, with bringing the dense part of a frozen generation into
-  /// pages.
+  /// pages, and with updates that were left to it (`memory.held_gradients`).
   package var forward_s = 0.0
   /// Arithmetic of the loss and the backward sweep, or sweeps (`clip: global`), without updates.
   package var backward_s = 0.0
@@ -47,6 +47,11 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// hits / visits.
   package var hit_rate = 0.0
   package var experts_touched = 0
+  /// Blocks whose gradients wait for the next forward sweep (`memory.held_gradients`); those updated from
+  /// what the step before had left; and those of them that had no tokens now.
+  package var held_left = 0
+  package var held_updated = 0
+  package var held_untouched = 0
   /// Routed tokens that found their expert full, of all routed tokens.
   package var dropped = 0.0
   package var peak_rss_bytes = 0

@@ -101,10 +101,10 @@ extension TopOneRule {
 
 extension Transformer {
   /// The visits of one layer's touched experts, in the order of the forward sweep.
-  func visits(of mixture: Int, _ planes: PlaneSet) -> [Visit] {
+  func visits(of mixture: Int, _ planes: (BlockID) -> PlaneSet) -> [Visit] {
     routings[mixture].blocks.map {
-      Visit(
-        .expert(layer: mixture, $0.expert, slice: $0.slice), planes, isCheckedByHolder: true)
+      let block = BlockID.expert(layer: mixture, $0.expert, slice: $0.slice)
+      return Visit(block, planes(block), isCheckedByHolder: true)
     }
   }
 }

@@ -147,7 +147,11 @@ package struct TrainingSession: ~Copyable {
         boundaries: geometry.activationRule, workers: workers),
       optimizer: AdamW(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config), dense: dense, unsaved: UnsavedDense(geometry.dense),
-      scratches: scratches)
+      scratches: scratches,
+      held: geometry.heldGradients == 0
+        ? nil
+        : HeldGradients(
+          count: geometry.heldGradients, parameters: geometry.experts.parametersPerBlock))
   }
 
   /// Their memory was granted, as every fixed need.
@@ -186,8 +190,10 @@ package struct TrainingSession: ~Copyable {
     for alternative in geometry.alternatives(config) {
       do {
         let memory = try memory(of: alternative, config, facts, isTraced: isTraced)
+        let holding = try alternative.holdingGradients(config, memory)
         return try keepingActivations(
-          alternative, memory, config, facts, isTraced: isTraced, mayUseDrives: mayUseDrives)
+          holding, try Self.memory(of: holding, config, facts, isTraced: isTraced), config, facts,
+          isTraced: isTraced, mayUseDrives: mayUseDrives)
       } catch let error as MemoryRefusal {
         if error.missing < refusal?.missing ?? .max { refusal = error }
       }
@@ -205,7 +211,7 @@ package struct TrainingSession: ~Copyable {
       return (geometry, memory)
     }
     var keeping = geometry
-    keeping.tapes.fill(memory.spareBytes)
+    keeping.tapes.fill(geometry.roomForTapes(memory))
     let isOver = keeping.tapes.inMemory.count < geometry.description.layers.count
     if geometry.tapes.recompute == .automatic, isOver, mayUseDrives, geometry.drivesHaveTime {
       var withDrives = geometry
@@ -302,6 +308,7 @@ extension TrainingSession {
     let start = nanoseconds()
     defer { trace?.noteBetween(.commitFreeze, since: start) }
     try finishCommit()
+    try step.updateHeld()
     guard progress.step > store.generation?.step ?? -1 else { return false }
     let late = step.dense.lateBlocks
     progress.account(
@@ -342,6 +349,7 @@ extension TrainingSession {
   package mutating func evaluate() throws -> EvaluationReport {
     let start = nanoseconds()
     defer { trace?.noteBetween(.evaluation, since: start) }
+    try step.updateHeld()
     let report = try step.evaluate(data.evaluation, step: progress.step)
     progress.account(step.pager.counters)
     return report

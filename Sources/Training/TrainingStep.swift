@@ -27,7 +27,8 @@ import Tracing
 ///
 /// Reads for what comes next are in flight all the while, also of experts that a gate will probably
 /// choose: `pump`, called between the loops of the arithmetic, starts further ones whenever frames have
-/// become free. Each record crosses the disk once a sweep whatever the number of micro-batches, and
+/// become free. Where the drive is what a step waits for, some gradients wait in memory instead, and the next
+/// forward sweep updates their experts (`HeldGradients`). Each record crosses the disk once a sweep whatever the number of micro-batches, and
 /// gradients of experts never leave memory. What is computed depends on the configuration alone: the
 /// budget decides only what `pager` finds resident.
 struct TrainingStep: ~Copyable {
@@ -44,6 +45,8 @@ struct TrainingStep: ~Copyable {
   var scratches = ActivationScratches()
   /// What the next sweep will probably visit.
   var likely = LikelyExperts()
+  /// Where gradients wait for the forward sweep of the next step; nil where all experts are updated at once.
+  var held: HeldGradients?
 
   /// Runs step `step` (the first is 1) on a global batch.
   /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
@@ -51,6 +54,7 @@ struct TrainingStep: ~Copyable {
   mutating func run(step: Int, _ batch: PackedBatch) throws -> StepMetrics {
     var meter = StepMeter(pager.counters, trace)
     var update = BlockUpdate(optimizer, options, rate: schedule.rate(step), step: step)
+    held?.counts = HeldGradients.Counts()
     try forward(batch, step: step, mode: .training)
     meter.mark(.forward, pager.counters)
 
@@ -64,7 +68,8 @@ struct TrainingStep: ~Copyable {
     precondition(unsaved.isEmpty, "what is frozen is saved before it changes")
     try dense.finish(update, &pager, on: model.workers, &meter)
     meter.mark(.update, pager.counters)
-    return meter.report(step: step, loss: loss, model, pager.counters, rate: update.rate)
+    return meter.report(
+      step: step, loss: loss, model, pager.counters, held?.counts, rate: update.rate)
   }
 
   /// The forward sweep.
@@ -80,6 +85,7 @@ struct TrainingStep: ~Copyable {
   mutating func backward(
     _ use: GradientUse, step: Int, _ meter: inout StepMeter
   ) throws -> CrossEntropy.Total {
+    if case .update = use { chooseHeld() }
     pager.plan(backwardVisits(use))
     let model = model
     let span = trace.begin(.loss)
@@ -108,7 +114,7 @@ struct TrainingStep: ~Copyable {
     }
     try pager.forwardExperts(
       of: layer, model, options, then: dense.visits(after: number),
-      anticipating: likelyVisits(after: number), tapes: scratches.tapes)
+      anticipating: likelyVisits(after: number), tapes: scratches.tapes, held)
     if let mixture = layer.mixture {
       likely.note(model.routings[mixture], of: mixture, in: model.mode)
     }
@@ -122,7 +128,7 @@ struct TrainingStep: ~Copyable {
   /// can be guessed before its gate decides.
   private func likelyVisits(after number: Int?) -> [Visit] {
     likely.blocks(after: number, of: model.description, in: model.mode).map {
-      Visit($0, options.forwardPlanes)
+      Visit($0, held?.holds($0) == true ? .all : options.forwardPlanes)
     }
   }
 
@@ -139,7 +145,7 @@ struct TrainingStep: ~Copyable {
       trace.span(.router) { model.routeRecompute(layer) }
       try pager.usingTape(of: .feedForward, layer, scratches.tapes, model) { pager in
         for block in model.backwardBlocks(of: mixture, use, options) {
-          try pager.backward(block, of: layer, model, options, use, &meter)
+          try pager.backward(block, of: layer, model, options, use, held, &meter)
         }
       }
       trace.span(.router) { model.routeBackward(layer) }
@@ -157,10 +163,10 @@ struct TrainingStep: ~Copyable {
 }
 
 extension Pager {
-  /// One block of an expert backward, updated while its page is here.
+  /// One block of an expert backward, updated while its page is here unless its gradient is held.
   fileprivate mutating func backward(
     _ block: LayerRouting.Block, of layer: LayerDescription, _ model: Transformer,
-    _ options: StepOptions, _ use: GradientUse, _ meter: inout StepMeter
+    _ options: StepOptions, _ use: GradientUse, _ held: HeldGradients?, _ meter: inout StepMeter
   ) throws {
     let span = layer.mixture.map { trace.begin($0, block) }
     var page = try next()
@@ -170,6 +176,11 @@ extension Pager {
     model.workers.run({ model.expertBackward(layer, block) }, between: { pump() })
     switch use {
     case .update(let update):
+      if let held, held.isChosen(page.block) {
+        try update.hold(page.block, tokens: block.rows, in: held, model, &meter)
+        keep(page)
+        break
+      }
       try update.expert(&page, &self, model, &meter)
       writeBack(page, step: update.step, tokens: block.rows)
     case .observe(let observe):
@@ -185,25 +196,39 @@ extension Pager {
   ///   - following: what is visited after them, to be read beside their arithmetic.
   ///   - likely: experts of the next layer that its gate will probably choose, to be read after that.
   ///   - tapes: where their hidden units wait for the backward sweep, if nowhere else.
+  ///   - held: gradients that some of them are to be updated from first; the layer's others, too.
   mutating func forwardExperts(
     of layer: LayerDescription, _ model: Transformer, _ options: StepOptions,
-    then following: [Visit] = [], anticipating likely: [Visit] = [], tapes: TapeLeaves? = nil
+    then following: [Visit] = [], anticipating likely: [Visit] = [], tapes: TapeLeaves? = nil,
+    _ held: HeldGradients? = nil
   ) throws {
     guard let mixture = layer.mixture else { return plan(following) }
     trace.span(.router) { model.routeForward(layer) }
-    let chosen = model.visits(of: mixture, options.forwardPlanes)
-    plan(chosen + following, isUrgent: !chosen.isEmpty, anticipating: likely)
+    let chosen = model.visits(of: mixture) {
+      held?.holds($0) == true ? .all : options.forwardPlanes
+    }
+    let others = (held?.blocks(of: mixture) ?? []).filter { block in
+      !chosen.contains { $0.block == block }
+    }
+    let updates = others.map { Visit($0, .all, isCheckedByHolder: true) }
+    plan(chosen + updates + following, isUrgent: !chosen.isEmpty, anticipating: likely)
     try keepingTape(of: .feedForward, layer, tapes, model) { pager in
       for block in model.routings[mixture].blocks {
         let span = pager.trace.begin(mixture, block)
         var page = try pager.next()
         page.initialiseIfVirgin(model.description.experts, seed: options.seed)
+        let updated = try held?.update(&page, &pager, model)
         try pager.widenChecked(
           &page, into: model.expertWeights, precision: options.precision, on: model.workers)
-        pager.keep(page)
+        if let updated {
+          pager.writeBack(page, step: updated.step, tokens: updated.tokens)
+        } else {
+          pager.keep(page)
+        }
         model.workers.run({ model.expertForward(layer, block) }, between: { pager.pump() })
         span.end()
       }
     }
+    if let held { try updateHeld(others.count, held, model, options) }
   }
 }

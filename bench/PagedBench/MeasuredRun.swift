@@ -104,12 +104,15 @@ struct MeasuredRun {
     for line in settled {
       let touched = line.experts_touched * slicesPerExpert
       let traffic = StepTraffic(block, touched: touched)
-      let halves = line.visits - 2 * touched - denseBlocks
+      let halves = line.visits - 2 * touched - line.held_untouched - denseBlocks
+      // Updates that are left to the next forward sweep, and those that were left to this one.
+      let later = line.held_updated - line.held_left
       let dense = halves * (block.hi + block.lo) + denseBlocks * block.record
       predicted = (
         predicted.read + traffic.readBytes + dense - line.found_bytes
-          + line.anticipated_unused_bytes,
-        predicted.written + traffic.writtenBytes + denseBlocks * block.record
+          + line.anticipated_unused_bytes + later * (block.record - block.hi)
+          + line.held_untouched * block.hi,
+        predicted.written + traffic.writtenBytes + (later + denseBlocks) * block.record
       )
     }
     func ratio(_ key: KeyPath<StepMetrics, Int>, _ predicted: Int) -> Double {
