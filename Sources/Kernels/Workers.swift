@@ -118,7 +118,7 @@ package final class Workers: Sendable {
   }
 
   /// Runs `body` over 0..<count in chunks of `size`, the last one shorter. `size` is a constant of
-  /// the kernel, never of the machine: it may decide the order of a sum.
+  /// the kernel, never of the machine, where it decides the order of a sum.
   package func forEachChunk(
     of count: Int, size: Int, _ body: @Sendable (Range<Int>) -> Void
   ) {

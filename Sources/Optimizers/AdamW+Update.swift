@@ -2,7 +2,7 @@ package import Kernels
 
 extension Workers {
   /// Calls `body` with elements 0 ..< `count` in chunks of 8192, the last one of what is left: at most
-  /// 160 KiB of planes, moments and gradient, so a chunk stays in a core's cache. A worker takes up to 16
+  /// 128 KiB of planes, moments and gradient, so a chunk stays in a core's cache. A worker takes up to 16
   /// chunks in a row, since loops that look ahead (`fetchAhead`) fetch the next one's elements for
   /// themselves, not for another core.
   func forEachUpdated(of count: Int, _ body: @Sendable (Range<Int>) -> Void) {

@@ -5,7 +5,8 @@ import Paging
 import Storage
 import Tracing
 
-/// What a backward sweep does with each expert's gradient, which lives only while its page is here.
+/// What a backward sweep does with each expert's gradient, which lives only while its page is here
+/// unless it is held (`HeldGradients`).
 enum GradientUse {
   case update(BlockUpdate)
   /// Shows it, and changes nothing.

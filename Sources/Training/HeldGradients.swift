@@ -37,12 +37,20 @@ final class HeldGradients {
     /// Blocks updated from gradients of the step before, and those of them that have no tokens now.
     var updated = 0
     var untouched = 0
+    /// Spent on those updates, without waits.
+    var seconds = 0.0
   }
+
+  /// Whether the step under way may hold any.
+  var mayHold = true
+  private let share: Double
 
   /// - Parameters:
   ///   - count: gradients that there is room for.
   ///   - parameters: of a block.
-  init(count: Int, parameters: Int) {
+  ///   - share: of a step's gradients, the most that are held.
+  init(count: Int, parameters: Int, share: Double) {
+    self.share = share
     free = (0..<count).map { _ in FloatBuffer(count: parameters) }
   }
 
@@ -52,7 +60,7 @@ final class HeldGradients {
   /// all along both sweeps.
   func choose(among blocks: [BlockID]) {
     precondition(held.isEmpty, "the forward sweep has left none")
-    let count = min(free.count, blocks.count)
+    let count = mayHold ? min(free.count, Int(share * Double(blocks.count))) : 0
     chosen = Set(
       blocks.enumerated().filter { index, _ in
         (index + 1) * count / blocks.count > index * count / blocks.count
@@ -92,9 +100,11 @@ final class HeldGradients {
     _ page: inout Page, _ pager: inout Pager, _ model: Transformer
   ) throws -> (step: Int, tokens: Int)? {
     guard let found = held[page.block] else { return nil }
-    try pager.trace.span(.update) {
-      try found.update.apply(found.memory, factor: found.factor, to: &page, &pager, model)
-    }
+    let start = nanoseconds()
+    try found.update.apply(found.memory, factor: found.factor, to: &page, &pager, model)
+    let end = nanoseconds()
+    pager.trace.note(.update, from: start, to: end)
+    counts.seconds += elapsedSeconds(from: start, to: end)
     held[page.block] = nil
     counts.updated += 1
     free.append(found.memory)
@@ -109,6 +119,7 @@ extension TrainingStep {
   /// - Throws: `StorageError` when a page cannot be had.
   mutating func updateHeld() throws {
     guard let held, !held.isEmpty else { return }
+    pager.forgetPlan()
     let blocks = held.blocks()
     pager.plan(blocks.map { Visit($0, .all, isCheckedByHolder: true) })
     try pager.updateHeld(blocks.count, held, model, options)

@@ -145,7 +145,8 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// of as many layers as the budget has room for, `spill` the others, too, on the drives.
     package var recompute = "automatic"
     /// Memory for gradients of experts that are updated not at once but in the next forward sweep, such as
-    /// `64MiB`; `automatic`: what paging can spare, where drives have no time to spare; `0`: none.
+    /// `64MiB`; `automatic`: what paging can spare, where drives have no time to spare, and no more than
+    /// three tenths of a step's; `0`: none. Of no effect where all blocks stay in memory.
     package var held_gradients = "automatic"
     /// On machines with several memory nodes: `local` gives each node frames and workers of its
     /// own, `interleave` spreads every frame over the nodes, `off` leaves it to the kernel.

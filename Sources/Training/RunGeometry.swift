@@ -99,9 +99,10 @@ struct RunGeometry: Sendable {
         BoundaryPlan(description, limits, .bf16, isOnDisk: boundaries.isOnDisk)
       ),
     ]
+    let held = heldGradients == 0 ? [] : ["memory.held_gradients=automatic"]
     let paged = isDensePaged ? [] : ["memory.dense=paged"]
     let recomputed = tapes.memory.isEmpty ? [] : ["memory.recompute=automatic"]
-    return recomputed + paged
+    return held + recomputed + paged
       + others.filter { _, plan in
         var other = self
         other.boundaries = plan
@@ -163,8 +164,11 @@ struct RunGeometry: Sendable {
       ? [] : [.init(name: "gradients held for the next forward sweep", bytes: bytes)]
   }
 
-  /// So much of the arithmetic of a step is in the forward sweep, with little for the drives to do.
-  private static let heldShare = 0.3
+  /// The most of a step's gradients that are held. Left to the plan: as much as there is of its arithmetic
+  /// in the forward sweep, with little for the drives to do.
+  static func heldShare(_ config: RunConfig) -> Double {
+    config.memory.held_gradients == "automatic" ? 0.3 : 1
+  }
 
   /// The same with as many gradients as `memory.held_gradients` says.
   /// - Parameter memory: the plan without them.
@@ -175,10 +179,9 @@ struct RunGeometry: Sendable {
       isAutomatic
       ? drivesHaveTime ? 0 : memory.spareBytesOfSlowDrive
       : try config.bytes(config.memory.held_gradients, key: "memory.held_gradients")
-    let share = isAutomatic ? Self.heldShare : 1
     var holding = self
     holding.heldGradients = min(
-      Int(Double(description.expertBlocks) * share),
+      Int(Double(description.expertBlocks) * Self.heldShare(config)),
       bytes / gradientBytes)
     return holding
   }

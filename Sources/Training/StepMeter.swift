@@ -12,7 +12,7 @@ import Tracing
 ///         waits                    experts' updates, waits                 booked by themselves
 ///
 /// Parts are disjoint and add up to the step: what waits for the disk is in none but the stalls, and
-/// the update of an expert is in `update` though the backward sweep is under way.
+/// the update of an expert is in `update` though a sweep is under way.
 struct StepMeter {
   enum Part { case forward, backward, update }
 
@@ -67,14 +67,19 @@ struct StepMeter {
     (last, stalled, inner) = (now, counters.stallSeconds, 0)
   }
 
-  /// Books the time of `body` as update, though another part is under way.
+  /// Books seconds since the last mark as update, though another part is under way.
+  mutating func book(update seconds: Double) {
+    self.seconds.update += seconds
+    inner += seconds
+  }
+
+  /// The same of the time of `body`.
   mutating func update<R>(_ body: (inout Self) throws -> R) rethrows -> R {
     let begin = nanoseconds()
     let result = try body(&self)
     let end = nanoseconds()
     let spent = elapsedSeconds(from: begin, to: end)
-    seconds.update += spent
-    inner += spent
+    book(update: spent)
     trace.note(.update, from: begin, to: end)
     return result
   }

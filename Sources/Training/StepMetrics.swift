@@ -17,7 +17,7 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// Of the whole step: the sum of the five below.
   package var step_s = 0.0
   /// Arithmetic of the forward sweep, with bringing the dense part of a frozen generation into
-  /// pages, and with updates that were left to it (`memory.held_gradients`).
+  /// pages.
   package var forward_s = 0.0
   /// Arithmetic of the loss and the backward sweep, or sweeps (`clip: global`), without updates.
   package var backward_s = 0.0
@@ -28,7 +28,8 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// Waiting for the first expert of each layer in the forward sweep, which cannot be read before
   /// the router has decided.
   package var router_stall_s = 0.0
-  /// Between the step before and this one, to freeze a generation; not part of `step_s`.
+  /// Between the step before and this one, to freeze a generation; not part of `step_s`. With updates that
+  /// had been left to this step where nobody could foresee the commit (`checkpoint.seconds`).
   package var commit_pause_s = 0.0
   package var read_bytes = 0
   /// What the experts and pages of the sweeps were found with in memory, and need not be read.

@@ -125,7 +125,11 @@ package struct Trainer {
     }
 
     while session.nextStep <= lastStep && !isStopping() {
-      let metrics = try session.runStep()
+      // What looks at all weights next should not find updates that have yet to be made.
+      let next = session.nextStep
+      let isLookedAt =
+        next >= lastStep || commits.isDue(next) || config.evaluation.isDue(next)
+      let metrics = try session.runStep(mayHold: !isLookedAt)
       try log.append(metrics)
       observe(.step(metrics, lastStep: lastStep))
       if let note = session.takeTraceNote() { observe(.note(note)) }

@@ -151,7 +151,8 @@ package struct TrainingSession: ~Copyable {
       held: geometry.heldGradients == 0
         ? nil
         : HeldGradients(
-          count: geometry.heldGradients, parameters: geometry.experts.parametersPerBlock))
+          count: geometry.heldGradients, parameters: geometry.experts.parametersPerBlock,
+          share: RunGeometry.heldShare(config)))
   }
 
   /// Their memory was granted, as every fixed need.
@@ -273,13 +274,15 @@ package struct TrainingSession: ~Copyable {
 extension TrainingSession {
   package var nextStep: Int { progress.step + 1 }
 
-  /// Runs the next step. A frozen generation becomes durable beside it.
-  package mutating func runStep() throws -> StepMetrics {
+  /// Runs the next step. A frozen generation becomes durable beside it. After an error the session is over.
+  /// - Parameter mayHold: whether some updates may be left to the forward sweep after it; false where a
+  ///   freeze or an evaluation follows, which would have to make them first.
+  package mutating func runStep(mayHold: Bool = true) throws -> StepMetrics {
     let number = nextStep
     let batch = batch(step: number)
     trace?.begin(step: number)
     defer { trace?.end(step: number, inFlight: step.pager.tracedTransfersInFlight) }
-    var metrics = try step.run(step: number, batch)
+    var metrics = try step.run(step: number, batch, mayHold: mayHold)
     metrics.peak_rss_bytes = ProcessMemory.peakResidentBytes
     metrics.memory_budget_bytes = plan.ceiling
     metrics.commit_pause_s = pauseSeconds

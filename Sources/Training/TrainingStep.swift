@@ -27,10 +27,10 @@ import Tracing
 ///
 /// Reads for what comes next are in flight all the while, also of experts that a gate will probably
 /// choose: `pump`, called between the loops of the arithmetic, starts further ones whenever frames have
-/// become free. Where the drive is what a step waits for, some gradients wait in memory instead, and the next
-/// forward sweep updates their experts (`HeldGradients`). Each record crosses the disk once a sweep whatever the number of micro-batches, and
-/// gradients of experts never leave memory. What is computed depends on the configuration alone: the
-/// budget decides only what `pager` finds resident.
+/// become free. Where the drive is what a step waits for, some gradients wait in memory, and the next
+/// forward sweep updates their experts (`HeldGradients`). Each record crosses the disk once a sweep
+/// whatever the number of micro-batches, and gradients of experts never leave memory. What is computed
+/// depends on the configuration alone: the budget decides only what `pager` finds resident.
 struct TrainingStep: ~Copyable {
   var pager: Pager
   let model: Transformer
@@ -51,11 +51,16 @@ struct TrainingStep: ~Copyable {
   /// Runs step `step` (the first is 1) on a global batch.
   /// - Throws: `StorageError` when a page cannot be had; `TrainingError.notFinite` before any NaN
   ///   reaches a weight. The last committed generation is whole after either.
-  mutating func run(step: Int, _ batch: PackedBatch) throws -> StepMetrics {
+  /// - Parameter mayHold: whether some updates may be left to the next forward sweep.
+  mutating func run(
+    step: Int, _ batch: PackedBatch, mayHold: Bool = true
+  ) throws -> StepMetrics {
     var meter = StepMeter(pager.counters, trace)
     var update = BlockUpdate(optimizer, options, rate: schedule.rate(step), step: step)
     held?.counts = HeldGradients.Counts()
+    held?.mayHold = mayHold
     try forward(batch, step: step, mode: .training)
+    meter.book(update: held?.counts.seconds ?? 0)
     meter.mark(.forward, pager.counters)
 
     // The norm of all gradients is known when the last one is: it costs a sweep of its own.
@@ -127,9 +132,13 @@ struct TrainingStep: ~Copyable {
   /// Visits of the next layer with experts after layer `number`, or of the first one, as far as they
   /// can be guessed before its gate decides.
   private func likelyVisits(after number: Int?) -> [Visit] {
-    likely.blocks(after: number, of: model.description, in: model.mode).map {
-      Visit($0, held?.holds($0) == true ? .all : options.forwardPlanes)
-    }
+    let blocks = likely.blocks(after: number, of: model.description, in: model.mode)
+    guard let held, !held.isEmpty else { return blocks.map { Visit($0, options.forwardPlanes) } }
+    // These are certain.
+    let later = model.description.layers.dropFirst(number.map { $0 + 1 } ?? 0)
+    let others = Set(later.lazy.compactMap(\.mixture).first.map(held.blocks) ?? [])
+      .subtracting(blocks).sorted()
+    return (blocks + others).map { Visit($0, held.holds($0) ? .all : options.forwardPlanes) }
   }
 
   /// One layer backward. Experts come in reverse, so that the first ones are still resident from
@@ -207,9 +216,7 @@ extension Pager {
     let chosen = model.visits(of: mixture) {
       held?.holds($0) == true ? .all : options.forwardPlanes
     }
-    let others = (held?.blocks(of: mixture) ?? []).filter { block in
-      !chosen.contains { $0.block == block }
-    }
+    let others = Set(held?.blocks(of: mixture) ?? []).subtracting(chosen.map(\.block)).sorted()
     let updates = others.map { Visit($0, .all, isCheckedByHolder: true) }
     plan(chosen + updates + following, isUrgent: !chosen.isEmpty, anticipating: likely)
     try keepingTape(of: .feedForward, layer, tapes, model) { pager in

@@ -40,6 +40,10 @@ import Training
     },
     Case(testDescription: "masters rounded at random") { $0.training.master = "bf16" },
     Case(testDescription: "experts without tokens decay") { $0.training.untouched = "decay" },
+    Case(testDescription: "both of these") {
+      $0.training.clip = "global"
+      $0.training.untouched = "decay"
+    },
     Case(testDescription: "the dense part paged") { $0.memory.dense = "paged" },
     Case(testDescription: "boundaries and activations on the disk") {
       $0.memory.spill = "always"
@@ -120,6 +124,26 @@ import Training
         .first { $0.name.hasPrefix("gradients held") }?.bytes ?? 0
     }
     #expect(shares[0] == 0 && shares[1] > 0 && shares[2] == 0)
+  }
+
+  /// The seconds of a held update are those of updates, whichever sweep makes it.
+  @Test func partsAddUpToTheStep() throws {
+    let held = try holding(100, like: try run())
+    for line in try held.train(to: Self.steps) {
+      let parts =
+        line.forward_s + line.backward_s + line.update_s + line.stall_s + line.router_stall_s
+      #expect(abs(parts - line.step_s) < 1e-6 && line.forward_s > 0 && line.update_s > 0)
+    }
+  }
+
+  /// A size for which the budget has no room is refused with what would do.
+  @Test func aRoomThatDoesNotFitIsRefused() throws {
+    var run = try run()
+    run.config.memory.spill = "never"
+    run.config.memory.budget = "\(try run.leastBudget())"
+    run.config.memory.held_gradients = "100KiB"
+    let refusal = #expect(throws: MemoryRefusal.self) { _ = try run.session() }
+    #expect(try #require(refusal).savings.first == "memory.held_gradients=automatic")
   }
 
   @Test func aRoomThatIsNoSizeIsRefused() throws {
