@@ -99,13 +99,13 @@ struct CommitBench: ParsableCommand {
     do {
       var session = try TrainingSession(config, storePaths: [store])
       // The first steps draw the initial weights, and the disk sees its blocks for the first time.
-      for _ in 0..<3 { _ = try session.runStep() }
+      for _ in 0..<3 { _ = try session.runStep(mayHold: false) }
       for _ in 0..<pairs {
         try run.window(&session, steps: steps, commits: true)
         try run.window(&session, steps: steps, commits: false)
       }
       for _ in 0..<3 {
-        _ = try session.runStep()
+        _ = try session.runStep(mayHold: false)
         waited.append(try seconds { try session.commit() })
       }
       stateBytes = session.store.writtenBlocks.count * session.store.geometry.recordBytes
@@ -143,8 +143,9 @@ struct CommitBench: ParsableCommand {
       if commits {
         pauses.append(try seconds { try session.freeze() })
       }
-      for _ in 0..<count {
-        let metrics = try session.runStep()
+      for index in 0..<count {
+        // As the trainer does: a freeze may follow the last one.
+        let metrics = try session.runStep(mayHold: index < count - 1)
         steps.append(metrics.step_s)
         losses.add(metrics.loss)
         noteDurable(&session)
