@@ -14,6 +14,7 @@ import Glibc
   @usableFromInline let base: UnsafeMutablePointer<Float>
   package let count: Int
   private let mappedByteCount: Int
+  private let owner: FloatBuffer?
 
   private static let canary: Float = -0x1.5a5a5ap99
   private static let canaryCount = 16
@@ -31,6 +32,7 @@ import Glibc
     unsafe base = address.assumingMemoryBound(to: Float.self)
     self.count = count
     mappedByteCount = byteCount
+    owner = nil
     assert(placeCanary())
     // A product walks down columns, a page a row: with huge ones the processor knows where all are.
     if byteCount >= Self.hugeBytes { _ = unsafe madvise(address, byteCount, MADV_HUGEPAGE) }
@@ -42,6 +44,15 @@ import Glibc
     unsafe base = address.assumingMemoryBound(to: Float.self)
     count = memory.count / MemoryLayout<Float>.stride
     mappedByteCount = 0
+    owner = nil
+  }
+
+  /// The floats of `owner`, which lives as long as this.
+  init(sharing owner: FloatBuffer) {
+    unsafe base = owner.base
+    count = owner.count
+    mappedByteCount = 0
+    self.owner = owner
   }
 
   deinit {

@@ -78,6 +78,16 @@ extension Matrix {
       stride: stride)
   }
 
+  /// The same view for each of `workers`, by a buffer object of its own: making and dropping views counts
+  /// references, and two threads that count at one place wait for each other.
+  package func views(for workers: Workers) -> [Matrix] {
+    (0..<workers.count).map { _ in
+      Matrix(
+        buffer: FloatBuffer(sharing: buffer), offset: offset, rows: rows, columns: columns,
+        stride: stride)
+    }
+  }
+
   package func fill(_ value: Float) {
     for i in 0..<rows {
       let target = row(i)

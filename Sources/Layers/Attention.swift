@@ -85,10 +85,12 @@ package struct Attention: Sendable {
   ) {
     check(q, k, v, spans, isCausal, bias)
     precondition(context.rows == q.rows && context.columns == q.columns, "context is [Tq, D]")
+    let (q, k, v) = (q.views(for: workers), k.views(for: workers), v.views(for: workers))
+    let context = context.views(for: workers)
     workers.forEach(spans.count * heads) { task, worker in
       let head = Head(
         self, spans[task / heads], task % heads, isCausal, bias, scratch[worker])
-      head.forward(q, k, v, into: context)
+      head.forward(q[worker], k[worker], v[worker], into: context[worker])
     }
   }
 
@@ -113,18 +115,22 @@ package struct Attention: Sendable {
     assert(areDisjoint(spans.map(\.rows)), "keys of one span only")
     let dbuckets = bias.map { Matrix(rows: spans.count * heads, columns: $0.buckets) }
     let group = heads / keyValueHeads
+    let (q, k, v) = (q.views(for: workers), k.views(for: workers), v.views(for: workers))
+    let (dq, dk, dv) = (dq.views(for: workers), dk.views(for: workers), dv.views(for: workers))
+    let (context, dcontext) = (context.views(for: workers), dcontext.views(for: workers))
     workers.forEach(spans.count * keyValueHeads) { task, worker in
       let span = task / keyValueHeads
       for member in 0..<group {
         let index = task % keyValueHeads * group + member
         let head = Head(self, spans[span], index, isCausal, bias, scratch[worker])
         if member == 0 {
-          head.keys(dk).fill(0)
-          head.rows(dv).fill(0)
+          head.keys(dk[worker]).fill(0)
+          head.rows(dv[worker]).fill(0)
         }
         let row = span * heads + index
         head.backward(
-          q, k, v, context, dcontext, dq, dk, dv, dbuckets?.rows(row..<row + 1))
+          q[worker], k[worker], v[worker], context[worker], dcontext[worker], dq[worker],
+          dk[worker], dv[worker], dbuckets?.rows(row..<row + 1))
       }
     }
     if let bias, let dtable, let dbuckets { bias.add(dbuckets, to: dtable) }

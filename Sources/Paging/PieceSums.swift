@@ -34,13 +34,16 @@ package final class PieceSums: Sendable {
   /// Those that two ranges share, where both are no multiples of 8192, are left for the end.
   /// - Parameter isLast: `range` ends with the block's last parameter.
   package func take(_ range: Range<Int>, isLast: Bool) {
+    var pieces: [Int] = []
     for plane in planes.subtracting(Self.scattered(format)).planes {
       let bytes = bytesPerParameter(plane)
       let size = PlanePieces.byteCount
       let first = (range.lowerBound * bytes + size - 1) / size
       let end = isLast ? places[plane].count : range.upperBound * bytes / size
-      if first < end { take(first..<end, of: plane) }
+      guard first < end else { continue }
+      pieces += places[plane].lowerBound + first..<places[plane].lowerBound + end
     }
+    take(pieces)
   }
 
   /// Planes in which a parameter's bytes are not in one place: `take` leaves them alone.
@@ -55,13 +58,21 @@ package final class PieceSums: Sendable {
     }
   }
 
-  private func take(_ pieces: Range<Int>, of plane: Plane) {
-    guard let memory = memory[plane] else { return }
-    let first = places[plane].lowerBound
-    for piece in pieces {
-      let sum = PlanePieces.checksum(of: piece, in: memory)
-      sums.withLock { $0[first + piece] = sum }
+  /// Takes those pieces, numbered as in `sums`.
+  private func take(_ pieces: [Int]) {
+    let taken = pieces.map { sum(ofPiece: $0) }
+    sums.withLock { sums in
+      for (piece, sum) in zip(pieces, taken) { sums[piece] = sum }
     }
+  }
+
+  private func sum(ofPiece index: Int) -> UInt64? {
+    for plane in planes.planes where places[plane].contains(index) {
+      return memory[plane].map {
+        PlanePieces.checksum(of: index - places[plane].lowerBound, in: $0)
+      }
+    }
+    return nil
   }
 }
 
@@ -82,13 +93,7 @@ extension PieceSums {
     let missing = known.indices.filter { known[$0] == nil }
     let size = Self.piecesPerTask
     forEach((missing.count + size - 1) / size) { task in
-      for index in missing[task * size..<min((task + 1) * size, missing.count)] {
-        guard let plane = Plane.allCases.first(where: { places[$0].contains(index) }) else {
-          return
-        }
-        let piece = index - places[plane].lowerBound
-        take(piece..<piece + 1, of: plane)
-      }
+      take(Array(missing[task * size..<min((task + 1) * size, missing.count)]))
     }
     let sums = sums.withLock { $0.map { $0 ?? 0 } }
     return PlaneValues(hi: Plane.hi, lo: .lo, m: .m, v: .v).map {

@@ -17,6 +17,19 @@ import Testing
     #expect(whole[3, 2] == 17)
   }
 
+  /// Views for workers write where the matrix does, and outlive it.
+  @Test func viewsForWorkersShareItsFloats() {
+    let workers = Workers(count: 3)
+    var whole: Matrix? = testMatrix(4, 5, seed: 1, padding: 2)
+    let views = whole.map { $0.views(for: workers) } ?? []
+    #expect(views.count == 3)
+    views[1][2, 3] = 17
+    #expect(whole?[2, 3] == 17)
+    let before = whole.map(bits)
+    whole = nil
+    #expect(views.allSatisfy { bits($0) == before })
+  }
+
   @Test func copiesBetweenStrides() {
     let source = testMatrix(3, 7, seed: 1, padding: 2)
     let target = testMatrix(3, 7, seed: 2, padding: 5)
