@@ -59,19 +59,21 @@ struct DenseResidency {
   }
 
   /// Starts from the seed. A paged part goes to the disk, a block at a time.
-  mutating func initialise(seed: UInt64, _ pager: inout Pager) throws {
+  mutating func initialise(
+    seed: UInt64, _ pager: inout Pager, on workers: Workers
+  ) throws {
     guard isPaged else { return parameters.initialise(seed: seed) }
     for block in 0..<blocks.count {
       let range = blocks.range(block)
-      parameters.initialise(range.clamped(to: 0..<parameters.layout.count), seed: seed)
+      weightMemory.give(to: range, of: parameters.weights, on: workers)
+      let used = range.clamped(to: 0..<parameters.layout.count)
+      parameters.initialise(used, seed: seed)
+      parameters.weights.clear(used.upperBound..<range.upperBound, on: workers)
       var page = try pager.blank(.dense(block))
       blocks.fill(&page, from: parameters, range)
       pager.writeBack(page, step: 0, tokens: 0)
-      if map.isEnd[block] {
-        isLoaded[block] = true
-      } else {
-        parameters.weights.discard(range)
-      }
+      isLoaded[block] = true
+      if !map.isEnd[block] { release(block) }
     }
   }
 

@@ -254,7 +254,7 @@ package struct TrainingSession: ~Copyable {
     on workers: Workers
   ) throws -> RunProgress {
     guard let generation = store.generation else {
-      try dense.initialise(seed: seed, &pager)
+      try dense.initialise(seed: seed, &pager, on: workers)
       return RunProgress()
     }
     try dense.load(&pager, on: workers)
