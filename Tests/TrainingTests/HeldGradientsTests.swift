@@ -1,4 +1,6 @@
 import Base
+import DirectIO
+import Simulation
 import Storage
 import TestSupport
 import Testing
@@ -73,6 +75,32 @@ import Training
     let found = try other.train(to: Self.steps)
     #expect([0] + wanted.map(\.write_bytes).dropLast() == found.map(\.write_bytes))
     #expect(wanted.allSatisfy { $0.write_bytes > 0 })
+  }
+
+  /// Goal: bytes that come wrong once, for an update in the forward sweep or before a commit, are read
+  /// again, and what was made of them is made again.
+  @Test func wrongBytesAreReadAgain() throws {
+    let run = try holding(7, like: self.run())
+    func train(_ name: String, _ faults: [Fault]) throws -> (losses: [Double], flips: Int) {
+      let disk = SimulatedDisk(SimulatedMedium(seed: 3), seed: 5, faults: faults)
+      var session = try TrainingSession(
+        run.config, storePaths: ["\(run.directory.path)/\(name)"], profiles: run.profiles,
+        disk: disk)
+      var losses: [Double] = []
+      for step in 1...4 {
+        losses.append(try session.runStep().loss)
+        if step == 3 { try session.commit() }
+      }
+      return (losses, disk.faultsSoFar.count)
+    }
+    let wanted = try train("right", []).losses
+    var flips = 0
+    for read in stride(from: 1, through: 150, by: 4) {
+      let found = try train("wrong-\(read)", [.bitFlip(read: read)])
+      #expect(found.losses == wanted, "read \(read)")
+      flips += found.flips
+    }
+    #expect(flips >= 20)
   }
 
   /// An evaluation between two steps sees the newest weights.

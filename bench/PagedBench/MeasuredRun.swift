@@ -53,7 +53,12 @@ struct MeasuredRun {
   /// - Parameter writesNew: it wrote blocks for the first time.
   fileprivate mutating func add(_ metrics: StepMetrics, routedTokens: Int, writesNew: Bool) {
     timed.append(metrics)
-    if !writesNew { settled.append(metrics) }
+    if !writesNew {
+      settled.append(metrics)
+    } else if let last = settled.last, last.step == metrics.step - 1, last.held_left > 0 {
+      // What is new now may be an expert that this step touched and left to the next one.
+      settled.removeLast()
+    }
     self.routedTokens += routedTokens
   }
   fileprivate mutating func add(loss: Double) { losses.add(loss) }
