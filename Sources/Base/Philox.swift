@@ -12,6 +12,7 @@ package enum RandomPurpose: UInt32, Sendable {
   case gateChoice = 8
   case weightRounding = 9
   case momentRounding = 10
+  case pruning = 11
   case test = 99
 }
 

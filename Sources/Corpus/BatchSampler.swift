@@ -39,13 +39,13 @@ package struct BatchSampler: MicroBatchSource {
     self.limits = limits
     self.corpus = corpus
     self.mix = mix
-    table = TaskTable(corpus: corpus, mix: mix) { task, segment in
+    table = try TaskTable(corpus: corpus, mix: mix) { task, segment in
       Example.tokensMax(task, segment, corpus.training) <= limits.maxSequenceTokens
     }
     guard !table.entries.isEmpty else {
       throw .option(
         name: "max sequence tokens",
-        cause: "no segment fits \(limits.maxSequenceTokens) tokens; raise it")
+        cause: "no segment of the tasks fits \(limits.maxSequenceTokens) tokens; raise it")
     }
     choice = Philox(seed: seed, purpose: .taskSampling)
     noise = Philox(seed: seed, purpose: .denoising)
@@ -64,17 +64,31 @@ package struct BatchSampler: MicroBatchSource {
     precondition(0 <= step && step < 1 << 32, "a step fits 32 bits")
     precondition(0 <= index && index < 1 << 14, "an index fits 14 bits")
     var batch = MicroBatch()
+    let tasks = tasks(of: UInt32(step))
     for draw in 0..<1 << 18 {
-      let example = example(UInt32(step), UInt32(index << 18 | draw))
+      let example = example(UInt32(step), UInt32(index << 18 | draw), of: tasks)
       guard batch.hasRoom(for: example, tokensMax: limits.microBatchTokens) else { break }
       batch.append(example)
     }
     return batch
   }
 
-  private func example(_ step: UInt32, _ draw: UInt32) -> Example {
+  /// Those that a step is limited to; nil: all.
+  private func tasks(of step: UInt32) -> [TaskTable.Entry]? {
+    mix.tasksPerStep.map { count in
+      (0..<count).map {
+        table.entry(at: Double(choice.words(step, UInt32($0), 1).x) * 0x1p-32)
+      }
+    }
+  }
+
+  private func example(
+    _ step: UInt32, _ draw: UInt32, of tasks: [TaskTable.Entry]?
+  ) -> Example {
     let words = choice.words(step, draw, 0)
-    let entry = table.entry(at: Double(words.x) * 0x1p-32)
+    let entry =
+      tasks.map { $0[Int((UInt64(words.x) * UInt64($0.count)) >> 32)] }
+      ?? table.entry(at: Double(words.x) * 0x1p-32)
     let list = table.lists[entry.list]
     let place = Int((UInt64(words.y) * UInt64(list.count)) >> 32)
     var draws = DenoisingNoise.Draws(stream: noise, step, draw)

@@ -12,18 +12,26 @@ package struct HeldOut: Sendable {
   private let corpus: ParallelCorpus
   private let limits: BatchSampler.Limits
   private let noise: DenoisingNoise
+  private let isWanted: @Sendable (TrainingTask) -> Bool
   /// Evaluation damages every text the same way in every run.
   private static let seed: UInt64 = 0
 
-  package init(corpus: ParallelCorpus, limits: BatchSampler.Limits, noise: DenoisingNoise) {
+  /// - Throws: `CorpusError.option` for tasks of unknown languages.
+  package init(
+    corpus: ParallelCorpus, limits: BatchSampler.Limits, noise: DenoisingNoise,
+    tasks: TaskFilter = TaskFilter()
+  ) throws(CorpusError) {
     (self.corpus, self.limits, self.noise) = (corpus, limits, noise)
+    isWanted = try tasks.admitted(of: corpus.manifest)
   }
 
-  /// Translation into and from English and denoising, for every language.
+  /// Translation into and from English and denoising, for every language, as far as they are wanted.
   package var tasks: [TrainingTask] {
     let others = corpus.languages.dropFirst()
-    return others.map { .translate($0, .english) } + others.map { .translate(.english, $0) }
-      + corpus.languages.map { .denoise($0) }
+    let all =
+      others.map { .translate($0, .english) } + others.map { .translate(.english, $0) }
+      + corpus.languages.map { TrainingTask.denoise($0) }
+    return all.filter(isWanted)
   }
 
   /// Micro-batches with at most `tokensPerTaskMax` target tokens of each task, packed as full as

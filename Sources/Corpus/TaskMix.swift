@@ -1,7 +1,7 @@
 import Foundation
 
 /// Which tasks a run trains on, and how often each is drawn.
-package struct TaskMix: Codable, Equatable, Sendable {
+package struct TaskMix: Equatable, Sendable {
   package enum Pairs: String, Codable, CaseIterable, Sendable {
     /// From and into English.
     case english
@@ -16,7 +16,12 @@ package struct TaskMix: Codable, Equatable, Sendable {
   /// a probability proportional to q^(1/temperature). 1 keeps the shares; large values even them
   /// out.
   package var temperature = 5.0
+  /// Tasks that the sequences of a step are drawn from, themselves drawn anew for each step; some may be
+  /// the same. nil: each sequence draws its own.
+  package var tasksPerStep: Int?
   package var noise = DenoisingNoise()
+  /// Those of `pairs` and of denoising that are drawn.
+  package var tasks = TaskFilter()
 
   package init() {}
 
@@ -38,6 +43,9 @@ package struct TaskMix: Codable, Equatable, Sendable {
     ]
     for (name, share) in shares where !(0 <= share && share <= 1) {
       throw .option(name: name, cause: "\(share) is not between 0 and 1")
+    }
+    if let tasksPerStep, tasksPerStep < 1 {
+      throw .option(name: "tasks per step", cause: "\(tasksPerStep) is less than 1")
     }
     guard temperature > 0 else {
       throw .option(name: "temperature", cause: "\(temperature) is not positive")
@@ -64,24 +72,28 @@ struct TaskTable: Sendable {
   private(set) var cumulative: [Double] = []
 
   /// `admits` says whether a segment is short enough for a task. Where none is, the table is empty.
+  /// - Throws: `CorpusError.option` for tasks of unknown languages.
   init(
     corpus: ParallelCorpus, mix: TaskMix, admits: (TrainingTask, _ segment: Int) -> Bool
-  ) {
+  ) throws(CorpusError) {
+    let isWanted = try mix.tasks.admitted(of: corpus.manifest)
     var translations: [(task: TrainingTask, list: Int)] = []
     for a in corpus.languages {
       for b in corpus.languages where a < b && (a == .english || mix.pairs == .all) {
         let forth = TrainingTask.translate(a, b)
         let back = TrainingTask.translate(b, a)
-        guard
+        let wanted = [forth, back].filter(isWanted)
+        guard !wanted.isEmpty,
           let list = addList(
             corpus.training.segments(a, and: b).filter { admits(forth, $0) && admits(back, $0) })
         else { continue }
-        translations += [(forth, list), (back, list)]
+        translations += wanted.map { ($0, list) }
       }
     }
     var denoisings: [(task: TrainingTask, list: Int)] = []
     for language in corpus.languages {
       let task = TrainingTask.denoise(language)
+      guard isWanted(task) else { continue }
       let segments = corpus.training.segments(language, and: language).filter { admits(task, $0) }
       if let list = addList(segments) { denoisings.append((task, list)) }
     }

@@ -15,9 +15,12 @@ package struct RouterLoss: Sendable {
     /// Choices that have room; each dropped one counts for expert 0, as an argmax over an empty mask
     /// does.
     case keptOrFirst
+    /// First choices, with room or not.
+    case firstChoices
   }
 
   package let experts: Int
+  package let there: Int
   package let share: Share
   private var groups: [Group]
   private var squares = 0.0
@@ -29,9 +32,10 @@ package struct RouterLoss: Sendable {
     var probabilities: [Double]
   }
 
-  package init(experts: Int, groups: Int, share: Share) {
+  /// - Parameter there: of the experts, those that are not pruned: what the loss is E of.
+  package init(experts: Int, there: Int? = nil, groups: Int, share: Share) {
     precondition(experts > 0 && groups > 0, "something to balance")
-    (self.experts, self.share) = (experts, share)
+    (self.experts, self.there, self.share) = (experts, there ?? experts, share)
     self.groups = Array(
       repeating: Group(
         choices: Array(repeating: 0, count: experts),
@@ -54,7 +58,7 @@ package struct RouterLoss: Sendable {
 
   /// Mean over groups of E * sum over e of f[e] P[e].
   package var balance: Double {
-    groups.reduce(0) { $0 + $1.balance } / Double(groups.count)
+    groups.reduce(0) { $0 + $1.balance(there) } / Double(groups.count)
   }
 
   /// Mean over tokens and layers of the square of log sum exp.
@@ -66,7 +70,7 @@ package struct RouterLoss: Sendable {
     balanceScale: Float, zScale: Float, group: [Int], isCounted: [Bool]? = nil
   ) -> RouterLossGradient {
     let perGroup = groups.map { group in
-      group.gradient(scale: Double(balanceScale) / Double(groups.count))
+      group.gradient(scale: Double(balanceScale) / Double(groups.count), there)
     }
     let z = tokens == 0 ? 0 : 2 * Double(zScale) / Double(tokens)
     return RouterLossGradient(
@@ -80,22 +84,23 @@ extension RouterLoss.Group {
     let p = routing.probabilities.row(token)
     for expert in 0..<p.count { probabilities[expert] += Double(p[expert]) }
     let k = routing.choicesPerToken
-    for number in token * k..<(token + 1) * k where routing.choice[number] >= 0 {
+    let counted = share == .firstChoices ? 1 : k
+    for number in token * k..<token * k + counted where routing.choice[number] >= 0 {
       let isLost = share == .keptOrFirst && !routing.kept[number]
       choices[isLost ? 0 : Int(routing.choice[number])] += 1
     }
   }
 
-  var balance: Double {
+  func balance(_ experts: Int) -> Double {
     guard tokens > 0 else { return 0 }
     let products = zip(choices, probabilities).reduce(0) { $0 + Double($1.0) * $1.1 }
-    return Double(choices.count) * products / (Double(tokens) * Double(tokens))
+    return Double(experts) * products / (Double(tokens) * Double(tokens))
   }
 
   /// dL/dp[e] of each token: scale * E * f[e] / tokens.
-  func gradient(scale: Double) -> [Float] {
+  func gradient(scale: Double, _ experts: Int) -> [Float] {
     guard tokens > 0 else { return Array(repeating: 0, count: choices.count) }
-    let factor = scale * Double(choices.count) / (Double(tokens) * Double(tokens))
+    let factor = scale * Double(experts) / (Double(tokens) * Double(tokens))
     return choices.map { Float(factor * Double($0)) }
   }
 }

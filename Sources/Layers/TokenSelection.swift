@@ -7,6 +7,9 @@ package enum TokenSelection: String, Sendable, CaseIterable {
   case random
   /// The first in token order: starves late positions; for comparison.
   case first
+  /// Those whose likeliest expert is the likeliest (Riquelme et al., "Scaling vision with sparse
+  /// mixture of experts", 2021).
+  case priority
 }
 
 /// What names a micro-batch: everything random in the gate is a function of the seed, this, and the
@@ -26,31 +29,43 @@ package struct GateKey: Hashable, Sendable {
   var words: (UInt32, UInt32) { (UInt32(step), UInt32(layer << 16 | microBatch)) }
 }
 
+extension Philox {
+  /// A token's turn under random token selection: the largest is first.
+  func priority(of token: Int, _ key: GateKey) -> UInt32 {
+    let (step, batch) = key.words
+    return words(step, batch, UInt32(token)).x
+  }
+}
+
 extension TokenSelection {
   /// Which tokens keep their choice if every expert takes at most `capacity`.
   ///
   /// An expert keeps the `capacity` tokens of highest priority, the lower token first among equals.
-  /// The priority of a token is one random word, or falls with its position.
+  /// The priority of a token is one random word, its choice's probability, or falls with its
+  /// position.
   func keep(
-    choice: [Int32], counts: [Int], capacity: Int, stream: Philox, key: GateKey
+    choice: [Int32], probability: [Float], counts: [Int], capacity: Int, stream: Philox,
+    key: GateKey
   ) -> [Bool] {
     var kept = choice.map { counts[Int($0)] <= capacity }
-    let (step, batch) = key.words
     for expert in counts.indices where counts[expert] > capacity {
       let candidates = choice.indices.filter { choice[$0] == Int32(expert) }
+      let ordered: [Int]
       switch self {
-      case .first:
-        for token in candidates.prefix(capacity) { kept[token] = true }
-      case .random:
-        let drawn = candidates.map {
-          (priority: stream.words(step, batch, UInt32($0)).x, token: $0)
-        }
-        let ordered = drawn.sorted {
-          $0.priority != $1.priority ? $0.priority > $1.priority : $0.token < $1.token
-        }
-        for (_, token) in ordered.prefix(capacity) { kept[token] = true }
+      case .first: ordered = candidates
+      case .random: ordered = Self.ordered(candidates) { stream.priority(of: $0, key) }
+      case .priority: ordered = Self.ordered(candidates) { probability[$0] }
       }
+      for token in ordered.prefix(capacity) { kept[token] = true }
     }
     return kept
+  }
+
+  private static func ordered<Priority: Comparable>(
+    _ tokens: [Int], by priority: (Int) -> Priority
+  ) -> [Int] {
+    tokens.map { (priority: priority($0), token: $0) }
+      .sorted { $0.priority != $1.priority ? $0.priority > $1.priority : $0.token < $1.token }
+      .map(\.token)
   }
 }

@@ -1,38 +1,27 @@
 package import Kernels
 
 extension TopKGate {
-  /// dweight, dbias and dx += from the loss's gradient of the combine weights and of the router
-  /// losses.
+  /// Gradients from the loss's gradient of the combine weights and of the router losses.
   ///
   /// - Parameters:
   ///   - dcombine: dL/dw of each choice; of a dropped one it is ignored, as its output does not
   ///     exist.
   ///   - losses: what the router losses add.
-  ///   - x, key, isTraining: as in the forward pass.
+  ///   - x, units, key, isTraining: as in the forward pass.
   package func backward(
-    _ x: Matrix, weight: Matrix, routing: Routing, key: GateKey, isTraining: Bool,
-    dcombine: [Float], losses: RouterLossGradient, dweight: Matrix, dbias: Matrix?, dx: Matrix,
-    on workers: Workers
+    _ x: Matrix, weight: Matrix, units: GateUnits? = nil, routing: Routing, key: GateKey,
+    isTraining: Bool, dcombine: [Float], losses: RouterLossGradient,
+    into gradients: GateGradients, on workers: Workers
   ) {
-    check(x, weight, routing.probabilities)
     precondition(dcombine.count == x.rows * k, "one gradient per choice")
-    precondition(dweight.rows == weight.rows && dweight.columns == weight.columns, "dW is [E, D]")
-    precondition(dx.rows == x.rows && dx.columns == x.columns, "dx is [S, D]")
     guard x.rows > 0 else { return }
-    let dlogits = dlogits.rows(0..<x.rows)
+    let dlogits = projection.dlogits.rows(0..<x.rows)
     for token in 0..<x.rows {
       logitGradient(token, routing, dcombine, losses, into: dlogits.row(token))
     }
-    let input = input(x, key, isTraining, on: workers)
-    matmul(dlogits, input, transposeA: true, into: dweight, accumulate: true, on: workers)
-    if let dbias { addRows(dlogits, to: dbias) }
-    guard isTraining, jitter.amount > 0 else {
-      return matmul(dlogits, weight, into: dx, accumulate: true, on: workers)
-    }
-    let dinput = jittered.rows(0..<x.rows)
-    matmul(dlogits, weight, into: dinput, on: workers)
-    jitter.apply(to: dinput, key, on: workers)
-    add(dinput, to: dx, on: workers)
+    projection.backward(
+      x, weight: weight, units: units, key: isTraining ? key : nil, dlogits: dlogits,
+      into: gradients, on: workers)
   }
 
   /// Through the softmax: dz = p (dp - <p, dp>), and p dl for the gradient dl of log sum exp z.
@@ -67,15 +56,6 @@ extension TopKGate {
       let own = routing.kept[number] ? dcombine[number] : 0
       let common = counts(number, routing.choice, routing.kept) ? inner : 0
       dp[Int(routing.choice[number])] += (own - common) / sum
-    }
-  }
-
-  private func addRows(_ x: Matrix, to total: Matrix) {
-    precondition(total.rows == 1 && total.columns == x.columns, "dbias is [1, E]")
-    let total = total.row(0)
-    for token in 0..<x.rows {
-      let row = x.row(token)
-      for j in 0..<row.count { total[j] += row[j] }
     }
   }
 }

@@ -29,6 +29,8 @@ package struct TopKGate: Sendable {
     case shareOfMicroBatch(Double)
     /// The same, so many times ceil(S / E).
     case timesMean(Int)
+    /// The same, max(ceil(k * S * factor / E), minimum).
+    case factor(Double, minimum: Int)
   }
 
   /// Whose choices find room first.
@@ -38,6 +40,9 @@ package struct TopKGate: Sendable {
     /// Tokens whose likeliest expert is the likeliest (Riquelme et al., "Scaling vision with sparse
     /// mixture of experts", 2021).
     case likeliest
+    /// Random token selection: the same chance for every position (Kim et al., "Scalable and
+    /// efficient MoE training for multitask multilingual models", 2021).
+    case random
   }
 
   /// What follows a token's first choice, in training.
@@ -55,11 +60,9 @@ package struct TopKGate: Sendable {
   package let combine: Combine
   package let priority: Priority
   package let laterChoices: LaterChoices
-  let jitter: GateJitter
+  let projection: GateProjection
   private let chance: Philox
-  /// Scratch: dlogits [S, E], and with jitter the input as the gate saw it, [S, D].
-  let dlogits: Matrix
-  let jittered: Matrix
+  private let selectionStream: Philox
 
   /// A share of less than this is one of this.
   static let smallestSum = Float.ulpOfOne
@@ -75,50 +78,58 @@ package struct TopKGate: Sendable {
     (self.experts, self.k, self.combine) = (experts, k, combine)
     (self.priority, self.laterChoices) = (priority, laterChoices)
     chance = Philox(seed: seed, purpose: .gateChoice)
-    self.jitter = GateJitter(amount: jitter, seed: seed)
-    dlogits = Matrix(rows: tokensMax, columns: experts)
-    jittered = Matrix(rows: jitter > 0 ? tokensMax : 0, columns: width)
+    selectionStream = Philox(seed: seed, purpose: .tokenSelection)
+    projection = GateProjection(
+      experts: experts, width: width, tokensMax: tokensMax, jitter: jitter, seed: seed)
   }
 
   /// Routes the rows of x_SD.
   /// - Parameters:
   ///   - bias: [1, E]; nil: none.
+  ///   - units: what decides for the tokens together; nil: each for itself.
   ///   - sequences: the rows of each sequence, in order; what a capacity per sequence needs.
   ///   - isRouted: false for rows that are padding and go to no expert; nil: all rows are routed.
+  ///   - there: the experts that there are; nil: all.
   ///   - probabilities: [S, E], written, and kept by the result.
   package func forward(
-    _ x: Matrix, weight: Matrix, bias: Matrix?, key: GateKey, isTraining: Bool,
-    capacity: Capacity, sequences: [Range<Int>], isRouted: [Bool]? = nil, probabilities: Matrix,
-    on workers: Workers
+    _ x: Matrix, weight: Matrix, bias: Matrix?, units: GateUnits? = nil, key: GateKey,
+    isTraining: Bool, capacity: Capacity, sequences: [Range<Int>], isRouted: [Bool]? = nil,
+    kept there: KeptExperts? = nil, probabilities: Matrix, on workers: Workers
   ) -> Routing {
-    check(x, weight, probabilities)
-    let input = input(x, key, isTraining, on: workers)
-    matmul(input, weight, transposeB: true, into: probabilities, on: workers)
-    if let bias { addRow(bias, to: probabilities) }
+    projection.forward(
+      x, weight: weight, bias: bias, units: units, key: isTraining ? key : nil,
+      into: probabilities, on: workers)
     return route(
-      logits: probabilities, key: isTraining ? key : nil, capacity: capacity,
-      sequences: sequences, isRouted: isRouted)
+      logits: probabilities, key: key, draws: isTraining && units == nil, capacity: capacity,
+      sequences: sequences, isRouted: isRouted, kept: there)
   }
 
   /// Routes by logits [S, E], which become the probabilities of the result, in place.
-  /// - Parameter key: of the draws; nil: nothing is left to chance.
+  /// - Parameters:
+  ///   - key: of what is left to chance; nil: nothing.
+  ///   - draws: whether choices may be; what decides for many tokens draws none.
   package func route(
-    logits: Matrix, key: GateKey? = nil, capacity: Capacity, sequences: [Range<Int>],
-    isRouted: [Bool]? = nil
+    logits: Matrix, key: GateKey? = nil, draws: Bool = true, capacity: Capacity,
+    sequences: [Range<Int>], isRouted: [Bool]? = nil, kept there: KeptExperts? = nil
   ) -> Routing {
     precondition(logits.columns == experts, "a logit per expert")
     precondition(isRouted.map { $0.count == logits.rows } ?? true, "a verdict per row")
+    precondition(k <= there?.count ?? experts, "k of the experts that there are")
+    there?.mask(logits)
+    let drawKey = draws ? key : nil
     var choice = [Int32](repeating: -1, count: logits.rows * k)
     var logSumExp = [Float](repeating: 0, count: logits.rows)
     for token in 0..<logits.rows {
-      if isRouted?[token] ?? true { choose(logits.row(token), token, key, into: &choice) }
+      if isRouted?[token] ?? true {
+        choose(logits.row(token), token, drawKey, there, into: &choice)
+      }
       let (maximum, sum) = softmax(logits.row(token))
       logSumExp[token] = maximum + log(sum)
     }
     var counts = Array(repeating: 0, count: experts)
     for expert in choice where expert >= 0 { counts[Int(expert)] += 1 }
-    let asking = key.map { asked(choice, logits, $0) } ?? choice
-    let kept = keep(asking, order(logits), capacity, sequences)
+    let asking = drawKey.map { asked(choice, logits, $0) } ?? choice
+    let kept = keep(asking, order(logits, key), capacity, sequences, there?.count ?? experts)
     return Routing(
       choicesPerToken: k, choice: choice, kept: kept,
       probability: combineWeights(choice, kept, logits), probabilities: logits,
@@ -128,7 +139,8 @@ package struct TopKGate: Sendable {
   /// The k largest of a row, the lower expert first among equals. Later ones are drawn by adding
   /// noise of the Gumbel distribution: the largest then is one by the probabilities.
   private func choose(
-    _ logits: borrowing Row, _ token: Int, _ key: GateKey?, into choice: inout [Int32]
+    _ logits: borrowing Row, _ token: Int, _ key: GateKey?, _ there: KeptExperts?,
+    into choice: inout [Int32]
   ) {
     let noise = laterChoices == .drawn ? key.map { gumbel(token, $0) } : nil
     for j in 0..<k {
@@ -137,36 +149,11 @@ package struct TopKGate: Sendable {
         logits[expert] + (j > 0 ? noise?[expert] ?? 0 : 0)
       }
       var best = -1
-      for expert in 0..<experts where !choice[before].contains(Int32(expert)) {
+      for expert in 0..<experts
+      where !choice[before].contains(Int32(expert)) && there?.contains(expert) ?? true {
         if best < 0 || value(expert) > value(best) { best = expert }
       }
       choice[token * k + j] = Int32(best)
-    }
-  }
-
-  func check(_ x: Matrix, _ weight: Matrix, _ probabilities: Matrix) {
-    precondition(weight.rows == experts && weight.columns == x.columns, "weight is [E, D]")
-    precondition(probabilities.rows == x.rows, "probabilities are [S, E]")
-    precondition(probabilities.columns == experts, "probabilities are [S, E]")
-    precondition(x.rows <= dlogits.rows, "a micro-batch within the limit given at init")
-    precondition(jitter.amount == 0 || jittered.columns == x.columns, "the width given at init")
-  }
-
-  /// What the gate sees of x: x itself, or x with jitter, in scratch.
-  func input(_ x: Matrix, _ key: GateKey, _ isTraining: Bool, on workers: Workers) -> Matrix {
-    guard isTraining, jitter.amount > 0 else { return x }
-    let seen = jittered.rows(0..<x.rows)
-    seen.copy(from: x)
-    jitter.apply(to: seen, key, on: workers)
-    return seen
-  }
-
-  private func addRow(_ bias: Matrix, to x: Matrix) {
-    precondition(bias.rows == 1 && bias.columns == x.columns, "the bias is [1, E]")
-    let bias = bias.row(0)
-    for token in 0..<x.rows {
-      let row = x.row(token)
-      for j in 0..<row.count { row[j] += bias[j] }
     }
   }
 }
@@ -175,19 +162,28 @@ package struct TopKGate: Sendable {
 
 extension TopKGate {
   /// All tokens in the order in which they find room.
-  private func order(_ probabilities: Matrix) -> [Int] {
-    guard priority == .likeliest else { return Array(0..<probabilities.rows) }
-    let best = (0..<probabilities.rows).map { token in
-      let row = probabilities.row(token)
-      return (0..<row.count).reduce(0) { max($0, row[$1]) }
+  private func order(_ probabilities: Matrix, _ key: GateKey?) -> [Int] {
+    let tokens = 0..<probabilities.rows
+    // Among equals the first: a sort need not be stable.
+    switch priority {
+    case .order: return Array(tokens)
+    case .likeliest:
+      let best = tokens.map { token in
+        let row = probabilities.row(token)
+        return (0..<row.count).reduce(0) { max($0, row[$1]) }
+      }
+      return tokens.sorted { (-best[$0], $0) < (-best[$1], $1) }
+    case .random:
+      guard let key else { preconditionFailure("random selection has a key") }
+      let drawn = tokens.map { selectionStream.priority(of: $0, key) }
+      return tokens.sorted { (drawn[$1], $0) < (drawn[$0], $1) }
     }
-    // Among equals the first: the sort need not be stable.
-    return best.indices.sorted { (-best[$0], $0) < (-best[$1], $1) }
   }
 
   /// Which choices have room. Unrouted ones have none.
   private func keep(
-    _ choice: [Int32], _ order: [Int], _ capacity: Capacity, _ sequences: [Range<Int>]
+    _ choice: [Int32], _ order: [Int], _ capacity: Capacity, _ sequences: [Range<Int>],
+    _ experts: Int
   ) -> [Bool] {
     let places: Int
     switch capacity {
@@ -206,6 +202,9 @@ extension TopKGate {
     case .shareOfMicroBatch(let share):
       places = Int((share * Double(order.count)).rounded(.up))
     case .timesMean(let times): places = times * ((order.count + experts - 1) / experts)
+    case .factor(let factor, let minimum):
+      let mean = Double(k * order.count) / Double(experts)
+      places = max(Int((mean * factor).rounded(.up)), minimum)
     }
     return keep(choice, tokens: order, places: places)
   }

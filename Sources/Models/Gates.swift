@@ -7,6 +7,9 @@ struct Gates: Sendable {
   private let topOne: [Gate]
   private let topK: TopKGate?
   private let rule: RoutingRule
+  /// What decides for many tokens of a micro-batch, and its gradient; empty where nothing does.
+  private let units: Matrix
+  private let dUnits: Matrix
 
   init(_ description: ModelDescription, _ limits: BatchLimits) {
     let experts = description.experts
@@ -22,13 +25,17 @@ struct Gates: Sendable {
         combine: rule.combine, priority: rule.priority, laterChoices: rule.laterChoices,
         jitter: rule.jitter, seed: rule.seed)
     }
+    units = Matrix(
+      rows: description.hasSharedGates ? limits.microBatchRows : 0, columns: description.width)
+    dUnits = Matrix(rows: units.rows, columns: units.columns)
   }
 
   /// Floats of scratch memory.
   static func floatCount(_ description: ModelDescription, _ limits: BatchLimits) -> Int {
     let one = limits.microBatchRows * (description.experts.count + description.width)
-    if case .topOne = description.routing { return Transformer.Mode.allCases.count * one }
-    return one
+    let units = description.hasSharedGates ? 2 * limits.microBatchRows * description.width : 0
+    if case .topOne = description.routing { return Transformer.Mode.allCases.count * one + units }
+    return one + units
   }
 
   /// One micro-batch of a layer.
@@ -37,54 +44,100 @@ struct Gates: Sendable {
     let mode: Transformer.Mode
     /// Of the micro-batch, counted from its first row.
     let sequences: [Range<Int>]
+    /// Their rows that are no padding.
+    let keys: [Range<Int>]
     /// False for padding; nil: there is none.
     let isToken: [Bool]?
+    /// Of each sequence; empty where nobody named them.
+    let tasks: [SequenceTask]
     let side: Side
   }
 
+  /// One gate.
+  struct Parameters {
+    let input: GateInput
+    let weight: Matrix
+    let bias: Matrix?
+    /// The embeddings of tasks.
+    let tasks: Matrix?
+    /// The experts that there are; nil: all.
+    let kept: KeptExperts?
+  }
+
   func forward(
-    _ x: Matrix, weight: Matrix, bias: Matrix?, _ place: Place, probabilities: Matrix,
-    on workers: Workers
+    _ x: Matrix, _ gate: Parameters, _ place: Place, probabilities: Matrix, on workers: Workers
   ) -> Routing {
     let isTraining = place.mode == .training
+    let shared = SharedDecisions(gate.input, place)
+    let units = shared.map { decisions($0, x, gate) }
     switch rule {
     case .topOne:
       return topOne[place.mode.rawValue].forward(
-        x, weight: weight, key: place.key, isTraining: isTraining, probabilities: probabilities,
+        x, weight: gate.weight, units: units, key: place.key, isTraining: isTraining,
+        isLimited: gate.input.hasCapacity, kept: gate.kept, probabilities: probabilities,
         on: workers)
     case .topK(let rule):
       return top.forward(
-        x, weight: weight, bias: bias, key: place.key, isTraining: isTraining,
-        capacity: rule.capacity(place.mode, place.side), sequences: place.sequences,
+        x, weight: gate.weight, bias: gate.bias, units: units, key: place.key,
+        isTraining: isTraining,
+        capacity: gate.input.hasCapacity ? rule.capacity(place.mode, place.side) : .unlimited,
+        sequences: place.sequences,
         isRouted: rule.skipsPadding && place.side == .encoder ? place.isToken : nil,
-        probabilities: probabilities, on: workers)
+        kept: gate.kept, probabilities: probabilities, on: workers)
     }
+  }
+
+  /// What a gate by task chooses for each of `tasks`, one after the other.
+  func experts(
+    of tasks: [SequenceTask], _ gate: Parameters, _ side: Side, _ mode: Transformer.Mode
+  ) -> [Int] {
+    // One token of each, whose own row nobody looks at.
+    let token = Matrix(rows: 1, columns: gate.weight.columns)
+    let probabilities = Matrix(rows: 1, columns: gate.weight.rows)
+    return tasks.flatMap { task in
+      let place = Place(
+        key: GateKey(step: 0, layer: 0, microBatch: 0), mode: mode, sequences: [0..<1],
+        keys: [0..<1], isToken: nil, tasks: [task], side: side)
+      return forward(token, gate, place, probabilities: probabilities, on: .inline).choice
+    }.map(Int.init)
   }
 
   /// What the gradients of one micro-batch of a layer go to.
   struct Gradients {
-    let weight: Matrix
-    let bias: Matrix?
-    let x: Matrix
+    let gate: GateGradients
+    let tasks: Matrix?
   }
 
   func backward(
-    _ x: Matrix, weight: Matrix, _ routing: Routing, _ place: Place, dcombine: [Float],
+    _ x: Matrix, _ gate: Parameters, _ routing: Routing, _ place: Place, dcombine: [Float],
     losses: RouterLossGradient, microBatches: Int, into gradients: Gradients, on workers: Workers
   ) {
     let isTraining = place.mode == .training
+    let shared = SharedDecisions(gate.input, place)
+    let units = shared.map { decisions($0, x, gate) }
     switch rule {
     case .topOne(let rule):
       topOne[place.mode.rawValue].backward(
-        x, weight: weight, routing: routing, key: place.key, isTraining: isTraining,
-        dprobability: dcombine, auxiliaryScale: rule.auxLossCoefficient / Float(microBatches),
-        dweight: gradients.weight, dx: gradients.x, on: workers)
+        x, weight: gate.weight, units: units, kept: gate.kept, routing: routing, key: place.key,
+        isTraining: isTraining, dprobability: dcombine,
+        auxiliaryScale: rule.auxLossCoefficient / Float(microBatches), into: gradients.gate,
+        on: workers)
     case .topK:
       top.backward(
-        x, weight: weight, routing: routing, key: place.key, isTraining: isTraining,
-        dcombine: dcombine, losses: losses, dweight: gradients.weight, dbias: gradients.bias,
-        dx: gradients.x, on: workers)
+        x, weight: gate.weight, units: units, routing: routing, key: place.key,
+        isTraining: isTraining, dcombine: dcombine, losses: losses, into: gradients.gate,
+        on: workers)
     }
+    if let shared, let units {
+      shared.backward(units.dInputs, dx: gradients.gate.x, dtasks: gradients.tasks)
+    }
+  }
+
+  private func decisions(_ shared: SharedDecisions, _ x: Matrix, _ gate: Parameters) -> GateUnits {
+    let rows = 0..<shared.count
+    shared.forward(x, tasks: gate.tasks, into: units.rows(rows))
+    return GateUnits(
+      inputs: units.rows(rows), dInputs: dUnits.rows(rows), ofToken: shared.ofToken)
   }
 
   private var top: TopKGate {
@@ -99,11 +152,14 @@ struct RouterLosses: Sendable {
   /// By pool, then micro-batch.
   private var pools: [[RouterLoss?]]
   private let experts: Int
+  /// Those that are there, of each layer that has any.
+  private let kept: [Int]
   private let microBatches: Int
 
   init(_ description: ModelDescription, microBatches: Int) {
     if case .topK(let rule) = description.routing { self.rule = rule } else { rule = nil }
     experts = description.experts.count
+    kept = description.layers.compactMap(\.keptExperts).map(\.count)
     self.microBatches = microBatches
     let count = rule?.pool == .layer ? description.mixtures : description.sides.count
     pools = Array(repeating: Array(repeating: nil, count: microBatches), count: count)
@@ -122,7 +178,8 @@ struct RouterLosses: Sendable {
     var loss =
       pools[pool][microBatch]
       ?? RouterLoss(
-        experts: experts, groups: rule.pool == .sequence ? place.sequences.count : 1,
+        experts: experts, there: rule.pool == .layer ? kept[mixture] : kept.max(),
+        groups: rule.pool == .sequence ? place.sequences.count : 1,
         share: rule.share)
     loss.add(routing, group: groups(place), isCounted: counted(place))
     pools[pool][microBatch] = loss

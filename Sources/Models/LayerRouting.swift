@@ -32,10 +32,10 @@ package struct LayerRouting: Sendable {
     dProbability = Array(repeating: 0, count: rows.count)
   }
 
-  /// Those that no row was given to.
-  package func untouchedBlocks(_ experts: ExpertShape) -> [Block] {
+  /// Those of `experts` that no row was given to.
+  package func untouchedBlocks(of there: [Int], _ experts: ExpertShape) -> [Block] {
     let touched = Set(rows.touchedExperts)
-    return (0..<experts.count).filter { !touched.contains($0) }.flatMap { expert in
+    return there.filter { !touched.contains($0) }.flatMap { expert in
       (0..<experts.slices).map { Block(expert: expert, slice: $0, rows: 0) }
     }
   }

@@ -30,7 +30,50 @@ package struct ModelDescription: Sendable {
   package var layers: [LayerDescription] { (encoder?.layers ?? []) + decoder.layers }
   /// Layers with experts.
   package var mixtures: Int { layers.count { $0.mixture != nil } }
-  package var expertBlocks: Int { mixtures * experts.count * experts.slices }
+  /// Of the experts that are there.
+  package var expertBlocks: Int {
+    layers.compactMap(\.keptExperts).reduce(0) { $0 + $1.count } * experts.slices
+  }
+
+  /// The experts that are there, of the layer with experts of this number.
+  package func keptExperts(of mixture: Int) -> [Int] {
+    guard let experts = layers.first(where: { $0.mixture == mixture })?.keptExperts else {
+      preconditionFailure("a layer with experts")
+    }
+    return experts
+  }
+
+  /// The same with some of the experts of each layer that has any, in forward order.
+  package func keeping(_ kept: [KeptExperts]) -> ModelDescription {
+    precondition(kept.count == mixtures, "the experts of each layer")
+    return ModelDescription(
+      width: width, vocabulary: vocabulary, experts: experts, embedding: embedding,
+      encoder: encoder.map { $0.keeping(kept) }, decoder: decoder.keeping(kept), head: head,
+      routing: routing, layout: layout)
+  }
+}
+
+extension StackDescription {
+  fileprivate func keeping(_ kept: [KeptExperts]) -> StackDescription {
+    StackDescription(
+      layers: layers.map { $0.keeping(kept) }, finalNorm: finalNorm, positionBias: positionBias)
+  }
+}
+
+extension LayerDescription {
+  /// The numbers of the experts that are there; nil where there never were any.
+  package var keptExperts: [Int]? {
+    guard case .mixture(let mixture) = feedForward else { return nil }
+    return mixture.kept?.experts ?? Array(mixture.names.indices)
+  }
+
+  fileprivate func keeping(_ kept: [KeptExperts]) -> LayerDescription {
+    guard case .mixture(var mixture) = feedForward else { return self }
+    mixture.kept = kept[mixture.number]
+    return LayerDescription(
+      side: side, index: index, selfAttention: selfAttention, crossAttention: crossAttention,
+      feedForwardNorm: feedForwardNorm, feedForward: .mixture(mixture))
+  }
 }
 
 /// The encoder or the decoder; a decoder alone is a decoder.
@@ -203,11 +246,16 @@ package enum FeedForwardDescription: Sendable {
     package let number: Int
     /// [experts, width].
     package let gate: Projection
+    package let input: GateInput
+    /// The experts that are still there; nil: all.
+    package internal(set) var kept: KeptExperts?
     /// The names of each expert's tensors in checkpoints.
     package let names: [ExpertNames]
 
-    package init(number: Int, gate: Projection, names: [ExpertNames]) {
-      (self.number, self.gate, self.names) = (number, gate, names)
+    package init(
+      number: Int, gate: Projection, input: GateInput = .token, names: [ExpertNames]
+    ) {
+      (self.number, self.gate, self.input, self.names) = (number, gate, input, names)
     }
   }
 }

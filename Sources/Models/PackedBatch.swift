@@ -10,6 +10,8 @@ package struct PackedSide: Sendable {
   package private(set) var sequences: [Range<Int>] = []
   /// The rows of each sequence that are no padding.
   package private(set) var keys: [Range<Int>] = []
+  /// The task of each sequence; empty where nobody named them.
+  package private(set) var tasks: [SequenceTask] = []
   /// The rows of each micro-batch.
   package private(set) var microBatches: [Range<Int>] = []
   /// The sequences of each micro-batch.
@@ -20,14 +22,22 @@ package struct PackedSide: Sendable {
   package var rows: Int { tokens.count }
 
   /// Appends a micro-batch: its tokens and its sequences, counted from its first row.
-  /// - Parameter tokensOfSequences: how many rows of each sequence are tokens; what follows is
-  ///   padding. nil: all.
+  /// - Parameters:
+  ///   - tokensOfSequences: how many rows of each sequence are tokens; what follows is padding. nil:
+  ///     all.
+  ///   - tasks: of each sequence; empty where nobody named them.
   package mutating func append(
-    tokens new: [Int32], sequences lengths: [Range<Int>], tokensOfSequences: [Int]? = nil
+    tokens new: [Int32], sequences lengths: [Range<Int>], tokensOfSequences: [Int]? = nil,
+    tasks named: [SequenceTask] = []
   ) {
     precondition(lengths.last?.upperBound ?? 0 == new.count, "sequences cover the micro-batch")
+    precondition(
+      named.isEmpty
+        ? tasks.isEmpty : named.count == lengths.count && tasks.count == sequences.count,
+      "every sequence has a task, or none")
     let (row, sequence) = (tokens.count, sequences.count)
     tokens += new
+    tasks += named
     sequences += lengths.map { row + $0.lowerBound..<row + $0.upperBound }
     keys += lengths.enumerated().map { index, rows in
       let count = tokensOfSequences?[index] ?? rows.count
@@ -45,6 +55,11 @@ package struct PackedSide: Sendable {
 
   /// Their rows that are looked at: all but padding.
   func keys(of microBatch: Int) -> [Range<Int>] { fromFirstRow(keys, microBatch) }
+
+  /// The tasks of the sequences of a micro-batch.
+  func tasks(of microBatch: Int) -> [SequenceTask] {
+    tasks.isEmpty ? [] : Array(tasks[sequencesOfMicroBatch[microBatch]])
+  }
 
   /// Whether each row of a micro-batch is a token; nil where all are.
   func isToken(of microBatch: Int) -> [Bool]? {

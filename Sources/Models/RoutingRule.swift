@@ -15,12 +15,22 @@ package enum RoutingRule: Sendable {
     }
   }
 
-  /// The most rows that one expert takes of a micro-batch of `rows`, in training and evaluation.
-  package func expertRows(_ experts: Int, rows: Int) -> Int {
+  /// The most rows that one expert takes of a micro-batch of `rows` whose tokens choose for
+  /// themselves, in training and evaluation.
+  fileprivate func expertRows(_ experts: Int, rows: Int) -> Int {
     switch self {
     case .topOne(let rule): rule.expertRows(experts, rows: rows)
     case .topK: rows
     }
+  }
+}
+
+extension ModelDescription {
+  /// The most rows that one expert takes of a micro-batch of `rows`, in training and evaluation.
+  package func expertRows(of rows: Int) -> Int {
+    let isLimited = layers.compactMap(\.gateInput).allSatisfy(\.hasCapacity)
+    let fewest = layers.compactMap(\.keptExperts).map(\.count).min() ?? experts.count
+    return isLimited ? routing.expertRows(fewest, rows: rows) : rows
   }
 }
 

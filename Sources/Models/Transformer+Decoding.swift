@@ -47,7 +47,10 @@ extension Transformer {
       slots: entries.map { $0.slot }, runs: runs, starts: starts, places: places,
       keys: entries.map { cache.rows(of: $0.slot) })
     let tokens = entries.flatMap { $0.tokens }
-    setTarget(tokens, sequences: runs)
+    let tasks = batch.source.tasks
+    setTarget(
+      tokens, sequences: runs,
+      tasks: tasks.isEmpty ? [] : entries.map { tasks[cache.sequence(of: $0.slot)] })
     embedding.forward(
       tokens, table: weights(description.embedding.table), sequences: runs, starts: starts,
       into: boundary(.decoder, 0), on: workers)

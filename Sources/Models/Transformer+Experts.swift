@@ -25,8 +25,7 @@ extension Transformer {
     let routings = batch.side(layer.side).microBatches.enumerated().map { index, rows in
       let place = place(layer, mixture, index)
       let routing = gates.forward(
-        normed.rows(rows), weight: weights(mixture.gate.weight),
-        bias: mixture.gate.bias.map(weights), place, probabilities: probabilities.rows(rows),
+        normed.rows(rows), parameters(mixture), place, probabilities: probabilities.rows(rows),
         on: workers)
       if mode != .generation { routerLosses.add(routing, mixture.number, place) }
       return routing
@@ -46,6 +45,15 @@ extension Transformer {
       keeping: tape(layer, block), into: output, accumulate: false, on: workers)
     scaleRows(output, by: combine, on: workers)
     scatterAddRows(output, indices, to: boundary(layer.side, last(layer)), on: workers)
+  }
+
+  /// The experts that a gate by task will choose for the batch at hand, ascending: as good as chosen
+  /// once its weights are in memory. nil where tokens or sentences decide.
+  package func expertsOfTasks(_ layer: LayerDescription) -> [Int]? {
+    guard let input = layer.gateInput, input.isByTask else { return nil }
+    let tasks = Set(batch.side(layer.side).tasks).sorted()
+    let chosen = gates.experts(of: tasks, parameters(mixture(layer)), layer.side, mode)
+    return Set(chosen).sorted()
   }
 
   // MARK: Backward
@@ -110,14 +118,11 @@ extension Transformer {
     for (index, rows) in packed.microBatches.enumerated() {
       let place = place(layer, mixture, index)
       gates.backward(
-        normed.rows(rows), weight: weights(mixture.gate.weight), routing.gates[index], place,
+        normed.rows(rows), parameters(mixture), routing.gates[index], place,
         dcombine: routing.dProbability(microBatch: index),
         losses: routerLosses.gradient(mixture.number, place),
         microBatches: packed.microBatches.count,
-        into: Gates.Gradients(
-          weight: gradient(mixture.gate.weight), bias: mixture.gate.bias.map(gradient),
-          x: dNormed.rows(rows)),
-        on: workers)
+        into: gradients(mixture, dNormed.rows(rows)), on: workers)
     }
     normBackward(
       layer.feedForwardNorm, boundary(layer.side, last(layer) - 1), dNormed,
@@ -165,8 +170,25 @@ extension Transformer {
     let packed = batch.side(layer.side)
     return Gates.Place(
       key: GateKey(step: step, layer: mixture.number, microBatch: microBatch), mode: mode,
-      sequences: packed.sequences(of: microBatch), isToken: packed.isToken(of: microBatch),
+      sequences: packed.sequences(of: microBatch), keys: packed.keys(of: microBatch),
+      isToken: packed.isToken(of: microBatch), tasks: packed.tasks(of: microBatch),
       side: layer.side)
+  }
+
+  private func parameters(_ mixture: FeedForwardDescription.Mixture) -> Gates.Parameters {
+    Gates.Parameters(
+      input: mixture.input, weight: weights(mixture.gate.weight),
+      bias: mixture.gate.bias.map(weights), tasks: mixture.input.taskTable.map(weights),
+      kept: mixture.kept)
+  }
+
+  private func gradients(
+    _ mixture: FeedForwardDescription.Mixture, _ dx: Matrix
+  ) -> Gates.Gradients {
+    Gates.Gradients(
+      gate: GateGradients(
+        weight: gradient(mixture.gate.weight), bias: mixture.gate.bias.map(gradient), x: dx),
+      tasks: mixture.input.taskTable.map(gradient))
   }
 
   private func routed(_ mixture: Int, _ expert: Int) -> (indices: [Int32], weights: [Float]) {

@@ -191,9 +191,10 @@ package final class Transformer {
   }
 
   /// Replaces the target side by one micro-batch: the next tokens of sequences being generated.
-  func setTarget(_ tokens: [Int32], sequences: [Range<Int>]) {
+  /// - Parameter tasks: of each sequence; empty where nobody named them.
+  func setTarget(_ tokens: [Int32], sequences: [Range<Int>], tasks: [SequenceTask]) {
     var side = PackedSide()
-    side.append(tokens: tokens, sequences: sequences)
+    side.append(tokens: tokens, sequences: sequences, tasks: tasks)
     batch.target = side
   }
 

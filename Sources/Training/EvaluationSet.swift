@@ -8,14 +8,16 @@ struct EvaluationSet: Sendable {
   let unigramEntropy: Double
   /// By task: what knowing the frequency of tokens in the target language's training text scores.
   let unigramLossByTask: [String: Double]
-  private let names: [TrainingTask: String]
+  /// Of all tasks that occur.
+  let names: [TrainingTask: String]
 
   /// - Parameter maxTokens: held-out target tokens for each kind of task, shared out evenly.
-  /// - Throws: `ConfigError` when the corpus has no held-out text that fits.
+  /// - Throws: `ConfigError` when the corpus has no held-out text that fits; `CorpusError`.
   init(
     _ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, maxTokens: Int, _ config: RunConfig
-  ) throws(ConfigError) {
-    let heldOut = HeldOut(corpus: corpus, limits: limits, noise: TaskMix(config).noise)
+  ) throws {
+    let mix = TaskMix(config)
+    let heldOut = try HeldOut(corpus: corpus, limits: limits, noise: mix.noise, tasks: mix.tasks)
     let others = max(1, corpus.languageCount - 1)
     let perTask = max(limits.maxSequenceTokens, maxTokens / (2 * others))
     batches = heldOut.evaluationBatches(tokensPerTaskMax: perTask)
@@ -92,7 +94,11 @@ struct EvaluationSet: Sendable {
 extension TrainingStep {
   /// The mean negative log likelihood per target token over `set`, in nats, and by task. Changes no
   /// weight; virgin experts are evaluated as they would start.
-  mutating func evaluate(_ set: EvaluationSet, step: Int) throws -> EvaluationReport {
+  /// - Parameter observe: shown the model after each sweep, and the micro-batches that it read.
+  mutating func evaluate(
+    _ set: EvaluationSet, step: Int,
+    observe: (Transformer, ArraySlice<MicroBatch>) -> Void = { _, _ in }
+  ) throws -> EvaluationReport {
     var sums: [String: EvaluationSet.TaskLoss] = [:]
     var rest = set.batches[...]
     while !rest.isEmpty {
@@ -100,6 +106,7 @@ extension TrainingStep {
       rest = rest.dropFirst(group.count)
       let packed = PackedBatch(Array(group))
       let losses = try losses(packed)
+      observe(model, group)
       for (rows, microBatch) in zip(packed.target.microBatches, group) {
         set.add(losses[rows], of: microBatch, to: &sums)
       }
@@ -129,8 +136,10 @@ extension TaskMix {
     denoiseShare = config.data.denoise
     pairs = config.data.pairs == "all" ? .all : .english
     temperature = config.data.temperature
+    tasksPerStep = config.data.tasks_per_step == 0 ? nil : config.data.tasks_per_step
     noise.maskRate = config.data.mask_rate
     noise.deletionRate = config.data.deletion_rate
+    tasks = TaskFilter(config.data.tasks)
   }
 }
 

@@ -24,11 +24,9 @@ struct ExportCompanions {
     }
   }
 
-  var vocabulary: Int {
-    switch origin {
-    case .zcode(let corpus): corpus.vocabularySize
-    case .published(let model): model.configuration.vocabularySize
-    }
+  /// Of zcode.
+  var corpus: CorpusShape? {
+    if case .zcode(let corpus) = origin { CorpusShape(corpus) } else { nil }
   }
 
   /// Names and contents.

@@ -53,12 +53,17 @@ package struct GenerationRequest: Sendable {
   /// What the sequence begins with, whatever the model thinks: the language of a translation. It
   /// counts as new.
   package var firstToken: Int32?
+  /// What gates by task look at.
+  package var task: SequenceTask?
   /// Keys the draws of sampling: the same number draws the same, whatever is generated beside.
   package var number: Int
 
-  package init(prompt: [Int32], newTokensMax: Int, firstToken: Int32? = nil, number: Int = 0) {
+  package init(
+    prompt: [Int32], newTokensMax: Int, firstToken: Int32? = nil, task: SequenceTask? = nil,
+    number: Int = 0
+  ) {
     (self.prompt, self.newTokensMax) = (prompt, newTokensMax)
-    (self.firstToken, self.number) = (firstToken, number)
+    (self.firstToken, self.task, self.number) = (firstToken, task, number)
   }
 }
 

@@ -114,7 +114,8 @@ package struct Generator: ~Copyable {
         defer { start += request.prompt.count }
         return start..<start + request.prompt.count
       }
-      batch.source.append(tokens: group.flatMap(\.prompt), sequences: sequences)
+      batch.source.append(
+        tokens: group.flatMap(\.prompt), sequences: sequences, tasks: group.compactMap(\.task))
     }
     model.embed(batch, step: 0, mode: .generation)
     for layer in model.layers(.encoder) {

@@ -21,7 +21,8 @@ extension Transformer {
   ) -> [LayerRouting.Block] {
     let routing = routings[mixture]
     guard case .update = use, options.untouched == .decay else { return routing.blocks.reversed() }
-    return routing.blocks.reversed() + routing.untouchedBlocks(description.experts)
+    return routing.blocks.reversed()
+      + routing.untouchedBlocks(of: description.keptExperts(of: mixture), description.experts)
   }
 }
 

@@ -22,7 +22,7 @@ struct HeldOutSentences {
     } else {
       directions = try Self.directions(
         ParallelCorpus.open(config.data.corpus), BatchSampler.Limits(config),
-        TaskMix(config).noise, count)
+        TaskMix(config), count)
     }
   }
 
@@ -37,16 +37,16 @@ struct HeldOutSentences {
     }
   }
 
-  /// Into and out of English.
+  /// Into and out of English, as far as the run is for them.
   private static func directions(
-    _ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, _ noise: DenoisingNoise, _ count: Int
+    _ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, _ mix: TaskMix, _ count: Int
   ) throws -> [Direction] {
-    let others = corpus.languages.dropFirst()
-    let each = max(1, count / max(1, 2 * others.count))
-    let pairs = others.flatMap { other in
+    let isWanted = try mix.tasks.admitted(of: corpus.manifest)
+    let pairs = corpus.languages.dropFirst().flatMap { other in
       [(source: LanguageIndex.english, target: other), (source: other, target: .english)]
-    }
-    let samples = try HeldOut(corpus: corpus, limits: limits, noise: noise)
+    }.filter { isWanted(.translate($0.source, $0.target)) }
+    let each = max(1, count / max(1, pairs.count))
+    let samples = try HeldOut(corpus: corpus, limits: limits, noise: mix.noise)
       .translationSamples(pairs, count: each)
     return zip(pairs, samples).filter { !$1.isEmpty }.map { pair, samples in
       let (source, target) = (corpus.tag(pair.source), corpus.tag(pair.target))

@@ -75,7 +75,7 @@ package struct ModelExport: ~Copyable {
       options.type == .f32 || options.type == .bf16 && !options.hasOptimizer,
       "training goes on from float32")
     let companions = try ExportCompanions(config)
-    let geometry = try RunGeometry(config, vocabulary: companions.vocabulary)
+    let geometry = try RunGeometry(config, corpus: companions.corpus)
     let tensors = ModelTensors(geometry.description)
     let panelColumns = Self.panelColumns(geometry.description)
     let panelRows = Self.panelRows(geometry.experts, panelColumns, options)

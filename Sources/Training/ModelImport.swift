@@ -87,18 +87,18 @@ package struct ModelImport {
     if let memory = options.memory { config.memory.budget = "\(memory)" }
     // Never where the exported run has its store.
     config.storage.paths = options.storePaths
-    let vocabulary: Int
+    let shape: CorpusShape?
     if isPublished {
       let model = try Self.published(source, &config)
       // Before anything is made as large as the configuration says.
       try CheckpointTensors.requireGeometry(model, followsLinks: options.followsLinks)
       origin = .published(model, state)
-      vocabulary = model.configuration.vocabularySize
+      shape = nil
       identity = try RunGeometry.identity(config, corpus: "")
     } else if let state {
       origin = .export(state)
       let manifest = try Self.corpus(config, of: state)
-      vocabulary = manifest.vocabularySize
+      shape = CorpusShape(manifest)
       identity = try RunGeometry.identity(config, corpus: manifest.checksum)
     } else {
       preconditionFailure("either an export or a published model")
@@ -107,7 +107,7 @@ package struct ModelImport {
       throw ExchangeError.otherConfiguration(
         path: "\(source)/config.yaml", found: identity, wanted: state.identity)
     }
-    geometry = try RunGeometry(config, vocabulary: vocabulary)
+    geometry = try RunGeometry(config, corpus: shape)
     tensors = ModelTensors(geometry.description)
     (self.source, self.run, self.config, self.options) = (source, run, config, options)
   }

@@ -2,11 +2,12 @@ import Base
 package import Corpus
 import Foundation
 import Interchange
+import Models
 
 /// How the model of a run is spoken to: texts as the tokens it expects, and its tokens as text.
 package struct ModelSpeech: Sendable {
   private enum Kind: Sendable {
-    case zcode(ParallelCorpus, Tokenizer)
+    case zcode(ParallelCorpus, Tokenizer, needsSource: Bool)
     case published(SequenceEncoder, languages: Languages)
   }
   private struct Languages: Sendable {
@@ -25,6 +26,8 @@ package struct ModelSpeech: Sendable {
     var tokens: [Int32]
     /// What the answer begins with.
     var firstToken: Int32?
+    /// What gates by task look at.
+    var task: SequenceTask?
     /// Whether the prompt may lose its end without changing its meaning: all but its last token.
     var isText = false
 
@@ -40,7 +43,8 @@ package struct ModelSpeech: Sendable {
 
     func request(newTokensMax: Int, number: Int) -> GenerationRequest {
       GenerationRequest(
-        prompt: tokens, newTokensMax: newTokensMax, firstToken: firstToken, number: number)
+        prompt: tokens, newTokensMax: newTokensMax, firstToken: firstToken, task: task,
+        number: number)
     }
   }
 
@@ -49,7 +53,10 @@ package struct ModelSpeech: Sendable {
   package init(_ config: RunConfig) throws {
     guard let model = try config.publishedModel() else {
       let corpus = try ParallelCorpus.open(config.data.corpus)
-      kind = .zcode(corpus, try corpus.tokenizer())
+      let gates = [config.model.encoder_gate, config.model.decoder_gate]
+      kind = .zcode(
+        corpus, try corpus.tokenizer(),
+        needsSource: gates.contains(GateChoice.languagePair.rawValue))
       (startToken, endTokens) = (SpecialTokens.start, [SpecialTokens.end])
       return
     }
@@ -64,40 +71,47 @@ package struct ModelSpeech: Sendable {
     endTokens = Array(Set(encoder.endTokens + configured)).sorted()
   }
 
-  /// What is known before the tokenizer is opened: the vocabulary where the model has none of its
-  /// own, and the memory that the tokenizer takes.
+  /// What is known before the tokenizer is opened: the corpus that zcode learned from, and the memory
+  /// that the tokenizer takes.
   static func facts(
     _ config: RunConfig
-  ) throws -> (vocabulary: Int?, memory: MemoryLedger.Grant) {
+  ) throws -> (corpus: CorpusShape?, memory: MemoryLedger.Grant) {
     if let model = try config.publishedModel() {
       return (nil, .init(name: "tokenizer", bytes: model.tokenizerBytes))
     }
     let path = config.data.corpus
     let manifest = try ParallelCorpus.readManifest(path)
     return (
-      manifest.vocabularySize,
+      CorpusShape(manifest),
       .init(name: "corpus", bytes: try ParallelCorpus.memory(of: path).peakBytes)
     )
   }
 
   /// The prepared corpus that zcode learned from.
   package var corpus: ParallelCorpus? {
-    if case .zcode(let corpus, _) = kind { corpus } else { nil }
+    if case .zcode(let corpus, _, _) = kind { corpus } else { nil }
   }
 
   /// What asks for the translation of the source of `pair`; languages that it does not name are
   /// those of the run.
-  /// - Throws: `TrainingError.unknownLanguage`; `CorpusError.tokenizer`.
+  /// - Throws: `TrainingError.unknownLanguage`, also where a gate by pairs of languages is not told the
+  ///   source's; `CorpusError.tokenizer`.
   func prompt(_ pair: TextPair) throws -> Prompt {
     switch kind {
-    case .zcode(let corpus, let tokenizer):
-      let tag = pair.targetLanguage ?? ""
-      guard let target = corpus.manifest.index(of: tag) else {
-        throw TrainingError.unknownLanguage(tag, known: corpus.languages.map { corpus.tag($0) })
+    case .zcode(let corpus, let tokenizer, let needsSource):
+      func language(_ tag: String) throws -> LanguageIndex {
+        guard let language = corpus.manifest.index(of: tag) else {
+          throw TrainingError.unknownLanguage(tag, known: corpus.languages.map { corpus.tag($0) })
+        }
+        return language
       }
+      let target = try language(pair.targetLanguage ?? "")
+      // Unless a gate looks at it, a source need not say what it is.
+      let source = try pair.sourceLanguage.map(language) ?? (needsSource ? language("") : target)
       let text = tokenizer.encode(pair.source)
       return Prompt(
-        tokens: [corpus.special.into(target)] + text + [SpecialTokens.end], isText: true)
+        tokens: [corpus.special.into(target)] + text + [SpecialTokens.end],
+        task: SequenceTask(source: source.rawValue, target: target.rawValue), isText: true)
     case .published(let encoder, let languages):
       var pair = pair
       pair.sourceLanguage = pair.sourceLanguage ?? languages.source
@@ -125,7 +139,7 @@ package struct ModelSpeech: Sendable {
 
   func text(of tokens: [Int32]) -> String {
     switch kind {
-    case .zcode(_, let tokenizer): tokenizer.decode(tokens)
+    case .zcode(_, let tokenizer, _): tokenizer.decode(tokens)
     case .published(let encoder, _): encoder.text(of: tokens)
     }
   }

@@ -1,6 +1,7 @@
 import Base
 import Corpus
 import DirectIO
+import Layers
 import PinnedMemory
 
 extension RunConfig {
@@ -26,6 +27,9 @@ extension RunConfig {
     try choose(model.family, "model.family", ["zcode"] + PublishedFamily.allCases.map(\.rawValue))
     try choose(model.weights, "model.weights", ["bf16", "fp32"])
     try choose(model.aux, "model.aux", ["automatic", "hf", "per_layer", "none"])
+    try choose(
+      model.kept_probabilities, "model.kept_probabilities",
+      KeptExperts.Probabilities.allCases.map(\.rawValue))
     if model.router_z_loss_coef != "automatic" {
       guard let coefficient = Double(model.router_z_loss_coef) else {
         throw ConfigError(
@@ -48,6 +52,9 @@ extension RunConfig {
     (mine.family, mine.path) = (standard.family, standard.path)
     (mine.aux, mine.router_z_loss_coef) = (standard.aux, standard.router_z_loss_coef)
     mine.weights = standard.weights
+    (mine.kept_experts, mine.kept_probabilities) = (
+      standard.kept_experts, standard.kept_probabilities
+    )
     guard mine == standard else {
       throw ConfigError(
         key: "model", problem: "has keys of zcode beside family \(model.family)",
@@ -63,7 +70,7 @@ extension RunConfig {
         key: "model.\(key)", problem: "is for published families, not for zcode",
         remedy: "leave it out, or choose another model.family")
     }
-    try choose(model.token_selection, "model.token_selection", ["random", "first"])
+    try validateGates()
     try inside(model.d_model, 8...1 << 16, "model.d_model")
     try inside(model.encoder_layers, 1...1 << 12, "model.encoder_layers")
     try inside(model.decoder_layers, 1...1 << 12, "model.decoder_layers")
@@ -88,11 +95,35 @@ extension RunConfig {
         key: "model.d_model", problem: "\(model.d_model) is not a multiple of 8",
         remedy: "use \(roundUp(model.d_model, to: 8))")
     }
+    let layers = model.encoder_layers / model.sparse_step + model.decoder_layers / model.sparse_step
+    _ = try keptExperts(
+      layers: layers, experts: model.num_experts, perToken: model.num_experts_per_tok)
+  }
+
+  private func validateGates() throws(ConfigError) {
+    try choose(
+      model.token_selection, "model.token_selection", TokenSelection.allCases.map(\.rawValue))
+    try inside(
+      model.num_experts_per_tok, 1...min(2, model.num_experts), "model.num_experts_per_tok")
+    try choose(
+      model.second_expert_policy, "model.second_expert_policy",
+      SecondExpertPolicy.allCases.map(\.rawValue))
+    try choose(model.encoder_gate, "model.encoder_gate", GateChoice.allCases.map(\.rawValue))
+    try choose(
+      model.decoder_gate, "model.decoder_gate",
+      GateChoice.allCases.filter { $0 != .sentence }.map(\.rawValue))
+    let isByToken = [model.encoder_gate, model.decoder_gate].contains(GateChoice.token.rawValue)
+    guard isByToken || model.router_jitter_noise == 0 else {
+      throw ConfigError(
+        key: "model.router_jitter_noise", problem: "is for gates by token, and there is none",
+        remedy: "leave it out, or choose model.encoder_gate=token")
+    }
   }
 
   private func validateData() throws(ConfigError) {
     try choose(data.pairs, "data.pairs", ["english", "all"])
     try positive(data.temperature, "data.temperature")
+    try inside(data.tasks_per_step, 0...1 << 14, "data.tasks_per_step")
     try inside(data.denoise, 0..<1.0.nextUp, "data.denoise")
     try inside(data.mask_rate, 0..<1, "data.mask_rate")
     try inside(data.deletion_rate, 0..<1, "data.deletion_rate")

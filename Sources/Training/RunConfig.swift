@@ -38,7 +38,20 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var capacity_factor = 1.0
     package var eval_capacity_factor = 2.0
     package var min_capacity = 4
+    /// Which tokens an expert keeps when more chose it than it has room for: `random`, the same chance
+    /// for every position; `first` in the micro-batch; `priority`, those that are surest of their choice.
     package var token_selection = "random"
+    /// Experts that a token chooses: 1, multiplied by its probability, or 2, by their shares of the
+    /// probabilities of those that have room.
+    package var num_experts_per_tok = 1
+    /// The second expert in training: `all`, the next likeliest; `sampling`, one drawn by the
+    /// probabilities; `random`, the next likeliest with twice its probability.
+    package var second_expert_policy = "all"
+    /// What the gates of the encoder decide by: each `token`; the mean of a `sentence`; the
+    /// `target_language` or the `language_pair` of a sentence's task.
+    package var encoder_gate = "token"
+    /// The same of the decoder, which does not know its sentence.
+    package var decoder_gate = "token"
     package var router_jitter_noise = 0.0
     package var router_aux_loss_coef = 0.01
     /// What a balance loss of a published family is of: `hf`, as transformers pools layers;
@@ -49,6 +62,11 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// What the square of a published family's router's log sum exp is multiplied by; `automatic`: as
     /// `config.json` says.
     package var router_z_loss_coef = "automatic"
+    /// The experts of each layer that has any, in forward order, that are still there, such as `0-3,7`;
+    /// none: all of all layers. `pagoda expert prune` and `extract` write it.
+    package var kept_experts: [String] = []
+    /// What the gates' probabilities are of then: the `kept` experts alone, or `all` there were.
+    package var kept_probabilities = "kept"
     /// What the experts compute with: `bf16` reads the upper half of the fp32 master, `fp32` all of
     /// it.
     package var weights = "bf16"
@@ -59,7 +77,8 @@ package struct RunConfig: Codable, Equatable, Sendable {
     static let zcodeKeys = [
       "d_model", "encoder_layers", "decoder_layers", "num_attention_heads", "ffn_dim",
       "num_experts", "sparse_step", "capacity_factor", "eval_capacity_factor", "min_capacity",
-      "token_selection", "router_jitter_noise", "router_aux_loss_coef",
+      "token_selection", "num_experts_per_tok", "second_expert_policy", "encoder_gate",
+      "decoder_gate", "router_jitter_noise", "router_aux_loss_coef",
     ]
   }
 
@@ -82,6 +101,12 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var held_out = 0.01
     /// `english`: to and from English; `all`: any pair of languages.
     package var pairs = "english"
+    /// Tasks of a step, drawn anew for each: few, and the experts of gates by task are few as well. 0: as
+    /// many as its sequences draw.
+    package var tasks_per_step = 0
+    /// What the run is for: `de-en`, `*-en` from any language, `en-*` into any, `de` for denoising; none:
+    /// all that `pairs` says. Others are neither learned nor translated.
+    package var tasks: [String] = []
     package var temperature = 5.0
     /// Share of the sequences that are denoised instead of translated.
     package var denoise = 0.2
@@ -90,7 +115,9 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var max_sequence_tokens = 96
 
     /// The keys that are of prepared corpora alone.
-    static let preparedKeys = ["pairs", "temperature", "denoise", "mask_rate", "deletion_rate"]
+    static let preparedKeys = [
+      "pairs", "tasks_per_step", "tasks", "temperature", "denoise", "mask_rate", "deletion_rate",
+    ]
     /// Those that are of files alone.
     static let fileKeys = [
       "format", "source_language", "target_language", "prefix", "chat_template", "held_out",

@@ -107,15 +107,24 @@ extension RunConfig {
   /// published model is known by its content too, which is not here.
   ///
   /// Keys that came later than the first stores are left out where they say what was always done, so
-  /// that runs of older versions remain what they are.
+  /// that runs of older versions remain what they are. Which experts are still there is no part of it: a
+  /// pruned store is the same store, and its generation knows (`RunProgress`).
   package func identity(corpus: String) -> String {
-    let standard = TrainingSection()
+    let standard = RunConfig()
+    var whole = self
+    whole.model.kept_experts = standard.model.kept_experts
+    whole.model.kept_probabilities = standard.model.kept_probabilities
     let unsaid = [
-      training.boundaries == standard.boundaries ? "  boundaries: \(training.boundaries)" : nil,
-      training.states == standard.states ? "  states: \(training.states)" : nil,
-      training.master == standard.master ? "  master: \(training.master)" : nil,
-    ]
-    return computed(corpus: corpus).split(separator: "\n", omittingEmptySubsequences: false)
+      "boundaries: \(standard.training.boundaries)", "states: \(standard.training.states)",
+      "master: \(standard.training.master)", "tasks_per_step: \(standard.data.tasks_per_step)",
+      "num_experts_per_tok: \(standard.model.num_experts_per_tok)",
+      "second_expert_policy: \(standard.model.second_expert_policy)",
+      "tasks: []", "kept_experts: []",
+      "kept_probabilities: \(standard.model.kept_probabilities)",
+      "encoder_gate: \(standard.model.encoder_gate)",
+      "decoder_gate: \(standard.model.decoder_gate)",
+    ].map { "  " + $0 }
+    return whole.computed(corpus: corpus).split(separator: "\n", omittingEmptySubsequences: false)
       .filter { !unsaid.contains(String($0)) }.joined(separator: "\n")
   }
 

@@ -25,15 +25,15 @@ struct RunGeometry: Sendable {
   var experts: ExpertShape { description.experts }
   var blocks: Int { description.expertBlocks + dense.count }
 
-  /// - Parameter vocabulary: of the corpus; a published model has its own.
-  init(_ config: RunConfig, vocabulary: Int?) throws {
-    description = try ModelDescription(config, vocabulary: vocabulary)
+  /// - Parameter corpus: of zcode; a published model has a vocabulary of its own.
+  init(_ config: RunConfig, corpus: CorpusShape?) throws {
+    description = try ModelDescription(config, corpus: corpus)
     let experts = description.experts
     let rows = config.training.micro_batch_tokens
     limits = BatchLimits(
       microBatches: config.training.gradient_accumulation_steps, microBatchRows: rows,
       sequenceRows: config.data.max_sequence_tokens,
-      expertRows: description.routing.expertRows(experts.count, rows: rows))
+      expertRows: description.expertRows(of: rows))
     record = RecordGeometry(
       parametersPerBlock: experts.parametersPerBlock, RecordFormat(config))
     dense = DenseBlocks(record: record, parameters: description.layout.count)

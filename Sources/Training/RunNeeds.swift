@@ -23,7 +23,7 @@ package struct RunNeeds: Sendable {
   /// - Throws: `ConfigError`, `CorpusError`, `InterchangeError`, `TrainingError`.
   package init(_ config: RunConfig) throws {
     let facts = try DataFacts(config)
-    let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
+    let geometry = try RunGeometry(config, corpus: facts.corpus)
     experts = geometry.experts
     (states, master) = (geometry.record.format.states, geometry.record.format.master)
     recordBytes = geometry.record.recordBytes

@@ -18,6 +18,8 @@ package struct RunProgress: Codable, Equatable, Sendable {
   /// What a published model is trained on and how, as a digest: its store is named by the model
   /// alone. nil before the first step, and where the store's name says it.
   private var settings: String?
+  /// Which experts are still there, as the configuration says it; nil: all.
+  private(set) var kept: [String]?
   /// What multiplies matrices now; nil before the first session, and where an older version was the last.
   private var products: String?
 
@@ -27,7 +29,7 @@ package struct RunProgress: Codable, Equatable, Sendable {
 
   private enum CodingKeys: CodingKey {
     case step, tokens, seconds, stallSeconds, bytesRead, bytesWritten, visits, hits, settings,
-      products
+      kept, products
   }
 
   package init() {}
@@ -37,6 +39,8 @@ package struct RunProgress: Codable, Equatable, Sendable {
   mutating func belong(
     to config: RunConfig, _ data: DataFacts, path: String
   ) throws {
+    if step == 0, kept == nil { keep(config.model) }
+    try requireExperts(of: config, path: path)
     guard PublishedFamily(rawValue: config.model.family) != nil else { return }
     let wanted = String(StableHash.of(config.identity(corpus: data.checksum)), radix: 16)
     if step > 0, let settings, settings != wanted {
@@ -44,6 +48,21 @@ package struct RunProgress: Codable, Equatable, Sendable {
         path: path, found: "settings \(settings)", wanted: "settings \(wanted)")
     }
     settings = wanted
+  }
+
+  /// From now on the experts that `model` says are there.
+  package mutating func keep(_ model: RunConfig.ModelSection) {
+    kept = model.kept_experts.isEmpty ? nil : model.kept_experts
+  }
+
+  /// - Throws: `StorageError.belongsToAnother` when other experts are there than `config` says.
+  package func requireExperts(of config: RunConfig, path: String) throws {
+    func text(_ kept: [String]?) -> String {
+      kept.map { "experts " + $0.joined(separator: " ") } ?? "all experts"
+    }
+    let wanted = config.model.kept_experts.isEmpty ? nil : config.model.kept_experts
+    guard kept != wanted else { return }
+    throw StorageError.belongsToAnother(path: path, found: text(kept), wanted: text(wanted))
   }
 
   /// Takes over what multiplies from now on.
@@ -72,9 +91,9 @@ package struct RunProgress: Codable, Equatable, Sendable {
     bytesWritten = bytesWrittenBefore + counters.bytesWritten + unwritten
   }
 
-  func payload() throws -> [UInt8] { Array(try JSONEncoder().encode(self)) }
+  package func payload() throws -> [UInt8] { Array(try JSONEncoder().encode(self)) }
 
-  init(payload: [UInt8]) throws {
+  package init(payload: [UInt8]) throws {
     do {
       self = try JSONDecoder().decode(RunProgress.self, from: Data(payload))
       (bytesReadBefore, bytesWrittenBefore) = (bytesRead, bytesWritten)

@@ -118,6 +118,11 @@ struct StepMeter {
     metrics.hits = paged.hits
     metrics.hit_rate = paged.hitRate
     metrics.experts_touched = model.routings.reduce(0) { $0 + $1.touchedExperts }
+    metrics.tasks = Set(model.batch.target.tasks).count
+    metrics.task_experts = model.description.layers.reduce(0) { sum, layer in
+      guard let mixture = layer.mixture, layer.gateInput?.isByTask == true else { return sum }
+      return sum + model.routings[mixture].touchedExperts
+    }
     metrics.held_left = held?.left ?? 0
     metrics.held_updated = held?.updated ?? 0
     metrics.held_untouched = held?.untouched ?? 0

@@ -48,6 +48,10 @@ package struct StepMetrics: Codable, Equatable, Sendable {
   /// hits / visits.
   package var hit_rate = 0.0
   package var experts_touched = 0
+  /// Tasks of the batch, as far as it names them; and of `experts_touched` those that gates by task chose,
+  /// known before the sweep came to them.
+  package var tasks = 0
+  package var task_experts = 0
   /// Blocks whose gradients wait for the next forward sweep (`memory.held_gradients`); those updated from
   /// what the step before had left; and those of them that had no tokens now.
   package var held_left = 0

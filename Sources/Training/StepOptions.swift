@@ -1,4 +1,5 @@
 import Base
+import Corpus
 import Kernels
 import Layers
 import Models
@@ -63,25 +64,126 @@ package struct StepOptions: Sendable {
 }
 
 extension ModelDescription {
-  /// - Parameter vocabulary: of zcode; a published model has its own.
+  /// - Parameter corpus: of zcode; a published model has a vocabulary of its own.
   /// - Throws: `TrainingError.expertTooLarge` when no slice of an expert fits a block;
   ///   `InterchangeError`.
-  init(_ config: RunConfig, vocabulary: Int?) throws {
+  init(_ config: RunConfig, corpus: CorpusShape?) throws {
     if let published = try config.publishedModel() {
-      self = try published.description(config)
+      self = try published.description(config).keeping(config)
       return
     }
-    guard let vocabulary else { preconditionFailure("a corpus has a vocabulary") }
+    guard let corpus else { preconditionFailure("zcode has a corpus") }
     let model = config.model
     let blockBytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
     let experts = try ExpertShape(
       count: model.num_experts, width: model.d_model, hidden: model.ffn_dim
     ).fitting(blockBytes: blockBytes)
-    self = Zcode(
+    var zcode = Zcode(
       width: model.d_model, heads: model.num_attention_heads, hidden: model.ffn_dim,
       encoderLayers: model.encoder_layers, decoderLayers: model.decoder_layers,
-      sparseStep: model.sparse_step, vocabulary: vocabulary, experts: experts
-    ).description(TopOneRule(config))
+      sparseStep: model.sparse_step, vocabulary: corpus.vocabulary, experts: experts)
+    zcode.languages = corpus.languages
+    zcode.gates = (GateChoice(model.encoder_gate).kind, GateChoice(model.decoder_gate).kind)
+    self = try zcode.description(RoutingRule(config)).keeping(config)
+  }
+}
+
+extension ModelDescription {
+  /// With the experts that the configuration says are there.
+  fileprivate func keeping(_ config: RunConfig) throws(ConfigError) -> ModelDescription {
+    let kept = try config.keptExperts(
+      layers: mixtures, experts: experts.count, perToken: routing.expertsPerToken)
+    return kept.map(keeping) ?? self
+  }
+}
+
+/// What zcode is told of its corpus.
+struct CorpusShape: Sendable {
+  let vocabulary: Int
+  let languages: Int
+
+  init(_ manifest: CorpusManifest) {
+    (vocabulary, languages) = (manifest.vocabularySize, manifest.languages.count)
+  }
+}
+
+/// The values of `model.encoder_gate` and `model.decoder_gate`.
+enum GateChoice: String, CaseIterable {
+  case token
+  case sentence
+  case targetLanguage = "target_language"
+  case languagePair = "language_pair"
+
+  init(_ name: String) {
+    guard let choice = GateChoice(rawValue: name) else { preconditionFailure("validated") }
+    self = choice
+  }
+
+  var kind: Zcode.GateKind {
+    switch self {
+    case .token: .token
+    case .sentence: .sentence
+    case .targetLanguage: .task(.targetLanguage)
+    case .languagePair: .task(.languagePair)
+    }
+  }
+}
+
+/// The values of `model.second_expert_policy`.
+enum SecondExpertPolicy: String, CaseIterable {
+  case all
+  case sampling
+  case random
+
+  var choices: TopKGate.LaterChoices {
+    switch self {
+    case .all: .likeliest
+    case .sampling: .drawn
+    case .random: .takenByChance
+    }
+  }
+}
+
+extension RoutingRule {
+  /// Of zcode.
+  init(_ config: RunConfig) {
+    self =
+      config.model.num_experts_per_tok == 1
+      ? .topOne(TopOneRule(config)) : .topK(TopKRule(config))
+  }
+}
+
+extension TopKRule {
+  /// Of zcode: as DeepSpeed gates two experts, with a capacity for both together and a balance loss of
+  /// each layer by itself that counts first choices.
+  init(_ config: RunConfig) {
+    self.init()
+    let model = config.model
+    guard let policy = SecondExpertPolicy(rawValue: model.second_expert_policy),
+      let selection = TokenSelection(rawValue: model.token_selection)
+    else { preconditionFailure("validated") }
+    k = model.num_experts_per_tok
+    combine = .shareOfKept
+    priority = TopKGate.Priority(selection)
+    laterChoices = policy.choices
+    trainingCapacity = .factor(model.capacity_factor, minimum: model.min_capacity)
+    evaluationCapacity = .factor(model.eval_capacity_factor, minimum: model.min_capacity)
+    jitter = Float(model.router_jitter_noise)
+    balanceCoefficient = Float(model.router_aux_loss_coef)
+    pool = .layer
+    share = .firstChoices
+    seed = UInt64(config.seed)
+  }
+}
+
+extension TopKGate.Priority {
+  init(_ selection: TokenSelection) {
+    self =
+      switch selection {
+      case .random: .random
+      case .first: .order
+      case .priority: .likeliest
+      }
   }
 }
 
@@ -92,7 +194,10 @@ extension TopOneRule {
     capacityFactor = model.capacity_factor
     evalCapacityFactor = model.eval_capacity_factor
     minCapacity = model.min_capacity
-    tokenSelection = model.token_selection == "random" ? .random : .first
+    guard let selection = TokenSelection(rawValue: model.token_selection) else {
+      preconditionFailure("validated")
+    }
+    tokenSelection = selection
     jitter = Float(model.router_jitter_noise)
     auxLossCoefficient = Float(model.router_aux_loss_coef)
     seed = UInt64(config.seed)

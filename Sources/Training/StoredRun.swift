@@ -39,6 +39,9 @@ extension RunConfig {
       throw StorageError.belongsToAnother(
         path: paths[0], found: store.description.identity, wanted: wanted)
     }
+    if let generation = store.generation {
+      try RunProgress(payload: generation.payload).requireExperts(of: self, path: paths[0])
+    }
     return store
   }
 

@@ -70,8 +70,8 @@ package struct TextGenerator: ~Copyable {
   private static func plan(
     _ config: RunConfig, memory: Int, _ settings: Settings
   ) throws -> (RunGeometry, GenerationPlan) {
-    let (vocabulary, tables) = try ModelSpeech.facts(config)
-    let geometry = try RunGeometry(config, vocabulary: vocabulary)
+    let (corpus, tables) = try ModelSpeech.facts(config)
+    let geometry = try RunGeometry(config, corpus: corpus)
     let tokens = settings.promptTokens ?? config.data.max_sequence_tokens
     let plan = try GenerationPlan(
       ceiling: memory,

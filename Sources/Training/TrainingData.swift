@@ -86,8 +86,8 @@ private struct StepsFromOne: MicroBatchSource {
 struct DataFacts {
   /// Of what is learned from, by content.
   let checksum: String
-  /// Of a prepared corpus.
-  let vocabulary: Int?
+  /// Of a prepared one.
+  let corpus: CorpusShape?
   let memory: [MemoryLedger.Grant]
 
   /// - Throws: `CorpusError` when there is nothing at `data.corpus`.
@@ -101,7 +101,7 @@ struct DataFacts {
           remedy: "give a file of text: `pagoda corpus pairs` writes one of a prepared corpus")
       }
       checksum = String(try StableHash.of(fileAt: path), radix: 16)
-      vocabulary = nil
+      corpus = nil
       memory = [
         .init(name: "tokenizer", bytes: model.tokenizerBytes),
         .init(name: "corpus", bytes: try TextCorpus.bytesMax(of: path)),
@@ -110,7 +110,7 @@ struct DataFacts {
       let manifest = try ParallelCorpus.readManifest(path)
       let segments = manifest.languages.map(\.trainingSegments)
       checksum = manifest.checksum
-      vocabulary = manifest.vocabularySize
+      corpus = CorpusShape(manifest)
       memory = [
         .init(name: "corpus", bytes: try ParallelCorpus.memory(of: path).peakBytes),
         .init(

@@ -186,7 +186,7 @@ package struct TrainingSession: ~Copyable {
     _ config: RunConfig, _ facts: DataFacts, isTraced: Bool, mayUseDrives: Bool
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     try ProductLibrary.requireOne()
-    let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
+    let geometry = try RunGeometry(config, corpus: facts.corpus)
     var refusal: MemoryRefusal?
     for alternative in geometry.alternatives(config) {
       do {

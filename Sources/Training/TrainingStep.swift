@@ -80,6 +80,8 @@ struct TrainingStep: ~Copyable {
   /// The forward sweep.
   mutating func forward(_ batch: PackedBatch, step: Int, mode: Transformer.Mode) throws {
     trace.span(.embedding) { model.embed(batch, step: step, mode: mode) }
+    likely.begin()
+    if !dense.isPaged { for layer in model.description.layers { likely.foresee(layer, in: model) } }
     pager.plan(dense.visits(after: nil), anticipating: likelyVisits(after: nil))
     for layer in model.layers(.encoder) { try forward(layer) }
     model.encoderToDecoder()
@@ -110,6 +112,10 @@ struct TrainingStep: ~Copyable {
     let number = model.description.number(of: layer)
     let span = trace.begin(layer)
     try dense.enter(number, &pager, on: model.workers)
+    if dense.isPaged, layer.gateInput?.isByTask == true {
+      likely.foresee(layer, in: model)
+      pager.plan([], anticipating: likelyVisits(after: number == 0 ? nil : number - 1))
+    }
     try trace.attention(layer) {
       for sublayer in layer.denseSublayers {
         try pager.keepingTape(of: sublayer, layer, scratches.tapes, model) { pager in

@@ -75,13 +75,15 @@ private func sampler(
   }
 }
 
-/// Draws follow q^(1/T): chi-square of the tasks drawn against the probabilities computed here.
-@Test(arguments: [1.0, 5.0])
-func tasksAreDrawnByTemperature(_ temperature: Double) throws {
+/// Draws follow q^(1/T): chi-square of the tasks drawn against the probabilities computed here. It
+/// makes no difference that the sequences of a step share a few tasks.
+@Test(arguments: [1.0, 5.0], [nil, 2] as [Int?])
+func tasksAreDrawnByTemperature(_ temperature: Double, _ tasksPerStep: Int?) throws {
   let corpus = try Fixture.shared.corpus
   let sampler = try sampler {
     $0.temperature = temperature
     $0.denoiseShare = 0.2
+    $0.tasksPerStep = tasksPerStep
   }
   var expected: [TrainingTask: Double] = [:]
   func add(_ tasks: [TrainingTask], share: Double) {
@@ -117,6 +119,41 @@ func tasksAreDrawnByTemperature(_ temperature: Double) throws {
   #expect(chiSquare < 27.9)
 }
 
+/// All micro-batches of a step have the same few tasks; another step has its own.
+@Test func aStepHasFewTasksWhenAsked() throws {
+  let sampler = try sampler { $0.tasksPerStep = 2 }
+  func tasks(_ step: Int) -> Set<TrainingTask> {
+    Set((0..<6).flatMap { sampler.microBatch(step: step, index: $0).tasks })
+  }
+  let all = (0..<50).map(tasks)
+  #expect(all.allSatisfy { (1...2).contains($0.count) })
+  #expect(all.contains { $0.count == 2 })
+  #expect(Set(all).count > 10)
+}
+
+/// Only what is asked for, in training and in evaluation.
+@Test(arguments: [
+  (["de-en"], ["translate de-en"]), (["fr", "en-fr"], ["denoise fr", "translate en-fr"]),
+  (["*-de"], ["translate en-de"]),
+])
+func tasksAreFiltered(_ patterns: [String], _ names: [String]) throws {
+  let corpus = try Fixture.shared.corpus
+  let filter = TaskFilter(patterns)
+  let sampler = try sampler { $0.tasks = filter }
+  #expect(sampler.probabilities.map { corpus.name(of: $0.task) }.sorted() == names)
+  let heldOut = try HeldOut(
+    corpus: corpus, limits: limits, noise: DenoisingNoise(), tasks: filter)
+  #expect(heldOut.tasks.map { corpus.name(of: $0) }.sorted() == names)
+}
+
+@Test(arguments: ["xx", "de-xx", "de-en-fr", "", "*", "de_en"])
+func unknownTasksAreNamed(_ pattern: String) {
+  let error = #expect(throws: CorpusError.self) {
+    try sampler { $0.tasks = TaskFilter([pattern]) }
+  }
+  #expect(error.map { "\($0)" }?.contains("`\(pattern)` is no task") == true)
+}
+
 @Test func allPairsAreDrawnWhenAsked() throws {
   let sampler = try sampler { $0.pairs = .all }
   let translations = sampler.probabilities.filter { $0.task.kind == .translate }
@@ -137,6 +174,7 @@ func tasksAreDrawnByTemperature(_ temperature: Double) throws {
   let changes: [(inout TaskMix) -> Void] = [
     { $0.denoiseShare = 1.5 }, { $0.temperature = 0 }, { $0.noise.maskRate = -1 },
     { $0.noise.deletionRate = .nan }, { $0.noise.spanTokensMean = 0.5 },
+    { $0.tasksPerStep = 0 },
   ]
   for change in changes {
     #expect(throws: CorpusError.self) { try sampler(seed: 1, change) }

@@ -31,7 +31,8 @@ import Testing
     func backward(_ routing: Routing, dx: Matrix, dweight: Matrix, r: [Float]? = nil) {
       gate.backward(
         x, weight: weight, routing: routing, key: key, isTraining: true,
-        dprobability: r ?? self.r.values, auxiliaryScale: auxiliaryScale, dweight: dweight, dx: dx,
+        dprobability: r ?? self.r.values, auxiliaryScale: auxiliaryScale,
+        into: GateGradients(weight: dweight, x: dx),
         on: .inline)
     }
 
@@ -103,7 +104,8 @@ import Testing
         x, weight: weight, key: Self.key, isTraining: true, probabilities: p, on: workers)
       gate.backward(
         x, weight: weight, routing: routing, key: Self.key, isTraining: true,
-        dprobability: routing.probability, auxiliaryScale: 0.01, dweight: dweight, dx: dx,
+        dprobability: routing.probability, auxiliaryScale: 0.01,
+        into: GateGradients(weight: dweight, x: dx),
         on: workers)
       return bits(p) + bits(dx) + bits(dweight) + routing.kept.map { $0 ? 1 : 0 }
     }

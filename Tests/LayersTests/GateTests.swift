@@ -77,6 +77,17 @@ import Testing
     #expect(keptCount.allSatisfy { abs(Double($0) - Double(draws) / 4) < 3 * deviation })
   }
 
+  /// The surest keep their places: of the tokens of experts 0 and 3 those whose choice is less likely
+  /// than two others' go.
+  @Test func theSurestAreKept() {
+    let routing = gate(selection: .priority).route(logits: example(), key: Self.key, on: .inline)
+    for expert in [0, 3] {
+      let candidates = routing.choice.indices.filter { routing.choice[$0] == Int32(expert) }
+      let least = candidates.min { routing.probability[$0] < routing.probability[$1] }
+      #expect(candidates.filter { !routing.kept[$0] } == [least])
+    }
+  }
+
   @Test func theSameKeyGivesTheSameSetAndOthersDoNot() {
     func kept(_ key: GateKey, seed: UInt64 = 5) -> [Bool] {
       gate(experts: 2, factor: 0.5, seed: seed).route(

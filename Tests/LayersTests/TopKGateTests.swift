@@ -100,6 +100,54 @@ import Testing
     #expect(routing.kept == [true, true, false, false, true, true, true, false])
   }
 
+  /// ceil(k * tokens * factor / experts), at least the minimum.
+  @Test(arguments: [(1.0, 0, 2), (1.2, 0, 3), (0.1, 2, 2), (0.4, 0, 1)])
+  func capacitiesFollowAFactor(_ factor: Double, _ minimum: Int, _ places: Int) {
+    let routing = gate(k: 2, .shareOfKept).route(
+      logits: logits(Array(repeating: tenths, count: 4)),
+      capacity: .factor(factor, minimum: minimum), sequences: [0..<4])
+    #expect(routing.kept.count { $0 } == 2 * places)
+  }
+
+  /// Random token selection: eight tokens want the same two experts with two places each; every token
+  /// has the same chance, of a place at both or at none. Tolerance: four standard errors.
+  @Test func everyPositionHasTheSameChance() {
+    let gate = TopKGate(
+      experts: 4, k: 2, width: 5, tokensMax: 12, combine: .shareOfKept, priority: .random, seed: 3)
+    let draws = 4000
+    var keptCount = Array(repeating: 0, count: 8)
+    for step in 0..<draws {
+      let key = GateKey(step: step, layer: 0, microBatch: 0)
+      let routing = gate.route(
+        logits: logits(Array(repeating: tenths, count: 8)), key: key, draws: false,
+        capacity: .perMicroBatch(2), sequences: [0..<8])
+      for token in 0..<8 {
+        #expect(routing.kept[2 * token] == routing.kept[2 * token + 1])
+        if routing.kept[2 * token] { keptCount[token] += 1 }
+      }
+    }
+    let deviation = (Double(draws) * 0.25 * 0.75).squareRoot()
+    #expect(keptCount.reduce(0, +) == 2 * draws)
+    #expect(keptCount.allSatisfy { abs(Double($0) - Double(draws) / 4) < 4 * deviation })
+  }
+
+  /// Eight tokens, four experts: the two likeliest of the first three, and the weights of the first,
+  /// computed with NumPy in float64.
+  @Test func workedExample() {
+    let logits = Matrix(rows: 8, columns: 4)
+    for s in 0..<8 {
+      for e in 0..<4 { logits[s, e] = Float(2 * sin(0.7 * Double(4 * s + e) + 0.3)) }
+    }
+    let routing = gate(k: 2, .shareOfKept).route(
+      logits: logits, capacity: .unlimited, sequences: [0..<8])
+    #expect(Array(routing.choice[..<6]) == [2, 1, 0, 1, 3, 2])
+    #expect(abs(routing.probability[0] - 0.574537) < 1e-6)
+    #expect(abs(routing.probability[1] - 0.425463) < 1e-6)
+    var losses = RouterLoss(experts: 4, groups: 1, share: .firstChoices)
+    losses.add(routing, group: Array(repeating: 0, count: 8))
+    #expect(abs(losses.balance - 1.096035) < 1e-6)
+  }
+
   /// Second experts drawn by the probabilities of those that are left, 1, 2 and 3 of 6; the first
   /// is the likeliest. Tolerance: five deviations of 4000 draws.
   @Test func laterChoicesAreDrawn() {
@@ -235,7 +283,7 @@ import Testing
         dcombine: layer == 0 ? problem.r.values : Array(repeating: 0, count: 12 * given.k),
         losses: losses.gradient(
           balanceScale: 0.7, zScale: 0.3, group: problem.groups, isCounted: problem.isCounted),
-        dweight: dweight, dbias: dbias, dx: dx, on: .inline)
+        into: GateGradients(weight: dweight, bias: dbias, x: dx), on: .inline)
     }
     expectGradient(dx, of: problem.loss, withRespectTo: problem.x, "dx")
     expectGradient(dweight, of: problem.loss, withRespectTo: problem.weight, "dweight")

@@ -14,7 +14,8 @@ struct TinyModel {
   /// Z-code, with two layers a side.
   init(
     slices: Int = 1, experts count: Int = 3, jitter: Float = 0, smoothing: Float = 0.1,
-    capacityFactor: Double = 1.0, threads: Int = 1
+    capacityFactor: Double = 1.0, threads: Int = 1, rule given: RoutingRule? = nil,
+    gates: (encoder: Zcode.GateKind, decoder: Zcode.GateKind) = (.token, .token)
   ) {
     var rule = TopOneRule()
     rule.capacityFactor = capacityFactor
@@ -22,10 +23,13 @@ struct TinyModel {
     rule.jitter = jitter
     rule.auxLossCoefficient = 0.5
     rule.seed = 5
-    let zcode = Zcode(
+    var zcode = Zcode(
       width: 8, heads: 2, hidden: 12, encoderLayers: 2, decoderLayers: 2, sparseStep: 2,
       vocabulary: 13, experts: ExpertShape(count: count, width: 8, hidden: 12, slices: slices))
-    self.init(zcode.description(rule), smoothing: smoothing, threads: threads)
+    zcode.languages = Self.languages
+    zcode.gates = gates
+    self.init(
+      zcode.description(given ?? .topOne(rule)), smoothing: smoothing, threads: threads)
   }
 
   init(
@@ -78,6 +82,16 @@ struct TinyModel {
     return buffer
   }
 
+  /// Of the tasks of the batch: the first occurs in both micro-batches, the second has its target.
+  static let languages = 3
+  static let tasks = [
+    [SequenceTask(source: 0, target: 1), SequenceTask(source: 2, target: 1)],
+    [SequenceTask(source: 1, target: 2), SequenceTask(source: 0, target: 1)],
+  ]
+
+  static let sourceLengths = [[5, 7], [3, 9]]
+  static let targetLengths = [[6, 4], [8, 2]]
+
   /// Two micro-batches of two ragged sequences each.
   private static func batch(vocabulary: Int, hasSource: Bool) -> PackedBatch {
     let random = Philox(seed: 21, purpose: .test)
@@ -89,11 +103,13 @@ struct TinyModel {
       }
     }
     var batch = PackedBatch()
-    for (sources, targets) in [([5, 7], [6, 4]), ([3, 9], [8, 2])] {
+    for ((sources, targets), tasks) in zip(zip(sourceLengths, targetLengths), tasks) {
       if hasSource {
-        batch.source.append(tokens: tokens(sources.reduce(0, +)), sequences: ranges(sources))
+        batch.source.append(
+          tokens: tokens(sources.reduce(0, +)), sequences: ranges(sources), tasks: tasks)
       }
-      batch.target.append(tokens: tokens(targets.reduce(0, +)), sequences: ranges(targets))
+      batch.target.append(
+        tokens: tokens(targets.reduce(0, +)), sequences: ranges(targets), tasks: tasks)
       batch.labels += tokens(targets.reduce(0, +))
     }
     return batch

@@ -1,3 +1,4 @@
+import Layers
 import Testing
 import Training
 
@@ -119,7 +120,59 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
     #expect(!lines.contains { $0.hasPrefix("  \(key):") }, "\(key)")
     #expect(standard.yaml().contains("  \(key): fp32"), "\(key)")
   }
+  for key in [
+    "num_experts_per_tok", "second_expert_policy", "encoder_gate", "decoder_gate", "kept_experts",
+    "kept_probabilities", "tasks_per_step", "tasks",
+  ] {
+    #expect(!lines.contains { $0.hasPrefix("  \(key):") }, "\(key)")
+    #expect(standard.yaml().contains("  \(key):"), "\(key)")
+  }
   #expect(lines.contains("  untouched: automatic"))
+}
+
+/// What is pruned is the same store: its generation knows which experts it has.
+@Test func keptExpertsAreNoPartOfTheIdentity() throws {
+  func parse(_ overrides: String...) throws -> RunConfig {
+    try RunConfig.parse(minimal, name: "c.yaml", overrides: overrides)
+  }
+  let standard = try parse().identity(corpus: "")
+  let pruned = try parse("model.kept_experts=[0-3, '1,5-6', '7', 0-7]")
+  #expect(pruned.identity(corpus: "") == standard)
+  #expect(try RunConfig.parse(pruned.yaml(), name: "again") == pruned)
+  let kept = try pruned.keptExperts(layers: 4, experts: 8, perToken: 1)
+  #expect(kept?.map(\.experts) == [[0, 1, 2, 3], [1, 5, 6], [7], Array(0..<8)])
+  #expect(try parse("data.tasks=[de-en]").identity(corpus: "") != standard)
+}
+
+/// Each with what is wrong.
+@Test(arguments: [
+  ("model.kept_experts=[0-3]", "has 1 layers, the model 4 with experts"),
+  ("model.kept_experts=[0-3, 0-3, 0-3, 0-8]", "`0-8` is no list"),
+  ("model.kept_experts=[0-3, 0-3, 0-3, '3,2']", "`3,2` is no list"),
+  ("model.kept_experts=[0-3, 0-3, 0-3, '']", "`` is no list"),
+  ("model.kept_experts=[0-3, 0-3, 0-3, a]", "`a` is no list"),
+  ("model.decoder_gate=sentence", "`sentence` is not known"),
+  ("model.encoder_gate=tokens", "`tokens` is not known"),
+  ("model.num_experts_per_tok=3", "3 is out of range"),
+  ("model.second_expert_policy=none", "`none` is not known"),
+  ("model.token_selection=last", "`last` is not known"),
+  ("data.tasks_per_step=-1", "-1 is out of range"),
+])
+func gatesThatCannotBeAreRefused(_ override: String, _ words: String) {
+  let error = #expect(throws: ConfigError.self) {
+    try RunConfig.parse(minimal, name: "c.yaml", overrides: [override])
+  }
+  #expect(error?.problem.contains(words) == true, "\(error?.problem ?? "")")
+}
+
+@Test func jitterWithoutAGateByTokenIsRefused() {
+  let gates = ["model.encoder_gate=sentence", "model.decoder_gate=target_language"]
+  let error = #expect(throws: ConfigError.self) {
+    try RunConfig.parse(
+      minimal, name: "c.yaml", overrides: gates + ["model.router_jitter_noise=0.1"])
+  }
+  #expect(error?.key == "model.router_jitter_noise")
+  #expect(throws: Never.self) { try RunConfig.parse(minimal, name: "c.yaml", overrides: gates) }
 }
 
 @Test func precisionIsPartOfTheIdentity() throws {

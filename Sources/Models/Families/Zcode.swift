@@ -5,7 +5,7 @@ import Kernels
 /// experts behind a top-1 gate; one table serves source, target and output.
 ///
 /// Tensors have the names of Hugging Face's NLLB-MoE.
-package struct Zcode: Sendable, Equatable {
+package struct Zcode: Sendable {
   package var width: Int
   package var heads: Int
   package var hidden: Int
@@ -14,6 +14,17 @@ package struct Zcode: Sendable, Equatable {
   package var sparseStep: Int
   package var vocabulary: Int
   package var experts: ExpertShape
+  /// What the gates of each side look at.
+  package var gates = (encoder: GateKind.token, decoder: GateKind.token)
+  /// Languages of the corpus; 0: unknown, and no gate is by task.
+  package var languages = 0
+
+  package enum GateKind: Sendable {
+    case token
+    /// Of the encoder alone.
+    case sentence
+    case task(TaskEmbedding.Kind)
+  }
 
   package init(
     width: Int, heads: Int, hidden: Int, encoderLayers: Int, decoderLayers: Int,
@@ -26,32 +37,61 @@ package struct Zcode: Sendable, Equatable {
   }
 
   package func description(_ rule: TopOneRule) -> ModelDescription {
+    description(.topOne(rule))
+  }
+
+  package func description(_ rule: RoutingRule) -> ModelDescription {
     var layout = DenseLayout()
     // Rows of variance 1 / width: after the sqrt(width) of the embedding they have unit variance,
     // and as the tied output matrix they give logits of unit variance.
     let table = layout.matrix(
       "model.shared.weight", vocabulary, width, bound: (3 / Float(width)).squareRoot())
-    let encoder = stack(.encoder, encoderLayers, mixturesBefore: 0, &layout)
+    let inputs = (
+      encoder: input(.encoder, gates.encoder, &layout),
+      decoder: input(.decoder, gates.decoder, &layout)
+    )
+    let encoder = stack(.encoder, encoderLayers, inputs.encoder, mixturesBefore: 0, &layout)
     let decoder = stack(
-      .decoder, decoderLayers, mixturesBefore: encoderLayers / sparseStep, &layout)
+      .decoder, decoderLayers, inputs.decoder, mixturesBefore: encoderLayers / sparseStep, &layout)
     return ModelDescription(
       width: width, vocabulary: vocabulary, experts: experts,
       embedding: EmbeddingDescription(
         table: table, scale: Float(width).squareRoot(), firstPosition: 2),
       encoder: encoder, decoder: decoder, head: HeadDescription(weight: table),
-      routing: .topOne(rule), layout: layout)
+      routing: rule, layout: layout)
+  }
+
+  /// What the gates of a side look at. The embeddings of its tasks have the variance of a norm's
+  /// output, which gates of tokens see.
+  private func input(
+    _ side: Side, _ kind: GateKind, _ layout: inout DenseLayout
+  ) -> GateInput {
+    switch kind {
+    case .token: return .token
+    case .sentence:
+      precondition(side == .encoder, "a decoder does not know its sentence")
+      return .sentence
+    case .task(let kind):
+      precondition(languages > 0, "tasks of known languages")
+      let table = layout.matrix(
+        "model.\(side).task_embedding.weight", TaskEmbedding.rows(kind, languages: languages),
+        width, bound: Float(3).squareRoot())
+      return .task(TaskEmbedding(kind: kind, languages: languages, table: table))
+    }
   }
 
   private func stack(
-    _ side: Side, _ count: Int, mixturesBefore: Int, _ layout: inout DenseLayout
+    _ side: Side, _ count: Int, _ input: GateInput, mixturesBefore: Int,
+    _ layout: inout DenseLayout
   ) -> StackDescription {
-    let layers = (0..<count).map { layer(side, $0, mixturesBefore, &layout) }
+    let layers = (0..<count).map { layer(side, $0, input, mixturesBefore, &layout) }
     return StackDescription(
       layers: layers, finalNorm: norm("model.\(side).layer_norm", &layout))
   }
 
   private func layer(
-    _ side: Side, _ index: Int, _ mixturesBefore: Int, _ layout: inout DenseLayout
+    _ side: Side, _ index: Int, _ input: GateInput, _ mixturesBefore: Int,
+    _ layout: inout DenseLayout
   ) -> LayerDescription {
     let name = "model.\(side).layers.\(index)"
     let selfAttention = attention("\(name).self_attn", isCross: false, &layout)
@@ -64,12 +104,12 @@ package struct Zcode: Sendable, Equatable {
       side: side, index: index, selfAttention: selfAttention, crossAttention: cross,
       feedForwardNorm: norm,
       feedForward: isMixture
-        ? mixture("\(name).ffn", mixturesBefore + index / sparseStep, &layout)
+        ? mixture("\(name).ffn", mixturesBefore + index / sparseStep, input, &layout)
         : dense("\(name).ffn", &layout))
   }
 
   private func mixture(
-    _ name: String, _ number: Int, _ layout: inout DenseLayout
+    _ name: String, _ number: Int, _ input: GateInput, _ layout: inout DenseLayout
   ) -> FeedForwardDescription {
     let gate = layout.matrix(
       "\(name).router.classifier.weight", experts.count, width,
@@ -79,7 +119,8 @@ package struct Zcode: Sendable, Equatable {
         first: "\(name).experts.expert_\($0).fc1.weight",
         second: "\(name).experts.expert_\($0).fc2.weight")
     }
-    return .mixture(.init(number: number, gate: Projection(weight: gate), names: names))
+    return .mixture(
+      .init(number: number, gate: Projection(weight: gate), input: input, names: names))
   }
 
   private func dense(_ name: String, _ layout: inout DenseLayout) -> FeedForwardDescription {

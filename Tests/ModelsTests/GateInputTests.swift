@@ -1,0 +1,126 @@
+import Base
+import Kernels
+import Layers
+import Models
+import Testing
+
+/// Gates that decide for whole sentences and tasks, and two experts a token.
+@Suite struct GateInputTests {
+  struct Case: Sendable, CustomTestStringConvertible {
+    let encoder: Zcode.GateKind
+    let decoder: Zcode.GateKind
+    let k: Int
+
+    var testDescription: String { "\(encoder) / \(decoder), top-\(k)" }
+
+    func model(jitter: Float = 0, threads: Int = 1) -> TinyModel {
+      TinyModel(
+        experts: 4, threads: threads, rule: k == 1 ? nil : .topK(Self.topTwo(jitter)),
+        gates: (encoder, decoder))
+    }
+
+    private static func topTwo(_ jitter: Float) -> TopKRule {
+      var rule = TopKRule()
+      (rule.k, rule.combine, rule.priority) = (2, .shareOfKept, .random)
+      rule.trainingCapacity = .factor(0.8, minimum: 1)
+      rule.evaluationCapacity = .factor(2, minimum: 1)
+      (rule.pool, rule.share, rule.balanceCoefficient) = (.layer, .firstChoices, 0.5)
+      (rule.jitter, rule.seed) = (jitter, 5)
+      return rule
+    }
+  }
+  static let cases = [
+    Case(encoder: .token, decoder: .token, k: 2),
+    Case(encoder: .sentence, decoder: .task(.targetLanguage), k: 1),
+    Case(encoder: .sentence, decoder: .task(.targetLanguage), k: 2),
+    Case(encoder: .task(.languagePair), decoder: .task(.languagePair), k: 2),
+    Case(encoder: .token, decoder: .task(.targetLanguage), k: 2),
+  ]
+
+  @Test(arguments: cases) func gradientsAreRight(_ given: Case) {
+    let tiny = given.model()
+    let experts = tiny.gradients()
+    #expect(tiny.model.droppedShare > 0 || !tiny.model.layers(.encoder).contains(where: \.mayDrop))
+    let dense = tiny.model.dense
+    let computed = dense.layout.slots.map { dense.gradient($0).values }
+    for (number, slot) in dense.layout.slots.enumerated() {
+      let name = slot.parts[0].name
+      if name.contains("task_embedding") || name.contains("router") {
+        #expect(computed[number].contains { $0 != 0 }, "\(name) learns")
+      }
+      GradientCheck(tiny).check(name, number, dense.weights(slot), computed[number])
+    }
+    for (number, block) in experts.keys.sorted().enumerated() {
+      guard let weights = tiny.experts[block], let gradient = experts[block] else { continue }
+      GradientCheck(tiny).check(
+        "\(block)", number, weights.matrix(rows: 1, columns: weights.count), gradient)
+    }
+  }
+
+  /// All tokens of a task have the same experts with the same weights, in every micro-batch, and none
+  /// is dropped.
+  @Test(arguments: [1, 2]) func aTaskHasOneSetOfExperts(_ k: Int) {
+    let tiny = Case(encoder: .token, decoder: .task(.targetLanguage), k: k).model(jitter: 0.1)
+    for mode in [Transformer.Mode.training, .evaluation] {
+      tiny.forward(mode: mode)
+      let routing = tiny.model.routings[1]
+      var sets: [Int: Set<[UInt32]>] = [:]
+      for (gate, (lengths, tasks)) in zip(
+        routing.gates, zip(TinyModel.targetLengths, TinyModel.tasks))
+      {
+        #expect(gate.kept.allSatisfy { $0 })
+        let ofToken = zip(lengths, tasks).flatMap { Array(repeating: $1.target, count: $0) }
+        for (token, task) in ofToken.enumerated() {
+          let choices = token * k..<(token + 1) * k
+          let words = choices.flatMap {
+            [UInt32(gate.choice[$0]), gate.probability[$0].bitPattern]
+          }
+          sets[task, default: []].insert(words)
+        }
+      }
+      #expect(sets.count == 2)
+      #expect(sets.values.allSatisfy { $0.count == 1 })
+    }
+  }
+
+  /// Tasks by pairs tell sources apart that tasks by target do not.
+  @Test func pairsAreTasksOfTheirOwn() {
+    let tiny = Case(encoder: .token, decoder: .task(.languagePair), k: 2).model()
+    tiny.forward()
+    let gate = tiny.model.routings[1].gates[0]
+    let first = gate.row(0)
+    #expect((0..<6).allSatisfy { gate.row($0) == first })
+    #expect(gate.row(6) != first)
+  }
+
+  /// The tokens of a sentence have one set of experts, whatever the other sentences are.
+  @Test func aSentenceDecidesAlone() {
+    let tiny = Case(encoder: .sentence, decoder: .token, k: 2).model()
+    tiny.forward(mode: .evaluation)
+    let gate = tiny.model.routings[0].gates[0]
+    let first = gate.choice[..<2]
+    #expect((1..<5).allSatisfy { gate.choice[2 * $0..<2 * $0 + 2].elementsEqual(first) })
+    #expect(gate.row(0) != gate.row(5))
+  }
+
+  @Test func threadsChangeNoBit() {
+    for given in Self.cases {
+      let (one, two) = (given.model(), given.model(threads: 2))
+      #expect(one.gradients() == two.gradients())
+      for slot in one.model.dense.layout.slots {
+        #expect(two.model.dense.gradient(slot).values == one.model.dense.gradient(slot).values)
+      }
+    }
+  }
+}
+
+extension Routing {
+  /// The probabilities of a token.
+  fileprivate func row(_ token: Int) -> [Float] { probabilities.rows(token..<token + 1).values }
+}
+
+extension LayerDescription {
+  fileprivate var mayDrop: Bool {
+    if case .token = gateInput { true } else { false }
+  }
+}

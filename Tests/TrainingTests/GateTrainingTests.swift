@@ -1,0 +1,112 @@
+import Base
+import Models
+import Storage
+import Testing
+import Training
+
+/// The promises, for every kind of gate.
+@Suite struct GateTrainingTests {
+  struct Gates: CustomTestStringConvertible, Sendable {
+    let encoder: String
+    let decoder: String
+    var perToken = 1
+    var tasksPerStep = 0
+    var policy = "all"
+    var selection = "random"
+
+    var testDescription: String { "\(encoder)/\(decoder), \(perToken) a token, \(selection)" }
+
+    func run() throws -> TinyRun {
+      var run = try TinyRun()
+      run.config.model.encoder_gate = encoder
+      run.config.model.decoder_gate = decoder
+      run.config.model.num_experts_per_tok = perToken
+      run.config.model.second_expert_policy = policy
+      run.config.model.token_selection = selection
+      run.config.data.tasks_per_step = tasksPerStep
+      if ![encoder, decoder].contains("token") { run.config.model.router_jitter_noise = 0 }
+      return run
+    }
+  }
+  static let gates = [
+    Gates(encoder: "token", decoder: "token", perToken: 2, policy: "sampling"),
+    Gates(encoder: "token", decoder: "token", selection: "priority"),
+    Gates(encoder: "sentence", decoder: "target_language"),
+    Gates(encoder: "token", decoder: "target_language", perToken: 2, tasksPerStep: 2),
+    Gates(
+      encoder: "language_pair", decoder: "language_pair", perToken: 2, policy: "random",
+      selection: "first"),
+  ]
+  private static let steps = 4
+
+  /// Resident, with the least memory, with the dense part paged and more threads, and stopped in
+  /// between: the same losses, weights and moments.
+  @Test(arguments: gates) func theBitsAreTheSame(_ gates: Gates) throws {
+    func computed(
+      _ change: (inout TinyRun) throws -> Void, stops: [Int] = []
+    ) throws -> (metrics: [[UInt64]], checksums: [BlockID: [UInt64]]) {
+      var run = try gates.run()
+      try change(&run)
+      var metrics: [StepMetrics] = []
+      for last in stops + [Self.steps] { metrics += try run.train(to: last) }
+      return (metrics.map(\.computed), try run.checksums())
+    }
+    let resident = try computed {
+      $0.config.memory.resident = true
+      $0.config.memory.budget = "1GiB"
+    }
+    let least = try computed { $0.config.memory.budget = "\(try $0.leastBudget())" }
+    let paged = try computed(
+      {
+        $0.config.memory.dense = "paged"
+        $0.config.memory.budget = "1GiB"
+        $0.config.compute.threads = 2
+      }, stops: [2])
+    for other in [least, paged] {
+      #expect(other.metrics == resident.metrics)
+      #expect(other.checksums == resident.checksums)
+    }
+  }
+
+  /// With one task a step the experts of both stacks are few, known before the sweeps, and nothing
+  /// else crosses the disk.
+  @Test func aStepMovesTheExpertsOfItsTasksAlone() throws {
+    var run = try Gates(
+      encoder: "target_language", decoder: "target_language", perToken: 2, tasksPerStep: 1
+    ).run()
+    run.config.memory.dense = "resident"
+    run.config.memory.held_gradients = "0"
+    run.config.memory.budget = "\(try run.leastBudget())"
+    var session = try run.session()
+    var (met, stepsOfKnown) = (Set<BlockID>(), 0)
+    for step in 1...8 {
+      let targets = Set(session.batch(step: step).target.tasks.map(\.target))
+      let line = try session.runStep()
+      var blocks: Set<BlockID> = []
+      for layer in [nil, 1, 2] as [Int?] {
+        blocks.formUnion(session.likelyExperts(after: layer, in: .training))
+      }
+      // Two experts in each of two layers, in two slices.
+      #expect(targets.count == 1 && blocks.count == 2 * 2 * 2)
+      #expect(line.task_experts == 4 && line.experts_touched == 4 && line.tasks == 1)
+
+      // Virgin blocks are not read; the backward sweep may find what the forward sweep made of them.
+      let known = blocks.intersection(met).count
+      let (hi, record) = (Self.bytes(.hi), Self.bytes(.all))
+      let moved = line.read_bytes + line.found_bytes - known * (hi + record)
+      #expect((0...(blocks.count - known) * hi).contains(moved))
+      stepsOfKnown += known == blocks.count ? 1 : 0
+      met.formUnion(blocks)
+      #expect(line.write_bytes == blocks.count * record)
+      #expect(line.anticipated_unused_bytes == 0)
+    }
+    #expect(stepsOfKnown > 0, "bytes were compared exactly")
+    #expect(met.count < 2 * 6 * 2, "other tasks' experts were left alone")
+  }
+
+  /// Of a slice of `TinyRun`'s experts.
+  private static func bytes(_ planes: PlaneSet) -> Int {
+    let geometry = RecordGeometry(parametersPerBlock: 32 * 32 * 2)
+    return planes.planes.reduce(0) { $0 + geometry.planeBytes($1) }
+  }
+}
