@@ -93,6 +93,7 @@ package struct CorpusPreparation: Sendable {
       let kept =
         try MediaWikiReader.read(input, languages: filter, into: &table)
         + MallardReader.read(input, languages: filter, into: &table)
+        + GettextReader.read(input, languages: filter, into: &table)
       sources.append(
         CorpusManifest.Source(
           name: CorpusDirectory.name(input), licence: try CorpusDirectory.licence(of: input),

@@ -11,12 +11,15 @@ struct CorpusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Make a tokenised multilingual corpus out of unpacked Debian packages.",
       discussion: """
-        Reads MediaWiki's message catalogues and GNOME's help pages, cleans and aligns them, keeps a
-        share of the English sentences (with all their translations) out of training, trains a
+        Reads MediaWiki's and gettext's message catalogues and GNOME's help pages, cleans and aligns them,
+        keeps a share of the English sentences (with all their translations) out of training, trains a
         SentencePiece vocabulary, and writes token shards.
 
           tools/setup data
           pagoda corpus prepare --packages data/packages --output data/mine --top 40
+
+          tools/setup catalogues
+          pagoda corpus prepare --packages data/catalogues --output data/fifty --top 50
         """)
 
     @Option(help: "The directory that `tools/setup data` unpacked packages into.")
