@@ -106,7 +106,8 @@ let package = Package(
         "Base", "PinnedMemory", "DirectIO", "Kernels",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ]),
-    module("Surgery", ["Base", "Storage"]),
+    module(
+      "Surgery", ["Base", "DirectIO", "Kernels", "Models", "Storage", "Corpus", "Training"]),
     .executableTarget(
       name: "pagoda",
       dependencies: [
@@ -260,6 +261,12 @@ let package = Package(
       [
         "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Layers", "Models",
         "Optimizers", "Paging", "Simulation", "Storage", "TestSupport", "Training",
+      ]),
+    tests(
+      "SurgeryTests",
+      [
+        "Base", "Corpus", "DirectIO", "Kernels", "Layers", "Models", "Storage", "Surgery",
+        "TestSupport", "Training",
       ]),
     tests(
       "SystemTests",

@@ -41,6 +41,11 @@ package struct CorpusManifest: Codable, Equatable, Sendable {
     languages.firstIndex { $0.tag == tag }.map { LanguageIndex($0) }
   }
 
+  /// What decides which token means what: the same of corpora that models can share.
+  package var tokens: [String] {
+    [files[CorpusFile.tokenizer]?.checksum ?? ""] + languages.map(\.tag)
+  }
+
   /// Whether sums of its numbers are numbers, and every special token is in the vocabulary.
   var isPossible: Bool {
     let counts =

@@ -12,26 +12,24 @@ package struct HeldOut: Sendable {
   private let corpus: ParallelCorpus
   private let limits: BatchSampler.Limits
   private let noise: DenoisingNoise
-  private let isWanted: @Sendable (TrainingTask) -> Bool
+  /// Those that are evaluated: of a mix of all pairs only pairs with English, unless it names others.
+  package let tasks: [TrainingTask]
   /// Evaluation damages every text the same way in every run.
   private static let seed: UInt64 = 0
 
   /// - Throws: `CorpusError.option` for tasks of unknown languages.
   package init(
-    corpus: ParallelCorpus, limits: BatchSampler.Limits, noise: DenoisingNoise,
-    tasks: TaskFilter = TaskFilter()
+    corpus: ParallelCorpus, limits: BatchSampler.Limits, mix: TaskMix = TaskMix()
   ) throws(CorpusError) {
-    (self.corpus, self.limits, self.noise) = (corpus, limits, noise)
-    isWanted = try tasks.admitted(of: corpus.manifest)
-  }
-
-  /// Translation into and from English and denoising, for every language, as far as they are wanted.
-  package var tasks: [TrainingTask] {
+    (self.corpus, self.limits, noise) = (corpus, limits, mix.noise)
+    let isWanted = try mix.tasks.admitted(of: corpus.manifest)
     let others = corpus.languages.dropFirst()
-    let all =
+    var pairs: [TrainingTask] =
       others.map { .translate($0, .english) } + others.map { .translate(.english, $0) }
-      + corpus.languages.map { TrainingTask.denoise($0) }
-    return all.filter(isWanted)
+    if mix.pairs == .all, !mix.tasks.patterns.isEmpty {
+      pairs += others.flatMap { a in others.filter { $0 != a }.map { .translate(a, $0) } }
+    }
+    tasks = (pairs + corpus.languages.map { .denoise($0) }).filter(isWanted)
   }
 
   /// Micro-batches with at most `tokensPerTaskMax` target tokens of each task, packed as full as

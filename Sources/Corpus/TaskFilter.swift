@@ -28,6 +28,17 @@ package struct TaskFilter: Equatable, Sendable {
     return { [parsed] task in parsed.isEmpty || parsed.contains { $0.admits(task) } }
   }
 
+  /// Whether some translation into `target` is one of them; from `source`, where that is known.
+  /// - Throws: as `admitted`.
+  package func admitsTranslation(
+    from source: LanguageIndex?, into target: LanguageIndex, of corpus: CorpusManifest
+  ) throws(CorpusError) -> Bool {
+    if patterns.isEmpty { return true }
+    let isAdmitted = try admitted(of: corpus)
+    let sources = source.map { [$0] } ?? corpus.languages.indices.map { LanguageIndex($0) }
+    return sources.contains { $0 != target && isAdmitted(.translate($0, target)) }
+  }
+
   private static func parse(
     _ text: String, _ corpus: CorpusManifest
   ) throws(CorpusError) -> Pattern {

@@ -45,7 +45,7 @@ enum CorpusInput {
 
   private static func draw(_ corpus: ParallelCorpus) throws(CorpusError) {
     let limits = BatchSampler.Limits(microBatchTokens: 64, maxSequenceTokens: 32)
-    let heldOut = try HeldOut(corpus: corpus, limits: limits, noise: DenoisingNoise())
+    let heldOut = try HeldOut(corpus: corpus, limits: limits)
     for batch in heldOut.evaluationBatches(tokensPerTaskMax: 64) { check(batch, corpus) }
     var mix = TaskMix()
     mix.pairs = .all

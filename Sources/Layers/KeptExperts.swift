@@ -5,7 +5,7 @@ import Kernels
 package struct KeptExperts: Sendable, Equatable {
   /// What the probabilities of the choices are of.
   package enum Probabilities: String, Sendable, CaseIterable {
-    /// The kept experts: the rows of the others are gone from the gate (Kim et al., "Scalable and
+    /// The kept experts, as if the rows of the others were gone from the gate (Kim et al., "Scalable and
     /// efficient MoE training for multitask multilingual models", 2021).
     case kept
     /// All that there were: what chose kept experts before is computed as it was, bit for bit.

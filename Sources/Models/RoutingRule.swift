@@ -83,6 +83,9 @@ package struct TopKRule: Sendable {
   package var laterChoices = TopKGate.LaterChoices.likeliest
   package var trainingCapacity = TopKGate.Capacity.unlimited
   package var evaluationCapacity = TopKGate.Capacity.unlimited
+  /// Whether the encoder drops in generation what it drops in evaluation. Of a micro-batch's capacity: what
+  /// is generated then depends on what else is.
+  package var dropsInGeneration = true
   /// Padding in the encoder goes to no expert.
   package var skipsPadding = false
   package var jitter: Float = 0
@@ -106,8 +109,9 @@ package struct TopKRule: Sendable {
   func capacity(_ mode: Transformer.Mode, _ side: Side) -> TopKGate.Capacity {
     switch (mode, side) {
     case (.training, _): trainingCapacity
-    case (.evaluation, _), (.generation, .encoder): evaluationCapacity
-    case (.generation, .decoder): .unlimited
+    case (.evaluation, _): evaluationCapacity
+    case (.generation, .encoder) where dropsInGeneration: evaluationCapacity
+    case (.generation, _): .unlimited
     }
   }
 }

@@ -298,6 +298,28 @@ extension Manifest {
     }
   }
 
+  /// Forgets records of the only generation, which goes on as `generation`, of the same step, in a store
+  /// of fewer blocks.
+  func forget(
+    _ records: [(block: BlockID, record: Record)], from old: StoreDescription,
+    to new: StoreDescription, _ generation: (old: Generation, new: Generation)
+  ) throws(StorageError) {
+    try sealed { seal throws(StorageError) in
+      let rows = try RowStatements(connection)
+      for (block, record) in records {
+        seal -= ManifestRow.record(block, record)
+        try rows.remove(block)
+      }
+      seal -= ManifestRow.meta(old)
+      let meta = ManifestRow.meta(new)
+      seal += meta
+      try connection.execute("UPDATE meta SET blocks = \(new.blocks), digest = \(meta.stored)")
+      seal -= ManifestRow.generation(generation.old)
+      try connection.execute("DELETE FROM generation WHERE step = \(generation.old.step)")
+      seal += try insert(generation.new)
+    }
+  }
+
   /// Makes the file as small as its rows.
   func vacuum() throws(StorageError) {
     try ManifestDigest.remove(path)

@@ -140,6 +140,15 @@ extension RecordTable {
     kept.removeFirst(count)
   }
 
+  /// Lets go of the only generation's records of some blocks: it is `generation` from now on.
+  mutating func forget(_ blocks: [BlockID], _ generation: Generation) {
+    precondition(kept.count == 1 && open.isEmpty && closing.isEmpty, "one generation, at rest")
+    for block in blocks {
+      if let record = committed.removeValue(forKey: block) { slots.putBack(record.slot) }
+    }
+    kept[0] = KeptGeneration(generation: generation, superseded: [])
+  }
+
   /// Goes back from the last generation to the one before it. Nothing is open.
   mutating func rollBack() {
     precondition(kept.count > 1 && open.isEmpty && closing.isEmpty, "an older one is kept")

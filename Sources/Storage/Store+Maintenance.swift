@@ -1,4 +1,4 @@
-import Base
+package import Base
 package import DirectIO
 import Glibc
 
@@ -76,6 +76,30 @@ extension Store {
     try move(moves, paths, progress)
     try manifest.vacuum()
     return try cutFiles(to: paths)
+  }
+
+  /// Forgets the records of some blocks, which the store has room for no longer: it has so many blocks
+  /// fewer from now on. Older generations go first; then the records, in one transaction. `compact` gives
+  /// the room back.
+  /// - Parameter payload: of the last generation from now on.
+  package func forget(_ blocks: Set<BlockID>, payload: [UInt8]) throws(StorageError) {
+    guard let last = generation else {
+      preconditionFailure("a store with a generation has something to forget")
+    }
+    precondition(blocks.count < description.blocks, "blocks of this store")
+    if table.kept.count > 1 {
+      try manifest.drop(table.kept.count - 1, of: table.kept)
+      table.drop(table.kept.count - 1)
+    }
+    let records = blocks.sorted().compactMap { block in
+      table.committed[block].map { (block: block, record: $0) }
+    }
+    var smaller = description
+    smaller.blocks -= blocks.count
+    let generation = Generation(step: last.step, committedAt: last.committedAt, payload: payload)
+    try manifest.forget(records, from: description, to: smaller, (last, generation))
+    description = smaller
+    table.forget(Array(blocks), generation)
   }
 
   /// Moves all records away from `directory`, so that its drive can go, and deletes its data file.

@@ -19,7 +19,7 @@ package struct RecordPlace: Sendable {
 ///
 /// Belongs to one thread, like its disk.
 package final class Store {
-  package let description: StoreDescription
+  package internal(set) var description: StoreDescription
   package let disk: any Disk
   package let isReadOnly: Bool
   /// Generations to keep, the last one included. More are kept while somebody reads them.

@@ -14,7 +14,7 @@ package struct StoreDescription: Sendable, Equatable {
   package let identity: String
   package let geometry: RecordGeometry
   /// Blocks that can ever be written.
-  package let blocks: Int
+  package internal(set) var blocks: Int
   /// By the number that slots name them with, drained ones included.
   package internal(set) var paths: [StorePath]
   /// Nanoseconds since 1970; tells stores of one identity apart.

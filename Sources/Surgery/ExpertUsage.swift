@@ -1,5 +1,4 @@
 import Base
-import Foundation
 package import Storage
 
 /// How evenly the experts of each layer have been used, from what the store remembers of every
@@ -7,6 +6,7 @@ package import Storage
 package struct ExpertUsage: Codable, Sendable {
   package struct Layer: Codable, Sendable {
     package let layer: Int
+    /// That are there.
     package let experts: Int
     /// Experts that were updated at least once.
     package let touched: Int
@@ -14,12 +14,7 @@ package struct ExpertUsage: Codable, Sendable {
     package let tokens: [Int]
 
     /// The entropy of the token shares over its maximum: 1 is even use, 0 a single expert.
-    package var evenness: Double {
-      let total = Double(tokens.reduce(0, +))
-      guard total > 0, tokens.count > 1 else { return 0 }
-      let shares = tokens.filter { $0 > 0 }.map { Double($0) / total }
-      return -shares.reduce(0) { $0 + $1 * log($1) } / log(Double(tokens.count))
-    }
+    package var evenness: Double { Surgery.evenness(of: tokens, among: experts) }
     /// The share of the most used expert.
     package var largestShare: Double {
       Double(tokens.max() ?? 0) / Double(max(1, tokens.reduce(0, +)))
@@ -29,10 +24,12 @@ package struct ExpertUsage: Codable, Sendable {
   package let step: Int
   package let layers: [Layer]
 
-  /// - Parameter experts: experts of a layer, touched or not.
-  package init(_ store: Store, layers: Int, experts: Int) {
-    var tokens = Array(repeating: Array(repeating: 0, count: experts), count: layers)
-    var touched = Array(repeating: Set<Int>(), count: layers)
+  /// - Parameters:
+  ///   - experts: of a layer, touched or not, those that were dropped included.
+  ///   - there: how many are left of each layer.
+  package init(_ store: Store, experts: Int, there: [Int]) {
+    var tokens = Array(repeating: Array(repeating: 0, count: experts), count: there.count)
+    var touched = Array(repeating: Set<Int>(), count: there.count)
     for block in store.writtenBlocks where block.kind == .expert {
       guard let record = store.record(of: block) else { continue }
       touched[block.layer].insert(block.index)
@@ -40,8 +37,8 @@ package struct ExpertUsage: Codable, Sendable {
       if block.slice == 0 { tokens[block.layer][block.index] = record.history.tokens }
     }
     step = store.generation?.step ?? 0
-    self.layers = (0..<layers).map {
-      Layer(layer: $0, experts: experts, touched: touched[$0].count, tokens: tokens[$0])
+    layers = there.indices.map {
+      Layer(layer: $0, experts: there[$0], touched: touched[$0].count, tokens: tokens[$0])
     }
   }
 }

@@ -16,15 +16,15 @@ struct EvaluationSet: Sendable {
   init(
     _ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, maxTokens: Int, _ config: RunConfig
   ) throws {
-    let mix = TaskMix(config)
-    let heldOut = try HeldOut(corpus: corpus, limits: limits, noise: mix.noise, tasks: mix.tasks)
+    let heldOut = try HeldOut(corpus: corpus, limits: limits, mix: TaskMix(config))
     let others = max(1, corpus.languageCount - 1)
     let perTask = max(limits.maxSequenceTokens, maxTokens / (2 * others))
     batches = heldOut.evaluationBatches(tokensPerTaskMax: perTask)
     guard !batches.isEmpty else {
       throw ConfigError(
-        key: "data.corpus", problem: "has no held-out sentence that fits",
-        remedy: "prepare it with --held-out 0.04, or raise data.max_sequence_tokens")
+        key: "data.corpus", problem: "has no held-out sentence of the run's tasks that fits",
+        remedy: "prepare it with --held-out 0.04, raise data.max_sequence_tokens, or name "
+          + "data.tasks that data.pairs has")
     }
     unigramEntropy = Corpus.unigramEntropy(of: batches.flatMap(\.targetOutput))
 

@@ -10,6 +10,8 @@ package enum ExchangeError: Error, Equatable, Sendable, CustomStringConvertible 
   case wrongGeometry(path: String, differences: [String])
   /// An export that was to be imported with another configuration than its own.
   case configuredExport(path: String)
+  /// A published model that lost experts.
+  case prunedExport(path: String)
   case occupiedRun(path: String)
   case occupiedStore(path: String)
   case cannotWrite(path: String, cause: String)
@@ -36,8 +38,11 @@ package enum ExchangeError: Error, Equatable, Sendable, CustomStringConvertible 
         + "correct it, or fetch the model again"
     case .configuredExport(let path):
       "\(path) has a configuration of its own, config.yaml: leave out --config and the overrides"
+    case .prunedExport(let path):
+      "\(path) has lost experts, and no published format has layers with some of them missing: export the "
+        + "run before it was pruned"
     case .occupiedRun(let path):
-      "\(path) exists; import makes a new run: name another directory, or remove this one"
+      "\(path) exists, and a new run is to be made: name another directory, or remove this one"
     case .occupiedStore(let path):
       "\(path) holds a store already; name another --store, or remove that run first"
     case .cannotWrite(let path, let cause): "cannot write \(path): \(cause)"

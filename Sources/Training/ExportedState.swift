@@ -111,8 +111,12 @@ struct ExportedConfig: Encodable {
   let encoder_sparse_step: Int
   let decoder_sparse_step: Int
   let num_experts: Int
-  /// The gate is top-1, without a second expert.
-  let num_experts_per_tok = 1
+  let num_experts_per_tok: Int
+  /// What gates decide by.
+  let encoder_gate: String
+  let decoder_gate: String
+  /// Experts of each layer that are there, and in the files; none: all.
+  let kept_experts: [String]
   let router_bias = false
   let router_dtype = "float32"
   let router_aux_loss_coef: Double
@@ -146,6 +150,9 @@ struct ExportedConfig: Encodable {
     (encoder_ffn_dim, decoder_ffn_dim) = (model.ffn_dim, model.ffn_dim)
     (encoder_sparse_step, decoder_sparse_step) = (model.sparse_step, model.sparse_step)
     num_experts = model.num_experts
+    num_experts_per_tok = model.num_experts_per_tok
+    (encoder_gate, decoder_gate) = (model.encoder_gate, model.decoder_gate)
+    kept_experts = model.kept_experts
     router_aux_loss_coef = model.router_aux_loss_coef
     router_jitter_noise = model.router_jitter_noise
     capacity_factor = model.capacity_factor

@@ -37,17 +37,17 @@ struct HeldOutSentences {
     }
   }
 
-  /// Into and out of English, as far as the run is for them.
+  /// Of what is evaluated.
   private static func directions(
     _ corpus: ParallelCorpus, _ limits: BatchSampler.Limits, _ mix: TaskMix, _ count: Int
   ) throws -> [Direction] {
-    let isWanted = try mix.tasks.admitted(of: corpus.manifest)
-    let pairs = corpus.languages.dropFirst().flatMap { other in
-      [(source: LanguageIndex.english, target: other), (source: other, target: .english)]
-    }.filter { isWanted(.translate($0.source, $0.target)) }
+    let heldOut = try HeldOut(corpus: corpus, limits: limits, mix: mix)
+    let pairs = heldOut.tasks.filter { $0.kind == .translate }
+      .map { (source: $0.source, target: $0.target) }
+      // A language's two directions together, as the samples of a report are read.
+      .sorted { (max($0.0, $0.1), $0.0) < (max($1.0, $1.1), $1.0) }
     let each = max(1, count / max(1, pairs.count))
-    let samples = try HeldOut(corpus: corpus, limits: limits, noise: mix.noise)
-      .translationSamples(pairs, count: each)
+    let samples = try heldOut.translationSamples(pairs, count: each)
     return zip(pairs, samples).filter { !$1.isEmpty }.map { pair, samples in
       let (source, target) = (corpus.tag(pair.source), corpus.tag(pair.target))
       return Direction(

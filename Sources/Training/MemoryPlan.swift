@@ -24,7 +24,7 @@ package struct MemoryPlan: Sendable {
 
   /// The program, the Swift runtime, SQLite, page tables and the small change of the heap, beyond
   /// the named allocations; and for each thread a stack and what products pack their factors into.
-  package static func runtimeBytes(threads: Int) -> Int { (48 + 4 * threads) << 20 }
+  package static func runtimeBytes(threads: Int) -> Int { (49 + 4 * threads) << 20 }
 
   /// Frames that one direction cannot do without: one read, one in use, one written, one to spare.
   static let leastFrames = 4

@@ -74,6 +74,10 @@ package struct ModelExport: ~Copyable {
     precondition(
       options.type == .f32 || options.type == .bf16 && !options.hasOptimizer,
       "training goes on from float32")
+    let isPublished = PublishedFamily(rawValue: config.model.family) != nil
+    if isPublished, !config.model.kept_experts.isEmpty {
+      throw ExchangeError.prunedExport(path: run.path)
+    }
     let companions = try ExportCompanions(config)
     let geometry = try RunGeometry(config, corpus: companions.corpus)
     let tensors = ModelTensors(geometry.description)

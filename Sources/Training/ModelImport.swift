@@ -161,7 +161,7 @@ package struct ModelImport {
       } ?? [:]
     _ = try StoreFilling.plan(config, geometry)
     if case .export = origin { _ = try TrainingSession.plan(config) }
-    let draft = ImportDraft(run)
+    let draft = RunDraft(run)
     try draft.begin(config.unresolved(in: run, from: self.source), storePaths: storePaths)
     do {
       if case .published = origin {
@@ -241,6 +241,7 @@ extension ModelImport {
     if let state = origin.state, state.hasOptimizer {
       progress = try RunProgress(payload: state.progress.payload())
     }
+    progress.keep(config.model)
     let dense = tensors.dense
     for block in 0..<geometry.dense.count {
       if isStopping() { throw ExchangeError.stopped }

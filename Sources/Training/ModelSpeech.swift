@@ -7,8 +7,13 @@ import Models
 /// How the model of a run is spoken to: texts as the tokens it expects, and its tokens as text.
 package struct ModelSpeech: Sendable {
   private enum Kind: Sendable {
-    case zcode(ParallelCorpus, Tokenizer, needsSource: Bool)
+    case zcode(ParallelCorpus, Tokenizer, Tasks)
     case published(SequenceEncoder, languages: Languages)
+  }
+  private struct Tasks: Sendable {
+    /// Whether a gate looks at the source's language.
+    let needsSource: Bool
+    let filter: TaskFilter
   }
   private struct Languages: Sendable {
     let source: String?
@@ -56,7 +61,9 @@ package struct ModelSpeech: Sendable {
       let gates = [config.model.encoder_gate, config.model.decoder_gate]
       kind = .zcode(
         corpus, try corpus.tokenizer(),
-        needsSource: gates.contains(GateChoice.languagePair.rawValue))
+        Tasks(
+          needsSource: gates.contains(GateChoice.languagePair.rawValue),
+          filter: TaskFilter(config.data.tasks)))
       (startToken, endTokens) = (SpecialTokens.start, [SpecialTokens.end])
       return
     }
@@ -94,20 +101,29 @@ package struct ModelSpeech: Sendable {
 
   /// What asks for the translation of the source of `pair`; languages that it does not name are
   /// those of the run.
-  /// - Throws: `TrainingError.unknownLanguage`, also where a gate by pairs of languages is not told the
-  ///   source's; `CorpusError.tokenizer`.
+  /// - Throws: `TrainingError.unknownLanguage`, `.sourceUnknown`, `.otherTask`; `CorpusError.tokenizer`.
   func prompt(_ pair: TextPair) throws -> Prompt {
     switch kind {
-    case .zcode(let corpus, let tokenizer, let needsSource):
+    case .zcode(let corpus, let tokenizer, let tasks):
       func language(_ tag: String) throws -> LanguageIndex {
         guard let language = corpus.manifest.index(of: tag) else {
           throw TrainingError.unknownLanguage(tag, known: corpus.languages.map { corpus.tag($0) })
         }
         return language
       }
-      let target = try language(pair.targetLanguage ?? "")
+      let tag = pair.targetLanguage ?? ""
+      let target = try language(tag)
       // Unless a gate looks at it, a source need not say what it is.
-      let source = try pair.sourceLanguage.map(language) ?? (needsSource ? language("") : target)
+      let named = try pair.sourceLanguage.map(language)
+      guard let source = named ?? (tasks.needsSource ? nil : target) else {
+        throw TrainingError.sourceUnknown(known: corpus.languages.map { corpus.tag($0) })
+      }
+      let isWanted = try tasks.filter.admitsTranslation(
+        from: named, into: target, of: corpus.manifest)
+      guard isWanted else {
+        throw TrainingError.otherTask(
+          "\(named.map { corpus.tag($0) } ?? "*")-\(tag)", tasks: tasks.filter.patterns)
+      }
       let text = tokenizer.encode(pair.source)
       return Prompt(
         tokens: [corpus.special.into(target)] + text + [SpecialTokens.end],

@@ -1,10 +1,11 @@
 import Base
 import Interchange
+import Layers
 import Models
 import Storage
 
 /// What a parameter has in a file: itself, and with `--optimizer` its two moments.
-enum ParameterState: CaseIterable, Sendable {
+package enum ParameterState: CaseIterable, Sendable {
   case weights, firstMoment, secondMoment
 
   /// What follows the name of the parameter.
@@ -96,7 +97,7 @@ struct ExpertTensors: Sendable {
   let names: ExpertNames
 }
 
-/// All tensors of a model under the names that checkpoints of its family give them, each [out, in]:
+/// All tensors of a model, those of the experts that are there, under the names that checkpoints of its family give them, each [out, in]:
 /// stacked projections are taken apart, slices of experts put together, and what is kept
 /// transposed is turned. A tied output matrix stands there once, as the embedding; positions are a
 /// formula.
@@ -123,8 +124,9 @@ struct ModelTensors: Sendable {
     for slot in description.layout.slots {
       parts += slot.parts.map { .dense(DenseTensor(slot: slot, part: $0)) }
       guard let mixture = mixtures[slot.offset] else { continue }
-      parts += mixture.names.enumerated().map { index, names in
-        .expert(ExpertTensors(layer: mixture.number, expert: index, names: names))
+      parts += (mixture.kept?.experts ?? Array(mixture.names.indices)).map { index in
+        .expert(
+          ExpertTensors(layer: mixture.number, expert: index, names: mixture.names[index]))
       }
     }
     self.parts = parts

@@ -33,6 +33,24 @@ extension RunConfig {
   }
 }
 
+extension RunConfig {
+  /// Whether both have the same experts, however they are written.
+  package func hasSameExperts(as other: RunConfig) -> Bool {
+    func numbers(_ config: RunConfig) -> [[Int]?] {
+      config.model.kept_experts.map { NumberList.numbers(of: $0, below: .max) }
+    }
+    return numbers(self) == numbers(other)
+      && model.kept_probabilities == other.model.kept_probabilities
+  }
+
+  /// For messages.
+  var expertsText: String {
+    guard !model.kept_experts.isEmpty else { return "all experts" }
+    return "the experts \(model.kept_experts.joined(separator: " ")) with probabilities of "
+      + model.kept_probabilities
+  }
+}
+
 /// Numbers as people write them: `0-3,7`.
 package enum NumberList {
   /// nil when `text` is not ascending numbers and ranges of them below `count`.

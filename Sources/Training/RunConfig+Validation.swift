@@ -30,6 +30,11 @@ extension RunConfig {
     try choose(
       model.kept_probabilities, "model.kept_probabilities",
       KeptExperts.Probabilities.allCases.map(\.rawValue))
+    guard !model.kept_experts.isEmpty || model.kept_probabilities == "kept" else {
+      throw ConfigError(
+        key: "model.kept_probabilities", problem: "is of kept experts, and all are there",
+        remedy: "leave it out, or give model.kept_experts")
+    }
     if model.router_z_loss_coef != "automatic" {
       guard let coefficient = Double(model.router_z_loss_coef) else {
         throw ConfigError(
@@ -70,13 +75,13 @@ extension RunConfig {
         key: "model.\(key)", problem: "is for published families, not for zcode",
         remedy: "leave it out, or choose another model.family")
     }
+    try inside(model.num_experts, 1...1 << 20, "model.num_experts")
     try validateGates()
     try inside(model.d_model, 8...1 << 16, "model.d_model")
     try inside(model.encoder_layers, 1...1 << 12, "model.encoder_layers")
     try inside(model.decoder_layers, 1...1 << 12, "model.decoder_layers")
     try inside(model.num_attention_heads, 1...1 << 10, "model.num_attention_heads")
     try inside(model.ffn_dim, 1...1 << 20, "model.ffn_dim")
-    try inside(model.num_experts, 1...1 << 20, "model.num_experts")
     try inside(model.min_capacity, 0...1 << 20, "model.min_capacity")
     try inside(
       model.sparse_step, 1...max(model.encoder_layers, model.decoder_layers), "model.sparse_step")
@@ -112,11 +117,35 @@ extension RunConfig {
     try choose(
       model.decoder_gate, "model.decoder_gate",
       GateChoice.allCases.filter { $0 != .sentence }.map(\.rawValue))
-    let isByToken = [model.encoder_gate, model.decoder_gate].contains(GateChoice.token.rawValue)
-    guard isByToken || model.router_jitter_noise == 0 else {
+    try refuseWhatNoGateUses()
+  }
+
+  /// Keys that say something other than usual and that none of the gates would ever look at.
+  private func refuseWhatNoGateUses() throws(ConfigError) {
+    let standard = ModelSection()
+    let gates = [model.encoder_gate, model.decoder_gate].map(GateChoice.init)
+    func refuse(_ key: String, _ isUsual: Bool, _ why: String) throws(ConfigError) {
+      guard !isUsual else { return }
       throw ConfigError(
-        key: "model.router_jitter_noise", problem: "is for gates by token, and there is none",
-        remedy: "leave it out, or choose model.encoder_gate=token")
+        key: "model.\(key)", problem: why, remedy: "leave it out, or choose other gates")
+    }
+    if !gates.contains(.token) {
+      let why = "is for gates by token, and there is none"
+      try refuse("router_jitter_noise", model.router_jitter_noise == 0, why)
+      try refuse("second_expert_policy", model.second_expert_policy == "all", why)
+    }
+    if model.num_experts_per_tok == 1 {
+      try refuse(
+        "second_expert_policy", model.second_expert_policy == standard.second_expert_policy,
+        "is of a second expert, and a token chooses one")
+    }
+    if !gates.contains(.token), !gates.contains(.sentence) {
+      let why = "is of full experts, and those of a task are never full"
+      try refuse("token_selection", model.token_selection == standard.token_selection, why)
+      try refuse("capacity_factor", model.capacity_factor == standard.capacity_factor, why)
+      try refuse(
+        "eval_capacity_factor", model.eval_capacity_factor == standard.eval_capacity_factor, why)
+      try refuse("min_capacity", model.min_capacity == standard.min_capacity, why)
     }
   }
 

@@ -154,11 +154,19 @@ extension RunConfig {
       found.model.family = family
     }
     let (mine, theirs) = (computed(corpus: ""), found.computed(corpus: ""))
-    return zip(mine.split(separator: "\n"), theirs.split(separator: "\n"))
-      .filter { $0 != $1 }
-      .map {
-        "\($1.trimmingCharacters(in: .whitespaces)) there, "
-          + "\($0.trimmingCharacters(in: .whitespaces)) here"
+    return zip(Self.entries(mine), Self.entries(theirs)).filter { $0 != $1 }
+      .map { "\($1) there, \($0) here" }
+  }
+
+  /// The keys of a resolved configuration with their values, each in one line: lists are longer in the file.
+  private static func entries(_ yaml: String) -> [String] {
+    yaml.split(separator: "\n").reduce(into: []) { entries, line in
+      let text = line.trimmingCharacters(in: .whitespaces)
+      if text.hasPrefix("- "), let last = entries.popLast() {
+        entries.append(last + " " + text.dropFirst(2))
+      } else {
+        entries.append(text)
       }
+    }
   }
 }

@@ -1,4 +1,5 @@
 import Base
+import Corpus
 import Kernels
 import Models
 import Optimizers
@@ -52,16 +53,20 @@ package struct RunEvaluation: Codable, Sendable {
 }
 
 /// The held-out loss of the last committed generation: a forward sweep without memory for another.
-private struct HeldOutLoss {
+struct HeldOutLoss {
   let step: Int
   let report: EvaluationReport?
   let unigramEntropy: Double
   let unigramLossByTask: [String: Double]
 
-  init(_ run: RunDirectory, _ config: RunConfig, memory: Int) throws {
+  /// - Parameter observe: shown the model after each sweep, and the micro-batches that it read.
+  init(
+    _ run: RunDirectory, _ config: RunConfig, memory: Int,
+    observe: (EvaluationSet, Transformer, ArraySlice<MicroBatch>) -> Void = { _, _, _ in }
+  ) throws {
     try ProductLibrary.requireOne()
     let facts = try DataFacts(config)
-    let geometry = try RunGeometry(config, vocabulary: facts.vocabulary)
+    let geometry = try RunGeometry(config, corpus: facts.corpus)
     let plan = try MemoryPlan(
       ceiling: memory, fixed: Self.fixedMemory(config, geometry, facts), geometry: geometry.record,
       blocks: geometry.blocks, resident: false)
@@ -93,7 +98,7 @@ private struct HeldOutLoss {
       options: StepOptions(config),
       dense: DenseResidency(dense, geometry.description, geometry.dense, isPaged: false),
       unsaved: UnsavedDense(geometry.dense))
-    report = try sweep.evaluate(data, step: generation.step)
+    report = try sweep.evaluate(data, step: generation.step) { observe(data, $0, $1) }
   }
 
   private static func fixedMemory(

@@ -18,8 +18,9 @@ package struct RunProgress: Codable, Equatable, Sendable {
   /// What a published model is trained on and how, as a digest: its store is named by the model
   /// alone. nil before the first step, and where the store's name says it.
   private var settings: String?
-  /// Which experts are still there, as the configuration says it; nil: all.
+  /// Which experts are still there and what probabilities are of, as the configuration says it; nil: all.
   private(set) var kept: [String]?
+  private(set) var keptProbabilities: String?
   /// What multiplies matrices now; nil before the first session, and where an older version was the last.
   private var products: String?
 
@@ -29,7 +30,7 @@ package struct RunProgress: Codable, Equatable, Sendable {
 
   private enum CodingKeys: CodingKey {
     case step, tokens, seconds, stallSeconds, bytesRead, bytesWritten, visits, hits, settings,
-      kept, products
+      kept, keptProbabilities, products
   }
 
   package init() {}
@@ -53,16 +54,23 @@ package struct RunProgress: Codable, Equatable, Sendable {
   /// From now on the experts that `model` says are there.
   package mutating func keep(_ model: RunConfig.ModelSection) {
     kept = model.kept_experts.isEmpty ? nil : model.kept_experts
+    keptProbabilities = kept == nil ? nil : model.kept_probabilities
   }
 
-  /// - Throws: `StorageError.belongsToAnother` when other experts are there than `config` says.
+  /// `config` with the experts that are there.
+  package func kept(in config: RunConfig) -> RunConfig {
+    var own = config
+    own.model.kept_experts = kept ?? []
+    own.model.kept_probabilities = keptProbabilities ?? RunConfig().model.kept_probabilities
+    return own
+  }
+
+  /// - Throws: `TrainingError.otherExperts` when other experts are there than `config` says.
   package func requireExperts(of config: RunConfig, path: String) throws {
-    func text(_ kept: [String]?) -> String {
-      kept.map { "experts " + $0.joined(separator: " ") } ?? "all experts"
-    }
-    let wanted = config.model.kept_experts.isEmpty ? nil : config.model.kept_experts
-    guard kept != wanted else { return }
-    throw StorageError.belongsToAnother(path: path, found: text(kept), wanted: text(wanted))
+    let there = kept(in: config)
+    guard !there.hasSameExperts(as: config) else { return }
+    throw TrainingError.otherExperts(
+      path: path, found: there.expertsText, wanted: config.expertsText)
   }
 
   /// Takes over what multiplies from now on.

@@ -168,6 +168,7 @@ extension TopKRule {
     laterChoices = policy.choices
     trainingCapacity = .factor(model.capacity_factor, minimum: model.min_capacity)
     evaluationCapacity = .factor(model.eval_capacity_factor, minimum: model.min_capacity)
+    dropsInGeneration = false
     jitter = Float(model.router_jitter_noise)
     balanceCoefficient = Float(model.router_aux_loss_coef)
     pool = .layer

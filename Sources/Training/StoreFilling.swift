@@ -1,10 +1,10 @@
-import Base
+package import Base
 import DirectIO
-import Kernels
+package import Kernels
 import Models
 import Optimizers
 import Paging
-import Storage
+package import Storage
 
 /// A new store while it is filled with the weights of a model, and with their moments where there are
 /// any: no corpus, no activations, one block in memory beside the frames, be it of an expert or of the
@@ -12,7 +12,7 @@ import Storage
 ///
 /// Every block is written once, so the store has a slot for each and no more: until the first training
 /// makes its files longer, there is room beside it for what it is filled from.
-struct StoreFilling: ~Copyable {
+package struct StoreFilling: ~Copyable {
   /// One block as floats, and as many more.
   let block: FloatBuffer
   let scratch: FloatBuffer
@@ -21,13 +21,16 @@ struct StoreFilling: ~Copyable {
   private var pager: Pager
   private var written = 0
 
+  /// - Parameters:
+  ///   - given: the disk to use; nil: one of its own.
+  ///   - others: what is in memory beside it.
   /// - Throws: `MemoryRefusal` naming the allocation that does not fit; `StorageError`;
   ///   `ExchangeError.occupiedStore`.
   init(
     _ config: RunConfig, _ geometry: RunGeometry, identity: String, storePaths: [String],
-    profiles: DriveProfiles
+    profiles: DriveProfiles, disk given: (any Disk)? = nil, others: [MemoryLedger.Grant] = []
   ) throws {
-    let plan = try Self.plan(config, geometry)
+    let plan = try Self.plan(config, geometry, others: others)
     let ledger = MemoryLedger(ceiling: plan.ceiling)
     for grant in plan.fixed { try ledger.grant(grant.name, bytes: grant.bytes) }
     let drives = try DriveSettings(config, paths: storePaths, profiles: profiles)
@@ -36,7 +39,7 @@ struct StoreFilling: ~Copyable {
         paths: storePaths, bandwidths: drives.bandwidths, identity: identity,
         geometry: geometry.record, blocks: geometry.blocks, keep: config.checkpoint.keep,
         isWrittenOnce: true),
-      disk: openDisk(drives.disk).disk, create: true)
+      disk: given ?? openDisk(drives.disk).disk, create: true)
     guard store.generation == nil else { throw ExchangeError.occupiedStore(path: storePaths[0]) }
     var pager = try Pager(store: store, frames: plan.frames, ledger: ledger)
     pager.computeChecksums(on: Workers(count: geometry.exchangeThreads))
@@ -52,7 +55,9 @@ struct StoreFilling: ~Copyable {
   private static let tableBytesPerExpert = 3072
 
   /// What filling needs.
-  static func plan(_ config: RunConfig, _ geometry: RunGeometry) throws -> MemoryPlan {
+  static func plan(
+    _ config: RunConfig, _ geometry: RunGeometry, others: [MemoryLedger.Grant] = []
+  ) throws -> MemoryPlan {
     let float = MemoryLayout<Float>.stride
     let experts = geometry.description.mixtures * geometry.experts.count
     return try MemoryPlan(
@@ -66,13 +71,25 @@ struct StoreFilling: ~Copyable {
           name: "tables of tensors",
           bytes: (experts + geometry.description.layout.slots.count) * tableBytesPerExpert),
         .init(name: "two blocks", bytes: 2 * geometry.experts.parametersPerBlock * float),
-      ],
+      ] + others,
       geometry: geometry.record, blocks: geometry.blocks, resident: false)
   }
 
+  /// Takes over records of other stores, before anything else is written.
+  /// - Parameter progress: told of bytes.
+  package func adopt(
+    _ adoptions: [Store.Adoption], progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws {
+    precondition(written == 0, "the disk is idle")
+    try store.adopt(adoptions, progress: progress)
+  }
+
+  /// Blocks that the dense part is.
+  package var denseBlocks: [BlockID] { geometry.dense.blocks }
+
   /// Writes the block `id`; `fill` fills each state of it into `block`. States that are not filled
   /// are zero.
-  mutating func write(
+  package mutating func write(
     _ id: BlockID, _ states: [ParameterState], history: BlockHistory,
     _ fill: (ParameterState, FloatBuffer) throws -> Void
   ) throws {
@@ -88,7 +105,7 @@ struct StoreFilling: ~Copyable {
 
   /// Writes block number `block` of the dense part, as of `step`; `fill` fills the floats of each state
   /// that have the given range of the vector of dense parameters. States that are not filled are zero.
-  mutating func write(
+  package mutating func write(
     dense block: Int, _ states: [ParameterState], step: Int,
     _ fill: (ParameterState, Range<Int>, FloatBuffer) throws -> Void
   ) throws {

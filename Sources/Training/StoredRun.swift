@@ -1,5 +1,5 @@
 import Corpus
-import DirectIO
+package import DirectIO
 import Models
 package import Storage
 
@@ -26,33 +26,40 @@ extension RunDirectory {
 
 extension RunConfig {
   /// The store of this configuration, read-only.
+  /// - Parameter given: the disk to open it on; nil: one of its own.
   /// - Throws: `StorageError.belongsToAnother` when it is not this run's.
-  func storedRun(in run: RunDirectory) throws -> Store {
+  func storedRun(in run: RunDirectory, disk given: (any Disk)? = nil) throws -> Store {
+    let store = try storeOfRun(in: run, disk: given)
+    if let generation = store.generation {
+      try RunProgress(payload: generation.payload).requireExperts(of: self, path: run.path)
+    }
+    return store
+  }
+
+  /// The same, whatever experts it has.
+  package func storeOfRun(in run: RunDirectory, disk given: (any Disk)? = nil) throws -> Store {
     let paths = Trainer.storePaths(self, run)
-    let drives = try DriveSettings(self, paths: paths, profiles: .ofUser)
-    let (disk, _) = openDisk(drives.disk)
+    let disk =
+      try given ?? openDisk(DriveSettings(self, paths: paths, profiles: .ofUser).disk).disk
     let store = try Store.openReadOnly(paths: paths, disk: disk)
+    try requireOwn(store, path: paths[0])
+    return store
+  }
+
+  /// - Throws: `StorageError.belongsToAnother` when a store is not this run's.
+  package func requireOwn(_ store: Store, path: String) throws {
     let isPublished = PublishedFamily(rawValue: model.family) != nil
     let corpus = isPublished ? "" : try ParallelCorpus.readManifest(data.corpus).checksum
     let wanted = try RunGeometry.identity(self, corpus: corpus)
     guard store.description.identity == wanted else {
       throw StorageError.belongsToAnother(
-        path: paths[0], found: store.description.identity, wanted: wanted)
+        path: path, found: store.description.identity, wanted: wanted)
     }
-    if let generation = store.generation {
-      try RunProgress(payload: generation.payload).requireExperts(of: self, path: paths[0])
-    }
-    return store
   }
 
-  /// Layers with experts, encoder and decoder, and experts in each.
-  package func mixtures() throws -> (layers: Int, experts: Int) {
-    guard let published = try publishedModel() else {
-      let layers =
-        model.encoder_layers / model.sparse_step + model.decoder_layers / model.sparse_step
-      return (layers, model.num_experts)
-    }
-    let description = try published.description(self)
-    return (description.mixtures, description.experts.count)
+  /// Experts that each layer with any had when the run was made, and how many are there, in forward order.
+  package func mixtures() throws -> (experts: Int, there: [Int]) {
+    let description = try description()
+    return (description.experts.count, description.layers.compactMap(\.keptExperts).map(\.count))
   }
 }

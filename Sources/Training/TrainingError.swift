@@ -20,7 +20,13 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
   case expertTooLarge(bytes: Int)
   case notFinite(step: Int, what: String)
   case damagedState(cause: String)
+  /// A store with other experts than its configuration says.
+  case otherExperts(path: String, found: String, wanted: String)
   case unknownLanguage(String, known: [String])
+  /// What a run of some tasks was not made for.
+  case otherTask(String, tasks: [String])
+  /// A gate by pairs of languages that is not told the source's.
+  case sourceUnknown(known: [String])
 
   package var description: String {
     switch self {
@@ -63,8 +69,17 @@ package enum TrainingError: Error, Sendable, CustomStringConvertible {
         + "lower training.learning_rate or raise training.warmup_steps and run again"
     case .damagedState(let cause):
       "the committed generation does not read: \(cause); start over with --fresh, or import again"
+    case .otherExperts(let path, let found, let wanted):
+      "\(path) has \(found), the configuration says \(wanted). If `pagoda expert prune` was interrupted, "
+        + "run the same command again; else use the run's own config.yaml, which says what it has"
     case .unknownLanguage(let tag, let known):
       "the run knows no language `\(tag)`; it knows: \(known.joined(separator: ", "))"
+    case .otherTask(let task, let tasks):
+      "the run does not translate \(task): it is for \(tasks.joined(separator: ", ")) alone "
+        + "(data.tasks); use a run that is for it, such as the one that this was extracted from"
+    case .sourceUnknown(let known):
+      "the run's gates decide by pairs of languages: say what the lines are in with --from, of "
+        + known.joined(separator: ", ")
     }
   }
 }

@@ -5,41 +5,41 @@ import Training
 
 struct ExpertCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "expert", abstract: "Look into the experts of a run.",
-    subcommands: [Stats.self])
+    commandName: "expert",
+    abstract: "Look into the experts of a run; drop some, unite two runs', take a task's out.",
+    discussion: """
+        pagoda expert stats runs/mine --held-out
+        pagoda expert prune runs/mine runs/small --share 0.25
+        pagoda expert extract runs/mine runs/de-en --task de-en
+        pagoda expert aggregate runs/a runs/b runs/both
+      """,
+    subcommands: [Stats.self, Prune.self, Extract.self, Aggregate.self])
+}
 
-  struct Stats: ParsableCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "How evenly the experts of each layer have been used in training.",
-      discussion: "  pagoda expert stats runs/quickstart")
+/// The run that a command about experts looks at.
+struct SourceOptions: ParsableArguments {
+  @Argument(help: ArgumentHelp("The run directory.", valueName: "run"))
+  var runDirectory: String
 
-    @Argument(help: ArgumentHelp("The run directory.", valueName: "run"))
-    var runDirectory: String
+  @Option(help: "A directory of its store, as given to train. Default: the run's.")
+  var store: [String] = []
 
-    @Option(help: "A directory of the store, as given to train. Default: the run's.")
-    var store: [String] = []
+  @Option(help: "Memory ceiling of this command. Default: the run's.")
+  var memory: ByteCount?
 
-    @Flag(help: "Print one JSON object with the tokens of every expert.")
-    var json = false
+  @Flag(help: "Print one JSON object.")
+  var json = false
 
-    func run() throws {
-      try reportingFailures {
-        let (config, store) = try openStore(RunDirectory(runDirectory), paths: store)
-        let mixtures = try config.mixtures()
-        let usage = ExpertUsage(store, layers: mixtures.layers, experts: mixtures.experts)
-        if json { return try Output.json(usage) }
-        let rows = usage.layers.map {
-          [
-            "\($0.layer)", "\($0.touched) of \($0.experts)", fixed($0.evenness, 3),
-            "\(fixed(100 * $0.largestShare, 1)) %", "\($0.tokens.min() ?? 0)",
-            "\($0.tokens.max() ?? 0)",
-          ]
-        }
-        let head = [
-          "layer", "touched", "evenness", "largest share", "fewest tokens", "most tokens",
-        ]
-        for line in table([head] + rows) { Output.result(line) }
-      }
-    }
+  var directory: RunDirectory { RunDirectory(runDirectory) }
+
+  func config() throws -> RunConfig { try directory.config(storePaths: store) }
+
+  func memory(_ config: RunConfig) throws -> Int {
+    try memory?.bytes ?? config.bytes(config.memory.budget, key: "memory.budget")
+  }
+
+  /// Which experts the held-out text goes to.
+  func usage(_ config: RunConfig) throws -> HeldOutUsage {
+    try HeldOutUsage(directory, config, memory: memory(config))
   }
 }

@@ -8,6 +8,7 @@ import Kernels
 import PinnedMemory
 import Planning
 import Storage
+import Surgery
 import Tokenizers
 import Training
 
@@ -61,11 +62,20 @@ private func exitStatus(of error: any Error) -> Int32 {
   case let error as TrainingError: exitStatus(of: error)
   case let error as ExchangeError: exitStatus(of: error)
   case is GenerationError: ExitStatus.badData
+  case let error as SurgeryError: exitStatus(of: error)
   case let error as InterchangeError: error.exitCode
   case let error as ProbeError: exitStatus(of: error)
   case let error as MemoryProbeError: exitStatus(of: error)
   case is DiskError, is CocoaError: ExitStatus.inputOutput
   default: ExitStatus.bug
+  }
+}
+
+private func exitStatus(of error: SurgeryError) -> Int32 {
+  switch error {
+  case .noTask: ExitStatus.usage
+  case .noGateByTask, .pruned, .different, .otherStep, .published: ExitStatus.badData
+  case .changed: ExitStatus.runAgain
   }
 }
 
@@ -95,6 +105,7 @@ private func exitStatus(of error: ExchangeError) -> Int32 {
   case .otherFormat, .otherCorpus, .otherConfiguration, .wrongTensor, .wrongGeometry:
     ExitStatus.badData
   case .occupiedRun, .occupiedStore: ExitStatus.cannotCreate
+  case .prunedExport: ExitStatus.badData
   case .cannotWrite: ExitStatus.inputOutput
   case .stopped: ExitStatus.runAgain
   }
@@ -121,12 +132,12 @@ private func exitStatus(of error: TrainingError) -> Int32 {
   switch error {
   case .stopped: ExitStatus.runAgain
   case .runBelongsToAnother, .notARun, .storesMoved, .storeNotFresh, .expertTooLarge,
-    .importedNotFresh, .notImported:
+    .importedNotFresh, .notImported, .otherExperts:
     ExitStatus.badConfiguration
   case .nothingToResume, .noRun, .unreadableInput: ExitStatus.missingInput
   case .cannotCreate: ExitStatus.cannotCreate
   case .cannotWrite: ExitStatus.inputOutput
   case .notFinite, .damagedState: ExitStatus.badData
-  case .unknownLanguage: ExitStatus.usage
+  case .unknownLanguage, .otherTask, .sourceUnknown: ExitStatus.usage
   }
 }

@@ -10,9 +10,6 @@ struct HeatMap {
   let recommended: (row: Int, column: Int)
 
   private static let width = 8
-  /// From dark blue to yellow in the palette of 256 colours.
-  private static let ramp = [17, 18, 19, 25, 31, 37, 36, 35, 71, 107, 143, 179, 220, 226]
-  private static let shades: [Character] = [" ", "░", "▒", "▓", "█"]
 
   /// - Parameter inColour: with the escapes of a terminal; else with shades.
   func lines(inColour: Bool) -> [String] {
@@ -34,18 +31,29 @@ struct HeatMap {
     }
     let mark = ((row, column) == best ? "*" : "") + ((row, column) == recommended ? "+" : "")
     let share = most > 0 ? value / most : 0
-    guard inColour else {
-      let shade = Self.shades[min(Self.shades.count - 1, Int(share * Double(Self.shades.count)))]
-      return padded("\(shade)\(fixed(value, 2))\(mark)")
-    }
-    let level = min(Self.ramp.count - 1, Int(share * Double(Self.ramp.count)))
-    // White on the dark half, black on the light.
-    let ink = level < Self.ramp.count / 2 ? 15 : 16
-    let text = padded(fixed(value, 2) + mark)
-    return "\u{1B}[38;5;\(ink);48;5;\(Self.ramp[level])m\(text)\u{1B}[0m"
+    guard inColour else { return padded("\(Heat.shade(share))\(fixed(value, 2))\(mark)") }
+    return Heat.coloured(padded(fixed(value, 2) + mark), share)
   }
 
   private func padded(_ text: String) -> String {
     String(repeating: " ", count: max(0, Self.width - text.count)) + text
+  }
+}
+
+/// A share of the most, 0 to 1, as a terminal shows it.
+enum Heat {
+  /// From dark blue to yellow in the palette of 256 colours.
+  private static let ramp = [17, 18, 19, 25, 31, 37, 36, 35, 71, 107, 143, 179, 220, 226]
+  private static let shades: [Character] = [" ", "░", "▒", "▓", "█"]
+
+  static func shade(_ share: Double) -> Character {
+    shades[min(shades.count - 1, Int(share * Double(shades.count)))]
+  }
+
+  static func coloured(_ text: String, _ share: Double) -> String {
+    let level = min(ramp.count - 1, Int(share * Double(ramp.count)))
+    // White on the dark half, black on the light.
+    let ink = level < ramp.count / 2 ? 15 : 16
+    return "\u{1B}[38;5;\(ink);48;5;\(ramp[level])m\(text)\u{1B}[0m"
   }
 }

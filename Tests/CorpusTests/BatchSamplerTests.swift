@@ -141,9 +141,21 @@ func tasksAreFiltered(_ patterns: [String], _ names: [String]) throws {
   let filter = TaskFilter(patterns)
   let sampler = try sampler { $0.tasks = filter }
   #expect(sampler.probabilities.map { corpus.name(of: $0.task) }.sorted() == names)
-  let heldOut = try HeldOut(
-    corpus: corpus, limits: limits, noise: DenoisingNoise(), tasks: filter)
+  var mix = TaskMix()
+  mix.tasks = filter
+  let heldOut = try HeldOut(corpus: corpus, limits: limits, mix: mix)
   #expect(heldOut.tasks.map { corpus.name(of: $0) }.sorted() == names)
+}
+
+/// A run for two languages that are not English is judged by them.
+@Test func otherPairsAreHeldOutWhenAskedFor() throws {
+  let corpus = try Fixture.shared.corpus
+  var mix = TaskMix()
+  (mix.pairs, mix.tasks) = (.all, TaskFilter(["de-fr"]))
+  let heldOut = try HeldOut(corpus: corpus, limits: limits, mix: mix)
+  #expect(heldOut.tasks.map { corpus.name(of: $0) } == ["translate de-fr"])
+  mix.tasks = TaskFilter()
+  #expect(try HeldOut(corpus: corpus, limits: limits, mix: mix).tasks.count == 3 * 2 + 4)
 }
 
 @Test(arguments: ["xx", "de-xx", "de-en-fr", "", "*", "de_en"])

@@ -6,8 +6,7 @@ import Testing
 private func heldOut() throws -> HeldOut {
   try HeldOut(
     corpus: Fixture.shared.corpus,
-    limits: BatchSampler.Limits(microBatchTokens: 120, maxSequenceTokens: 80),
-    noise: DenoisingNoise())
+    limits: BatchSampler.Limits(microBatchTokens: 120, maxSequenceTokens: 80))
 }
 
 @Test func evaluationCoversEveryTaskWithinItsBudget() throws {

@@ -47,7 +47,7 @@ func theRealPackagesMakeACorpus() throws {
     limits: BatchSampler.Limits(microBatchTokens: 2048, maxSequenceTokens: 256))
   let tokens = (0..<100).reduce(0) { $0 + sampler.microBatch(step: $1, index: 0).targetTokenCount }
   #expect(tokens > 100 * 1500)
-  let evaluation = try HeldOut(corpus: corpus, limits: sampler.limits, noise: DenoisingNoise())
+  let evaluation = try HeldOut(corpus: corpus, limits: sampler.limits)
     .evaluationBatches(tokensPerTaskMax: 4000)
   #expect(unigramEntropy(of: evaluation.flatMap(\.targetOutput)) > 5)
 }

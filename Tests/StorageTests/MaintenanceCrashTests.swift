@@ -13,7 +13,7 @@ import Testing
 /// operation; `tools/torture --maintenance` kills the real program at those, and copies stores.
 @Suite struct MaintenanceCrashTests {
   enum Task: String, CaseIterable, Sendable {
-    case addDirectory, keepMore, rollBack, drop, drain, drainHome, compact
+    case addDirectory, keepMore, rollBack, drop, drain, drainHome, compact, forget
   }
 
   /// What is done after a restart: the same task, or nothing but opening the store.
@@ -43,7 +43,10 @@ private final class Trial {
   private let root: TestDirectory
   private let machine: SimulatedMachine
   private let paths: [String]
-  private let blocks = (0..<8).map { BlockID.dense($0) }
+  private static let all = (0..<8).map { BlockID.dense($0) }
+  /// Those that the store is known to have.
+  private var blocks = all
+  private let forgotten: Set = [all[2], all[5]]
   private let geometry = RecordGeometry(parametersPerBlock: 64)
   /// Lengths of the real data files.
   private var realBytes: [String: Int] = [:]
@@ -112,6 +115,9 @@ private final class Trial {
     case .drain: try alone().drain(paths[1])
     case .drainHome: try alone().drain(paths[0])
     case .compact: _ = try alone().compact()
+    case .forget:
+      let store = try alone()
+      if store.description.blocks == Self.all.count { try store.forget(forgotten, payload: [7]) }
     }
   }
 
@@ -139,9 +145,17 @@ private final class Trial {
 
   /// Records of every generation that may be asked for, before and after another commit.
   private func check(isDone: Bool) throws {
+    // Once it is known what was forgotten, the rest is as after any other task.
+    if task == .forget,
+      try Store.openAlone(paths: named, disk: machine.start()).description.blocks < blocks.count
+    {
+      blocks.removeAll(where: forgotten.contains)
+    }
+    try require(task != .forget || !isDone || blocks.count == 6, "blocks are forgotten")
     let store = try open(named, keep: keep, machine.start())
     let steps = store.generations.map(\.step)
     try require(possibleSteps(isDone).contains(steps), "generations \(steps)")
+    try require(store.generations.last?.payload == (blocks.count == 6 ? [7] : []), "payload")
     try expect(store) { steps.last == 1 ? 1 : $0.index % 2 == 0 ? 2 : 1 }
     if isDone, let drained = [Task.drain: paths[1], .drainHome: paths[0]][task] {
       for name in ["pages.bin", "manifest.sqlite", "store.lock"] {
@@ -154,7 +168,7 @@ private final class Trial {
   private func possibleSteps(_ isDone: Bool) -> [[Int]] {
     switch task {
     case .rollBack: isDone ? [[1]] : [[1], [1, 2]]
-    case .drop, .compact: isDone ? [[2]] : [[2], [1, 2]]
+    case .drop, .compact, .forget: isDone ? [[2]] : [[2], [1, 2]]
     default: [[1, 2]]
     }
   }

@@ -219,6 +219,70 @@ import Testing
     try expect(store)
   }
 
+  /// Their slots are free, the room for them is given back, and the others are what they were.
+  @Test func blocksCanBeForgotten() throws {
+    try make([paths[0]])
+    let gone: Set = [blocks[1], blocks[4], BlockID.expert(layer: 2, 9)]
+    try alone([paths[0]]).forget(gone, payload: [1, 2])
+    do {
+      let store = try alone([paths[0]])
+      #expect(store.writtenBlocks == blocks.filter { !gone.contains($0) })
+      #expect(store.description.blocks == configuration([paths[0]], keep: 2).blocks - 3)
+      #expect(store.generations.map(\.step) == [2] && store.generation?.payload == [1, 2])
+      #expect(try store.scrub().isWhole)
+    }
+    _ = try alone([paths[0]]).compact()
+    #expect(size(paths[0]) == 4096 + 4 * testGeometry.recordBytes)
+    #expect(try manifestDamage() == nil)
+    let mover = try RecordMover(try alone([paths[0]]))
+    for block in blocks where !gone.contains(block) {
+      let value: UInt8 = block.index % 2 == 0 ? 2 : 1
+      #expect(try mover.read(block).0 == RecordMover.bytes(value, testGeometry))
+    }
+    // Whoever still counts on them is refused.
+    #expect(throws: StorageError.self) { try open([paths[0]]) }
+  }
+
+  /// Records of other stores are taken over as they are, under other names; damaged ones are not.
+  @Test func recordsAreAdopted() throws {
+    try make([paths[0]])
+    let disk = disk()
+    do {
+      let source = try Store.openReadOnly(paths: [paths[0]], disk: disk)
+      let store = try Store.open(
+        configuration([paths[1]], keep: 1), disk: disk, create: true)
+      try store.adopt(blocks.map { .init(source, $0, as: .expert(layer: 3, $0.index + 1)) })
+      try store.commit(step: 4, payload: [])
+      for block in blocks {
+        let (old, new) = (
+          source.record(of: block), store.record(of: .expert(layer: 3, block.index + 1))
+        )
+        #expect(old?.checksums == new?.checksums && old?.history == new?.history)
+      }
+      #expect(try store.scrub().isWhole)
+    }
+  }
+
+  /// Where files share their bytes, so they do damage: it is found when it is read. Elsewhere at once.
+  @Test func damagedRecordsAreNotAdoptedUnseen() throws {
+    try make([paths[0]])
+    let offset = try Store.openReadOnly(paths: [paths[0]], disk: disk()).place(of: blocks[0]).offset
+    let file = paths[0] + "/pages.bin"
+    var bytes = readBytes(file)
+    bytes[offset + 7] ^= 4
+    writeBytes(file, bytes)
+    let disk = disk()
+    let source = try Store.openReadOnly(paths: [paths[0]], disk: disk)
+    let store = try Store.open(configuration([paths[2]], keep: 1), disk: disk, create: true)
+    let outcome = Result { try store.adopt(blocks.map { .init(source, $0, as: $0) }) }
+    guard case .failure(let error) = outcome else {
+      try store.commit(step: 1, payload: [])
+      #expect(try store.scrub().damaged.count == 1)
+      return
+    }
+    #expect("\(error)".contains("is damaged"))
+  }
+
   /// Any directory can go, the first one with the manifest, too; kept generations move along, and
   /// the same list of directories opens the store afterwards.
   @Test(arguments: 0..<3) func aDirectoryCanGo(index: Int) throws {

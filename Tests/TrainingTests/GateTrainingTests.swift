@@ -33,8 +33,9 @@ import Training
     Gates(encoder: "token", decoder: "token", selection: "priority"),
     Gates(encoder: "sentence", decoder: "target_language"),
     Gates(encoder: "token", decoder: "target_language", perToken: 2, tasksPerStep: 2),
+    Gates(encoder: "language_pair", decoder: "language_pair", perToken: 2),
     Gates(
-      encoder: "language_pair", decoder: "language_pair", perToken: 2, policy: "random",
+      encoder: "token", decoder: "language_pair", perToken: 2, policy: "random",
       selection: "first"),
   ]
   private static let steps = 4

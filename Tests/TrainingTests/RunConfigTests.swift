@@ -154,6 +154,9 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
   ("model.decoder_gate=sentence", "`sentence` is not known"),
   ("model.encoder_gate=tokens", "`tokens` is not known"),
   ("model.num_experts_per_tok=3", "3 is out of range"),
+  ("model.num_experts=0", "0 is out of range"), ("model.num_experts=-1", "-1 is out of range"),
+  ("model.second_expert_policy=sampling", "is of a second expert"),
+  ("model.kept_probabilities=all", "is of kept experts"),
   ("model.second_expert_policy=none", "`none` is not known"),
   ("model.token_selection=last", "`last` is not known"),
   ("data.tasks_per_step=-1", "-1 is out of range"),
@@ -165,13 +168,16 @@ func gatesThatCannotBeAreRefused(_ override: String, _ words: String) {
   #expect(error?.problem.contains(words) == true, "\(error?.problem ?? "")")
 }
 
-@Test func jitterWithoutAGateByTokenIsRefused() {
-  let gates = ["model.encoder_gate=sentence", "model.decoder_gate=target_language"]
+@Test(arguments: [
+  ("sentence", "router_jitter_noise=0.1"), ("target_language", "capacity_factor=2"),
+  ("target_language", "token_selection=first"), ("language_pair", "min_capacity=8"),
+])
+func whatNoGateUsesIsRefused(_ encoder: String, _ override: String) {
+  let gates = ["model.encoder_gate=\(encoder)", "model.decoder_gate=target_language"]
   let error = #expect(throws: ConfigError.self) {
-    try RunConfig.parse(
-      minimal, name: "c.yaml", overrides: gates + ["model.router_jitter_noise=0.1"])
+    try RunConfig.parse(minimal, name: "c.yaml", overrides: gates + ["model.\(override)"])
   }
-  #expect(error?.key == "model.router_jitter_noise")
+  #expect(error.map { override.hasPrefix($0.key.dropFirst("model.".count)) } == true)
   #expect(throws: Never.self) { try RunConfig.parse(minimal, name: "c.yaml", overrides: gates) }
 }
 

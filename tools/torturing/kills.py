@@ -112,7 +112,7 @@ class Kills:
             f"storage.engine={self.engine or engine}",
             f"storage.io_thread={pick(['true', 'false'])}",
             f"compute.threads={pick([1, 2])}",
-            f"memory.budget={pick(['63MiB', '64MiB', '72MiB'])}",
+            f"memory.budget={pick(['64MiB', '65MiB', '72MiB'])}",
         ]
         if self.chance.random() < 1 / 6:
             options += ["--resident", "--memory", "1GiB"]

@@ -14,7 +14,7 @@ SCHEDULE = Schedule(steps=40, commit_every=2, evaluate_every=0)
 # Emulated processors are slow: little to compute, and still more than fits into the budget.
 OPTIONS = [
     "model.d_model=32", "model.ffn_dim=128", "training.micro_batch_tokens=64",
-    "training.gradient_accumulation_steps=1", "compute.threads=1", "memory.budget=60MiB",
+    "training.gradient_accumulation_steps=1", "compute.threads=1", "memory.budget=61MiB",
     f"training.max_steps={SCHEDULE.steps}", f"checkpoint.every={SCHEDULE.commit_every}",
     f"evaluation.every={SCHEDULE.evaluate_every}",
 ]

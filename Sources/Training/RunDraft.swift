@@ -4,10 +4,10 @@ import Foundation
 import Interchange
 import Storage
 
-/// A run directory while an import fills it. Its configuration has another name until the end, so
+/// A run directory while an import, or what makes a run of runs, fills it. Its configuration has another name until the end, so
 /// that no training takes half a model for a run, and so that the next import knows what may be
 /// deleted.
-struct ImportDraft {
+struct RunDraft {
   private let run: RunDirectory
   private var path: String { run.config + ".unfinished" }
 
