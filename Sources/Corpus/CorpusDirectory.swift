@@ -67,6 +67,15 @@ struct CorpusDirectory {
     }
   }
 
+  /// Keeps the copyright notices that another corpus has.
+  func copyNotices(from corpus: String) throws(CorpusError) {
+    let folder = "\(corpus)/\(Self.licences)"
+    guard DirectoryWalk.isDirectory(folder) else { return }
+    for name in try DirectoryWalk.children(of: folder) {
+      try write(try DirectoryWalk.read("\(folder)/\(name)"), "\(Self.licences)/\(name)")
+    }
+  }
+
   /// Gives the finished directory its name.
   func publish() throws(CorpusError) { try DirectoryReplacement.publish(partial, as: final) }
 

@@ -14,6 +14,9 @@ package struct Generator: ~Copyable {
   private let options: StepOptions
   private var pager: Pager
 
+  /// From the disk so far, the dense part included.
+  package var bytesRead: Int { pager.counters.bytesRead }
+
   /// - Parameter model: of the last committed generation, and as large as `limits` needs.
   init(
     pager: consuming Pager, model: Transformer, options: StepOptions, limits: GenerationLimits

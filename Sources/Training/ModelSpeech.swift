@@ -118,21 +118,47 @@ package struct ModelSpeech: Sendable {
       guard let source = named ?? (tasks.needsSource ? nil : target) else {
         throw TrainingError.sourceUnknown(known: corpus.languages.map { corpus.tag($0) })
       }
-      let isWanted = try tasks.filter.admitsTranslation(
-        from: named, into: target, of: corpus.manifest)
-      guard isWanted else {
-        throw TrainingError.otherTask(
-          "\(named.map { corpus.tag($0) } ?? "*")-\(tag)", tasks: tasks.filter.patterns)
-      }
-      let text = tokenizer.encode(pair.source)
-      return Prompt(
-        tokens: [corpus.special.into(target)] + text + [SpecialTokens.end],
-        task: SequenceTask(source: source.rawValue, target: target.rawValue), isText: true)
+      try Self.require(named, target, tasks, corpus)
+      return Self.prompt(tokenizer.encode(pair.source), source, target, corpus)
     case .published(let encoder, let languages):
       var pair = pair
       pair.sourceLanguage = pair.sourceLanguage ?? languages.source
       pair.targetLanguage = pair.targetLanguage ?? languages.target
       return Self.prompt(try encoder.prompt(pair))
+    }
+  }
+
+  /// What asks for the translation of a zcode corpus' own tokens.
+  /// - Throws: `TrainingError.otherTask`; `CorpusError.tokenizer` for a published model.
+  func prompt(
+    tokens: [Int32], from source: LanguageIndex, into target: LanguageIndex
+  ) throws -> Prompt {
+    guard case .zcode(let corpus, _, let tasks) = kind else {
+      throw CorpusError.tokenizer(
+        cause: "a published model has other tokens than a corpus", remedy: "give it text")
+    }
+    try Self.require(source, target, tasks, corpus)
+    return Self.prompt(tokens, source, target, corpus)
+  }
+
+  private static func prompt(
+    _ text: [Int32], _ source: LanguageIndex, _ target: LanguageIndex, _ corpus: ParallelCorpus
+  ) -> Prompt {
+    Prompt(
+      tokens: [corpus.special.into(target)] + text + [SpecialTokens.end],
+      task: SequenceTask(source: source.rawValue, target: target.rawValue), isText: true)
+  }
+
+  /// - Throws: `TrainingError.otherTask` for what the run is not for.
+  private static func require(
+    _ source: LanguageIndex?, _ target: LanguageIndex, _ tasks: Tasks, _ corpus: ParallelCorpus
+  ) throws {
+    let isWanted = try tasks.filter.admitsTranslation(
+      from: source, into: target, of: corpus.manifest)
+    guard isWanted else {
+      throw TrainingError.otherTask(
+        "\(source.map { corpus.tag($0) } ?? "*")-\(corpus.tag(target))",
+        tasks: tasks.filter.patterns)
     }
   }
 

@@ -34,6 +34,9 @@ package struct TextGenerator: ~Copyable {
   private var generator: Generator
   private let pin: ThreadPin?
 
+  /// What was read of the store so far, the dense part included.
+  package var bytesRead: Int { generator.bytesRead }
+
   /// - Throws: `TrainingError.nothingToResume` when the run has committed nothing yet;
   ///   `MemoryRefusal`; `StorageError`; what the tokenizer or the corpus do not allow.
   package init(
@@ -104,6 +107,21 @@ package struct TextGenerator: ~Copyable {
     return try answer(requests, isStopping)
   }
 
+  /// The translations of a zcode corpus' own tokens, without special ones, in order.
+  /// - Throws: as `translate`; `TrainingError.otherTask`.
+  package mutating func translate(
+    tokens: [[Int32]], from source: LanguageIndex, into target: LanguageIndex,
+    isStopping: () -> Bool = { false }
+  ) throws -> [[Int32]] {
+    let limit = generator.limits.promptTokens
+    let requests = try tokens.enumerated().map { index, tokens in
+      let prompt = try speech.prompt(tokens: tokens, from: source, into: target).cut(to: limit)
+      let most = min(generator.limits.newTokens, settings.newTokens ?? 2 * prompt.length + 10)
+      return prompt.request(newTokensMax: most, number: index)
+    }
+    return try generator.generate(requests, options, isStopping: isStopping).map { $0[0].tokens }
+  }
+
   /// Whether the source of `pair` is longer than what is read of it.
   package func isCut(_ pair: TextPair) throws -> Bool {
     let prompt = try speech.prompt(pair)
@@ -123,11 +141,14 @@ package struct TextGenerator: ~Copyable {
     return try answer(requests, isStopping)
   }
 
+  private var options: GenerationOptions {
+    GenerationOptions(
+      method: settings.method, startToken: speech.startToken, endTokens: speech.endTokens)
+  }
+
   private mutating func answer(
     _ requests: [GenerationRequest], _ isStopping: () -> Bool
   ) throws -> [Answer] {
-    let options = GenerationOptions(
-      method: settings.method, startToken: speech.startToken, endTokens: speech.endTokens)
     return try generator.generate(requests, options, isStopping: isStopping).map { sequences in
       let best = sequences[0]
       return Answer(

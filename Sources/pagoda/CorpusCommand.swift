@@ -5,7 +5,7 @@ import Foundation
 struct CorpusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "corpus", abstract: "Prepare text for training.",
-    subcommands: [Prepare.self, Pairs.self])
+    subcommands: [Prepare.self, Pairs.self, Distill.self])
 
   struct Prepare: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -34,6 +34,11 @@ struct Translate: ParsableCommand {
     let run: String
     let to: String?
     let translations: [Line]
+    /// Of all translations, their ends not counted; the time and the bytes of records that they took.
+    let tokens: Int
+    let seconds: Double
+    let tokensPerS: Double
+    let readBytes: Int
   }
 
   func run() throws {
@@ -46,12 +51,20 @@ struct Translate: ParsableCommand {
       for (number, pair) in pairs.enumerated() where try generator.isCut(pair) {
         Output.say("line \(number + 1) is longer than the model can read and was cut")
       }
-      let texts = try generator.translate(pairs).map(\.text)
+      let (start, before) = (ContinuousClock.now, generator.bytesRead)
+      let answers = try generator.translate(pairs)
+      let seconds = (ContinuousClock.now - start).seconds
+      let texts = answers.map(\.text)
       // An empty line has nothing to translate; it stays empty.
       let results = zip(lines, texts).map { $0.allSatisfy(\.isWhitespace) ? "" : $1 }
       if options.json {
         let pairs = zip(lines, results).map { Report.Line(source: $0, translation: $1) }
-        try Output.json(Report(run: options.runDirectory, to: to, translations: pairs))
+        let tokens = answers.reduce(0) { $0 + $1.tokens }
+        try Output.json(
+          Report(
+            run: options.runDirectory, to: to, translations: pairs, tokens: tokens,
+            seconds: seconds, tokensPerS: Double(tokens) / seconds,
+            readBytes: generator.bytesRead - before))
       } else {
         for text in results { Output.result(text) }
       }

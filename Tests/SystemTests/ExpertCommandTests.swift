@@ -56,6 +56,26 @@ import Testing
     try expert("extract", workplace.path("none"), output, "--task", "en-de").expect(66, "no run")
   }
 
+  /// What the run says becomes a corpus, and a dense student learns from it.
+  @Test func aStudentIsTaught() throws {
+    let corpus = workplace.path("student-corpus")
+    let ending = try Pagoda.run(
+      ["corpus", "distill", run, corpus, "--task", "en-de", "--limit", "12", "--beams", "2"]
+        + ["--length-penalty", "3", "--json"])
+    ending.expect(0)
+    #expect(try fields(ending)["training_segments"] as? Int ?? 0 > 0)
+    try workplace.trained(
+      "student", "--steps", "2", "data.corpus=\(corpus)", "data.tasks=[en-de]",
+      "model.num_experts=1", "evaluation.max_tokens=400")
+    let evaluated = try Pagoda.run(
+      ["evaluate", workplace.path("student"), "--sentences", "4", "--json"])
+    evaluated.expect(0)
+    #expect(evaluated.output.contains("translate en-de") && !evaluated.output.contains("de-en"))
+    try Pagoda.run(["corpus", "distill", run, corpus, "--task", "de"]).expect(64, "no direction")
+    try Pagoda.run(["corpus", "distill", run, run, "--task", "en-de", "--limit", "2"])
+      .expect(65, "is not a corpus")
+  }
+
   @Test func aRunIsPruned() throws {
     let output = workplace.path("pruned")
     try expert("prune", run, output, "--keep", "1").expect(0)

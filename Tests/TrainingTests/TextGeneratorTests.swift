@@ -18,6 +18,25 @@ import Training
     ).map(\.text)
   }
 
+  /// Two experts a token, each full at some time: what a sentence becomes is no matter of its neighbours.
+  @Test func neighboursChangeNoTranslation() throws {
+    var run = try TinyRun()
+    run.config.storage.paths = [run.run.store]
+    run.config.model.num_experts_per_tok = 2
+    run.config.model.eval_capacity_factor = 0.2
+    run.config.model.min_capacity = 1
+    try run.trainInDirectory(to: 8)
+    var settings = TextGenerator.Settings()
+    settings.method = .beams(BeamOptions(count: 2, lengthPenalty: 3))
+    var generator = try TextGenerator(run.run, run.config, memory: 1 << 30, settings)
+    let pairs = Self.texts.map { TextPair(source: $0, target: "", targetLanguage: "de") }
+    let together = try generator.translate(pairs)
+    for (pair, wanted) in zip(pairs, together) {
+      let alone = try generator.translate([pair])[0]
+      #expect(alone.text == wanted.text && abs(alone.score - wanted.score) < 1e-4)
+    }
+  }
+
   /// Goal: a trained run translates with beams, one sentence at a time where memory allows no more,
   /// and says the same. The penalty makes these models of few steps say something at all.
   @Test func beamsSayTheSameInAnyMemory() throws {
