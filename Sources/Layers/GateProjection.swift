@@ -34,7 +34,7 @@ struct GateProjection: Sendable {
       let input = input(x, key, on: workers)
       matmul(input, weight, transposeB: true, into: logits, on: workers)
     }
-    if let bias { addRow(bias, to: logits) }
+    if let bias { addRow(bias, to: logits, on: workers) }
   }
 
   /// dweight, dbias += and, for tokens that decide for themselves, dx +=; units have their own
@@ -47,7 +47,9 @@ struct GateProjection: Sendable {
     let (dweight, dx) = (gradients.weight, gradients.x)
     precondition(dweight.rows == weight.rows && dweight.columns == weight.columns, "dW is [E, D]")
     precondition(dx.rows == x.rows && dx.columns == x.columns, "dx is [S, D]")
-    if let dbias = gradients.bias { addRows(dlogits, to: dbias) }
+    if let dbias = gradients.bias {
+      sumColumns(dlogits, into: dbias, accumulate: true, on: workers)
+    }
     if let units { return units.backward(weight, dlogits: dlogits, dweight: dweight) }
     let input = input(x, key, on: workers)
     matmul(dlogits, input, transposeA: true, into: dweight, accumulate: true, on: workers)
@@ -76,24 +78,6 @@ struct GateProjection: Sendable {
     precondition(x.rows <= dlogits.rows, "a micro-batch within the limit given at init")
     precondition(jitter.amount == 0 || jittered.columns == x.columns, "the width given at init")
     precondition(units.map { $0.ofToken.count == x.rows } ?? true, "a unit per token")
-  }
-
-  private func addRow(_ bias: Matrix, to x: Matrix) {
-    precondition(bias.rows == 1 && bias.columns == x.columns, "the bias is [1, E]")
-    let bias = bias.row(0)
-    for token in 0..<x.rows {
-      let row = x.row(token)
-      for j in 0..<row.count { row[j] += bias[j] }
-    }
-  }
-
-  private func addRows(_ x: Matrix, to total: Matrix) {
-    precondition(total.rows == 1 && total.columns == x.columns, "dbias is [1, E]")
-    let total = total.row(0)
-    for token in 0..<x.rows {
-      let row = x.row(token)
-      for j in 0..<row.count { total[j] += row[j] }
-    }
   }
 }
 

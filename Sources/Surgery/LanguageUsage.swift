@@ -22,6 +22,8 @@ package struct LanguageUsage: Codable, Sendable {
     package let evenness: Double
     /// The same of each group.
     package let groupEvenness: [Double]
+    /// Of the choices of each tenth of a micro-batch, the share that found room.
+    package let keptByTenth: [Double]
   }
 
   /// Two groups, and how much they share: the mean over layers of the cosine of their shares, 1 where they
@@ -60,7 +62,10 @@ package struct LanguageUsage: Codable, Sendable {
       return Layer(
         layer: layer.layer, isEncoder: layer.isEncoder, shares: tokens.map(Self.shares),
         evenness: evenness(of: layer.total, among: layer.experts.count),
-        groupEvenness: tokens.map { evenness(of: $0, among: layer.experts.count) })
+        groupEvenness: tokens.map { evenness(of: $0, among: layer.experts.count) },
+        keptByTenth: zip(layer.keptByTenth, layer.choicesByTenth).map {
+          Double($0) / Double(max(1, $1))
+        })
     }
     (run, step, self.groups, self.layers) = (usage.run, usage.step, groups, layers)
     kinships = [true, false].flatMap { Self.kinships(layers, groups, isEncoder: $0) }

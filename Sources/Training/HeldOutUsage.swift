@@ -14,6 +14,10 @@ package struct HeldOutUsage: Codable, Sendable {
     package let experts: [Int]
     /// Tokens, [tasks, experts]; a token counts once for each expert that it chooses.
     package var tokens: [[Int]]
+    /// Choices by the tenth of the micro-batch that the token lies in, and those of them that found room:
+    /// who chooses among the tokens of a full expert shows in their ratio.
+    package internal(set) var choicesByTenth = Array(repeating: 0, count: 10)
+    package internal(set) var keptByTenth = Array(repeating: 0, count: 10)
 
     /// Of all tasks, by expert.
     package var total: [Int] {
@@ -109,6 +113,9 @@ package struct HeldOutUsage: Codable, Sendable {
             for choice in rows.lowerBound * k..<rows.upperBound * k
             where routing.choice[choice] >= 0 {
               layers[layer].tokens[row][Int(routing.choice[choice])] += 1
+              let tenth = 10 * (choice / k) / routing.tokens
+              layers[layer].choicesByTenth[tenth] += 1
+              layers[layer].keptByTenth[tenth] += routing.kept[choice] ? 1 : 0
             }
           }
         }

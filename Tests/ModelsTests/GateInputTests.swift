@@ -93,8 +93,50 @@ import Testing
     #expect(gate.row(6) != first)
   }
 
-  /// The tokens of a sentence have one set of experts, whatever the other sentences are.
-  @Test func aSentenceDecidesAlone() {
+  /// Where the rows of a batch of these sources go in the encoder's layer with experts.
+  private func routing(_ sources: [[Int32]], padding: [Int]? = nil) -> Routing {
+    var batch = PackedBatch()
+    var (rows, start): ([Range<Int>], Int) = ([], 0)
+    for (index, source) in sources.enumerated() {
+      let end = start + source.count + (padding?[index] ?? 0)
+      rows.append(start..<end)
+      start = end
+    }
+    let tokens = sources.enumerated().flatMap { index, source in
+      source + Array(repeating: 0, count: padding?[index] ?? 0)
+    }
+    batch.source.append(
+      tokens: tokens, sequences: rows, tokensOfSequences: padding.map { _ in sources.map(\.count) })
+    batch.target.append(
+      tokens: sources.map { $0[0] }, sequences: sources.indices.map { $0..<$0 + 1 })
+    batch.labels = sources.map { $0[0] }
+    let gates = (encoder: Zcode.GateKind.sentence, decoder: Zcode.GateKind.token)
+    let tiny = TinyModel(TinyModel(experts: 4, gates: gates).model.description, batch: batch)
+    tiny.model.dense.initialise(seed: 3)
+    tiny.model.embed(batch, step: 4, mode: .evaluation)
+    for layer in tiny.model.layers(.encoder) {
+      tiny.model.attendForward(layer)
+      if layer.mixture != nil { tiny.model.routeForward(layer) }
+    }
+    return tiny.model.routings[0].gates[0]
+  }
+
+  /// Padding is no part of a sentence's mean, and other sentences, in any order, are none of its business.
+  /// Tolerance: products of other shapes round otherwise.
+  @Test func neitherPaddingNorOthersDecide() {
+    let (a, b, c): ([Int32], [Int32], [Int32]) = ([3, 5, 7, 9], [4, 6, 8], [12, 11, 10, 3, 4])
+    let wanted = routing([a]).row(0)
+    for other in [
+      routing([a, b, c]).row(0), routing([c, b, a]).row(8), routing([b, a, a]).row(3),
+      routing([a, b], padding: [3, 0]).row(0), routing([b, a], padding: [2, 1]).row(5),
+    ] {
+      #expect(zip(wanted, other).allSatisfy { abs($0 - $1) < 1e-5 })
+    }
+    #expect(zip(wanted, routing([b]).row(0)).contains { abs($0 - $1) > 1e-3 })
+  }
+
+  /// The tokens of a sentence have one set of experts.
+  @Test func aSentenceHasOneSetOfExperts() {
     let tiny = Case(encoder: .sentence, decoder: .token, k: 2).model()
     tiny.forward(mode: .evaluation)
     let gate = tiny.model.routings[0].gates[0]

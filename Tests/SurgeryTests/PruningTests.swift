@@ -92,6 +92,19 @@ import Training
     #expect(try Pruning.finishInterrupted(run.run, ended) == ended)
   }
 
+  /// Who trains on with the configuration of before is told of the experts, and of nothing else.
+  @Test func theOldConfigurationIsRefused() throws {
+    let run = try trained()
+    let old = try run.run.saved
+    _ = try Pruning(run.run, old, keeping: [[0, 3], [1, 2, 5]]).inPlace()
+    do {
+      try run.train(old, run.run, to: Self.steps + 1)
+      Issue.record("refused")
+    } catch TrainingError.runBelongsToAnother(_, let differences) {
+      #expect(differences == ["kept_experts: 0,3 1-2,5 there, kept_experts: [] here"])
+    }
+  }
+
   @Test func fewerThanATokenChoosesIsRefused() throws {
     let run = try trained(perToken: 2)
     #expect(throws: ConfigError.self) {

@@ -5,12 +5,15 @@ import Training
 
 /// Two languages over an encoder's and a decoder's layer of four experts: de to en and en to de.
 private func usage(there: String = "[0, 1, 2, 3]") throws -> HeldOutUsage {
+  let tenths = """
+    "choicesByTenth": [4, 4, 0, 0, 0, 0, 0, 0, 0, 8], "keptByTenth": [4, 3, 0, 0, 0, 0, 0, 0, 0, 2]
+    """
   let text = """
     {"run": "r", "step": 3,
      "tasks": [{"name": "translate de-en", "source": "de", "target": "en"},
                {"name": "translate en-de", "source": "en", "target": "de"}],
-     "layers": [{"layer": 0, "isEncoder": true, "experts": \(there), "tokens": [[6, 0, 0, 2], [0, 5, 1, 2]]},
-                {"layer": 1, "isEncoder": false, "experts": \(there), "tokens": [[0, 0, 9, 1], [3, 3, 3, 3]]}]}
+     "layers": [{"layer": 0, \(tenths), "isEncoder": true, "experts": \(there), "tokens": [[6, 0, 0, 2], [0, 5, 1, 2]]},
+                {"layer": 1, \(tenths), "isEncoder": false, "experts": \(there), "tokens": [[0, 0, 9, 1], [3, 3, 3, 3]]}]}
     """
   return try JSONDecoder().decode(HeldOutUsage.self, from: Data(text.utf8))
 }
@@ -78,6 +81,7 @@ private func usage(there: String = "[0, 1, 2, 3]") throws -> HeldOutUsage {
     #expect(usage.layers[0].shares == [[0.75, 0, 0, 0.25], [0, 0.625, 0.125, 0.25]])
     #expect(usage.layers[1].shares == [[0.25, 0.25, 0.25, 0.25], [0, 0, 0.9, 0.1]])
     #expect(usage.layers[1].groupEvenness[0] == 1)
+    #expect(usage.layers[0].keptByTenth == [1, 0.75, 0, 0, 0, 0, 0, 0, 0, 0.25])
     let tasks = LanguageUsage(try self.usage(), by: .task)
     #expect(tasks.groups == ["translate de-en", "translate en-de"])
     #expect(tasks.layers[1].shares[0] == [0, 0, 0.9, 0.1])
@@ -92,6 +96,23 @@ private func usage(there: String = "[0, 1, 2, 3]") throws -> HeldOutUsage {
     let wanted = 0.25 * (0.9 + 0.1) / (0.5 * (0.81 + 0.01).squareRoot())
     #expect(abs(decoder.similarity - wanted) < 1e-12)
     #expect(usage.kinships.count == 2)
+  }
+
+  /// First come, first served: who comes late finds experts full. By chance place does not matter.
+  @Test func selectionDecidesWhoFindsRoom() throws {
+    func kept(_ selection: String) throws -> [Double] {
+      var run = try SmallRun(decoderGate: "token", perToken: 1)
+      run.config.model.token_selection = selection
+      run.config.model.eval_capacity_factor = 0.5
+      run.config.model.min_capacity = 1
+      try run.train(to: 2)
+      let usage = try HeldOutUsage(run.run, run.run.saved, memory: 400 << 20)
+      let layers = LanguageUsage(usage, by: .language).layers.map(\.keptByTenth)
+      return (0..<10).map { tenth in layers.reduce(0) { $0 + $1[tenth] } / Double(layers.count) }
+    }
+    let (first, random) = (try kept("first"), try kept("random"))
+    #expect(first[0] > 0.9 && first[9] < 0.2)
+    #expect((random.max() ?? 1) - (random.min() ?? 0) < 0.4)
   }
 
   /// Every token of the held-out text chooses as many experts as the gate gives it, in every layer, and
