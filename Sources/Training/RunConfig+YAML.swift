@@ -97,9 +97,12 @@ extension RunConfig {
     let most = 32
     let words = text.utf8.split(separator: UInt8(ascii: "*"), omittingEmptySubsequences: false)
     let isSpace = { (byte: UInt8) in byte <= 0x20 || byte == UInt8(ascii: "*") }
-    guard words.dropFirst().count(where: { !($0.first.map(isSpace) ?? true) }) > most else {
-      return
+    // Behind a quote it is text, as in '*-en'.
+    let isQuote = { (byte: UInt8) in byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\"") }
+    let aliases = zip(words, words.dropFirst()).count { before, after in
+      !(after.first.map(isSpace) ?? true) && !(before.last.map(isQuote) ?? false)
     }
+    guard aliases > most else { return }
     throw ConfigError(
       key: "", problem: "has more than \(most) aliases, such as *name",
       remedy: "write out what they stand for", place: place)

@@ -70,6 +70,10 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
     try RunConfig.parse("a0: &a0 x\n" + bomb + "? *a20\n: x\n", name: "c.yaml")
   }
   #expect(error?.description.contains("aliases") == true)
+  let patterns = (0..<40).map { "'*-l\($0)'" }.joined(separator: ", ")
+  #expect(throws: Never.self) {
+    try RunConfig.parse("data: {corpus: x, tasks: [\(patterns)]}\n", name: "c.yaml")
+  }
   let stars = "# " + String(repeating: "*", count: 80) + "\n# * a list\n"
   #expect(throws: Never.self) {
     try RunConfig.parse(stars + "data: {corpus: &c x}\nstorage: {paths: [*c]}\n", name: "c.yaml")
