@@ -1,6 +1,6 @@
 package import Base
 package import DirectIO
-package import Kernels
+import Kernels
 package import Models
 import Paging
 import PinnedMemory
@@ -75,111 +75,5 @@ package struct SourceRun {
     batch.target.append(tokens: [0], sequences: [0..<1], tasks: [task])
     model.embed(batch, step: 0, mode: .generation)
     return description.layers.filter { $0.mixture != nil }.map { model.expertsOfTasks($0) }
-  }
-}
-
-/// Reads weights of experts of a run's last generation, on a disk of its own.
-package struct ExpertReader: ~Copyable {
-  private var pager: Pager
-  private let experts: ExpertShape
-  private let seed: UInt64
-  private let workers: Workers
-  package let generation: Generation?
-
-  /// - Throws: `StorageError`, `CorpusError`, `ConfigError`.
-  package init(_ directory: RunDirectory, _ config: RunConfig) throws {
-    let geometry = try RunGeometry(config, corpus: DataFacts(config).corpus)
-    let workers = Workers(count: geometry.exchangeThreads)
-    let store = try config.storedRun(in: directory)
-    var pager = try Pager(
-      store: store, frames: FrameBudget(weights: 4, state: 4),
-      ledger: MemoryLedger(ceiling: .max))
-    pager.computeChecksums(on: workers)
-    self.pager = pager
-    self.workers = workers
-    generation = store.generation
-    experts = geometry.experts
-    seed = UInt64(config.seed)
-  }
-
-  /// Weights of a block; of one that was never written what the seed gives.
-  package mutating func readWeights(_ block: BlockID, into floats: FloatBuffer) throws {
-    pager.plan([Visit(block, [.hi, .lo])])
-    var page = try pager.next()
-    page.initialiseIfVirgin(experts, seed: seed)
-    page.read(.weights, into: floats, on: workers)
-    pager.keep(page)
-  }
-}
-
-extension RunConfig {
-  /// Experts that a token chooses.
-  /// - Throws: as `description`.
-  package func expertsPerToken() throws -> Int { try description().routing.expertsPerToken }
-
-  /// The model that the configuration describes.
-  /// - Throws: `CorpusError`, `InterchangeError`, `ConfigError`, `TrainingError`.
-  package func description() throws -> ModelDescription {
-    try ModelDescription(self, corpus: DataFacts(self).corpus)
-  }
-}
-
-/// A run that is made out of others: a directory, a store with one generation, and nothing until it is
-/// whole.
-package struct DerivedRun {
-  private let run: RunDirectory
-  private let config: RunConfig
-  private let profiles: DriveProfiles
-
-  /// - Parameter config: of the new run.
-  package init(_ run: RunDirectory, _ config: RunConfig, profiles: DriveProfiles = .ofUser) {
-    (self.run, self.config, self.profiles) = (run, config, profiles)
-  }
-
-  /// Refuses what has no room for it, before anything is read.
-  /// - Throws: `MemoryRefusal`; `CorpusError`, `ConfigError`.
-  package func requireMemory(others: [MemoryLedger.Grant]) throws {
-    let geometry = try RunGeometry(config, corpus: DataFacts(config).corpus)
-    _ = try StoreFilling.plan(config, geometry, others: others)
-  }
-
-  /// A killed one is begun anew by the next.
-  /// - Parameters:
-  ///   - disk: of the stores whose records are taken over.
-  ///   - others: what is in memory beside the new store.
-  ///   - fill: writes every block that is not to be virgin, and returns where the run is.
-  /// - Throws: `ExchangeError`, `MemoryRefusal`, `StorageError`; what `fill` throws.
-  package func make(
-    on disk: any Disk, others: [MemoryLedger.Grant] = [],
-    _ fill: (inout StoreFilling) throws -> RunProgress
-  ) throws {
-    let facts = try DataFacts(config)
-    let geometry = try RunGeometry(config, corpus: facts.corpus)
-    _ = try StoreFilling.plan(config, geometry, others: others)
-    let storePaths = Trainer.storePaths(config, run)
-    let draft = RunDraft(run)
-    try draft.begin(
-      config.unresolved(in: run, from: config.model.path), storePaths: storePaths)
-    do {
-      if PublishedFamily(rawValue: config.model.family) != nil {
-        try draft.copyModel(config.model.path, followsLinks: false)
-      }
-      // Closed again before the run is one.
-      try Self.commit(
-        StoreFilling(
-          config, geometry, identity: RunGeometry.identity(config, corpus: facts.checksum),
-          storePaths: storePaths, profiles: profiles, disk: disk, others: others), fill)
-      try draft.finish()
-    } catch {
-      draft.takeBack(storePaths: storePaths)
-      throw error
-    }
-  }
-
-  private static func commit(
-    _ filling: consuming StoreFilling, _ fill: (inout StoreFilling) throws -> RunProgress
-  ) throws {
-    let progress = try fill(&filling)
-    try filling.commit(progress)
   }
 }

@@ -2,7 +2,7 @@ import Base
 import Corpus
 import Kernels
 import Layers
-import Models
+package import Models
 import Optimizers
 import Paging
 import Storage
@@ -94,6 +94,18 @@ extension ModelDescription {
     let kept = try config.keptExperts(
       layers: mixtures, experts: experts.count, perToken: routing.expertsPerToken)
     return kept.map(keeping) ?? self
+  }
+}
+
+extension RunConfig {
+  /// Experts that a token chooses.
+  /// - Throws: as `description`.
+  package func expertsPerToken() throws -> Int { try description().routing.expertsPerToken }
+
+  /// The model that the configuration describes.
+  /// - Throws: `CorpusError`, `InterchangeError`, `ConfigError`, `TrainingError`.
+  package func description() throws -> ModelDescription {
+    try ModelDescription(self, corpus: DataFacts(self).corpus)
   }
 }
 

@@ -57,6 +57,25 @@ extension RunConfig {
     }
   }
 
+  /// The store that `configuration` describes, to be trained with.
+  /// - Throws: `TrainingError.otherExperts` where a store of this run has another number of blocks, because
+  ///   it was pruned; `StorageError`.
+  func openStore(
+    _ configuration: StoreConfiguration, disk: any Disk, create: Bool
+  ) throws -> Store {
+    do {
+      return try Store.open(configuration, disk: disk, create: create)
+    } catch {
+      if case .belongsToAnother(let path, _, _) = error,
+        let store = try? Store.openReadOnly(paths: configuration.paths, disk: openDisk().disk),
+        store.description.identity == configuration.identity, let generation = store.generation
+      {
+        try RunProgress(payload: generation.payload).requireExperts(of: self, path: path)
+      }
+      throw error
+    }
+  }
+
   /// Experts that each layer with any had when the run was made, and how many are there, in forward order.
   package func mixtures() throws -> (experts: Int, there: [Int]) {
     let description = try description()

@@ -87,8 +87,7 @@ package struct TrainingSession: ~Copyable {
     let nodes = NodeUse(config)
     let pin = nodes.pinCaller()
     let (disk, note) = givenDisk.map { ($0, nil) } ?? openDisk(drives.disk)
-    let store = try Self.openStore(
-      config,
+    let store = try config.openStore(
       StoreConfiguration(
         paths: storePaths, bandwidths: drives.bandwidths,
         identity: RunGeometry.identity(config, corpus: facts.checksum),
@@ -181,24 +180,6 @@ package struct TrainingSession: ~Copyable {
     _ config: RunConfig, isTraced: Bool = false
   ) throws -> (geometry: RunGeometry, memory: MemoryPlan) {
     try plan(config, try DataFacts(config), isTraced: isTraced, mayUseDrives: true)
-  }
-
-  /// - Throws: `TrainingError.otherExperts` where a store of this run has another number of blocks, because
-  ///   it was pruned.
-  private static func openStore(
-    _ config: RunConfig, _ configuration: StoreConfiguration, disk: any Disk, create: Bool
-  ) throws -> Store {
-    do {
-      return try Store.open(configuration, disk: disk, create: create)
-    } catch {
-      if case .belongsToAnother(let path, _, _) = error,
-        let store = try? Store.openReadOnly(paths: configuration.paths, disk: openDisk().disk),
-        store.description.identity == configuration.identity, let generation = store.generation
-      {
-        try RunProgress(payload: generation.payload).requireExperts(of: config, path: path)
-      }
-      throw error
-    }
   }
 
   private static func plan(
