@@ -50,7 +50,13 @@ extension AdamWStep {
     }
   }
 
-  /// The same of rows.
+  /// Moves weights, given this step's m and sqrt(v). As many elements in all spans.
+  package func move(weights: inout MutableSpan<Float>, _ m: Span<Float>, _ root: Span<Float>) {
+    precondition(m.count == weights.count && root.count == weights.count, "two numbers each")
+    for i in weights.indices { weights[i] = moved(weights[i], m: m[i], root: root[i]) }
+  }
+
+  /// As `update`, of rows.
   package func update(
     weights: borrowing Row, m: borrowing Row, v: borrowing Row, _ gradient: borrowing Row
   ) {

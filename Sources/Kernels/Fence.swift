@@ -11,6 +11,10 @@
     unsafe base = span.withUnsafeMutableBufferPointer { $0.baseAddress }
   }
 
+  @unsafe fileprivate init(base: UnsafeMutablePointer<Element>, count: Int) {
+    unsafe (self.base, self.count) = (base, count)
+  }
+
   /// For reading only.
   package init(_ span: Span<Element>) {
     count = span.count
@@ -33,6 +37,13 @@
     guard let base = unsafe base else { preconditionFailure("an empty span has no range") }
     let span = unsafe Span(_unsafeStart: base + range.lowerBound, count: range.count)
     return unsafe _overrideLifetime(span, borrowing: ())
+  }
+}
+
+extension Fence<Float> {
+  /// A row, which its matrix lets everybody write to.
+  package init(_ row: borrowing Row) {
+    unsafe self.init(base: row.base, count: row.count)
   }
 }
 

@@ -1,6 +1,6 @@
 import Base
 package import Kernels
-import Optimizers
+package import Optimizers
 
 /// A tensor of a checkpoint that is some rows of a slot.
 package struct TensorPart: Sendable, Equatable {
@@ -30,14 +30,24 @@ package struct TensorSlot: Sendable, Equatable {
 
   package var count: Int { rows * columns }
   package var range: Range<Int> { offset..<offset + count }
+  /// Floats of its second moments where they are factored.
+  package var factorCount: Int { rows + columns }
 }
 
 /// Where each dense tensor lies: filled once while a model is described, then fixed.
 package struct DenseLayout: Sendable {
   package private(set) var slots: [TensorSlot] = []
   package private(set) var count = 0
+  /// Floats of the second moments of all tensors where they are factored.
+  package private(set) var factorCount = 0
 
   package init() {}
+
+  /// Where the factors of tensor `number` lie: behind all parameters, one tensor's after another's.
+  package func factors(of number: Int) -> Range<Int> {
+    let first = slots[..<number].reduce(count) { $0 + $1.factorCount }
+    return first..<first + slots[number].factorCount
+  }
 
   /// Appends a matrix [rows, columns], initialised uniformly (Glorot and Bengio 2010: a bound of
   /// sqrt(6 / (rows + columns))) unless said otherwise.
@@ -87,12 +97,14 @@ package struct DenseLayout: Sendable {
       parts: parts, offset: count, rows: rows, columns: columns, decays: decays, initial: initial)
     slots.append(slot)
     count += slot.count
+    factorCount += slot.factorCount
     return slot
   }
 }
 
 /// The dense parameters: one flat vector each for weights, gradients and, where they are not left on
-/// the disk, the two moments. The store keeps them as blocks of the experts' size.
+/// the disk, the two moments. The store keeps them as blocks of the experts' size. Factored second moments
+/// are few and go where the weights go: they lie behind them (`DenseLayout.factors`).
 package final class DenseParameters: Sendable {
   package let layout: DenseLayout
   package let weights: FloatBuffer
@@ -100,9 +112,11 @@ package final class DenseParameters: Sendable {
   package let firstMoments: FloatBuffer
   package let secondMoments: FloatBuffer
 
-  /// Bytes for `count` parameters that are all in memory: 16 each for training, 4 for inference.
-  package static func byteCount(count: Int, training: Bool) -> Int {
-    count * MemoryLayout<Float>.stride * (training ? 4 : 1)
+  /// Bytes for `count` parameters that are all in memory: 16 each for training, or 8 without moments, and 4
+  /// for inference.
+  package static func byteCount(count: Int, training: Bool, moments: Bool? = nil) -> Int {
+    let vectors = 1 + (training ? 1 : 0) + (moments ?? training ? 2 : 0)
+    return count * MemoryLayout<Float>.stride * vectors
   }
 
   /// All zeros; `initialise` or a store fills them.
@@ -151,6 +165,24 @@ package final class DenseParameters: Sendable {
     step.update(
       weights: flat(\.weights, slot.range), m: flat(\.firstMoments, slot.range),
       v: flat(\.secondMoments, slot.range), gradient: flat(\.gradients, slot.range), on: workers)
+  }
+
+  /// The same with factored second moments, which have been advanced.
+  package func update(_ slot: TensorSlot, with step: AdafactorStep, on workers: Workers) {
+    step.update(
+      weights: flat(\.weights, slot.range), gradient: flat(\.gradients, slot.range), on: workers)
+  }
+
+  /// The factored second moments of tensor `number`.
+  package func factors(_ number: Int) -> FactoredMoment {
+    let (slot, floats) = (layout.slots[number], weights)
+    return FactoredMoment(
+      rows: slot.rows, columns: slot.columns,
+      floats.span.extracting(layout.factors(of: number)))
+  }
+
+  package func setFactors(_ number: Int, to moment: FactoredMoment) {
+    flat(\.weights, layout.factors(of: number)).assign(moment.floats)
   }
 
   package func clearGradients(on workers: Workers) {

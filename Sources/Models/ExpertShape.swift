@@ -1,4 +1,5 @@
 package import Kernels
+package import Optimizers
 
 /// The experts of a model, all of one shape. An expert is a feed-forward layer, cut along its hidden
 /// units into slices; a slice is a block of the store:
@@ -79,6 +80,20 @@ package struct ExpertShape: Sendable, Equatable {
   package func secondBias(of block: FloatBuffer) -> Matrix? {
     hasBiases
       ? block.matrix(rows: 1, columns: width, offset: matrixParameters + sliceHidden) : nil
+  }
+
+  /// The tensors as their second moments are factored: a slice's matrices stand for themselves.
+  package var factored: [FactoredTensor] {
+    let matrices = (0..<matrices).map {
+      FactoredTensor(
+        offset: $0 * sliceHidden * width, rows: sliceHidden, columns: width, decays: true)
+    }
+    guard hasBiases else { return matrices }
+    return matrices + [
+      FactoredTensor(offset: matrixParameters, rows: 1, columns: sliceHidden, decays: false),
+      FactoredTensor(
+        offset: matrixParameters + sliceHidden, rows: 1, columns: width, decays: false),
+    ]
   }
 
   /// What a block has of each tensor of its expert.

@@ -35,7 +35,7 @@ package import Storage
 
   deinit {
     if resident.isHeld {
-      resident.drop(changeable: changeable, wasUpdating: changeable.contains(.m))
+      resident.drop(changeable: changeable, wasUpdating: !changeable.isDisjoint(with: [.m, .v]))
     }
   }
 

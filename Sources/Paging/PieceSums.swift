@@ -48,7 +48,8 @@ package final class PieceSums: Sendable {
 
   /// Planes in which a parameter's bytes are not in one place: `take` leaves them alone.
   static func scattered(_ format: RecordFormat) -> PlaneSet {
-    format.states == .int8 ? [.m, .v] : []
+    if format.factors != nil { return .v }
+    return format.states == .int8 ? [.m, .v] : []
   }
 
   private func bytesPerParameter(_ plane: Plane) -> Int {

@@ -31,6 +31,8 @@ package struct StoreInventory: Codable, Sendable {
   package let directories: [Directory]
   package let states: StatePrecision
   package let master: MasterPrecision
+  /// Of second moments that are factored: how many a block has.
+  package let factors: Int?
   package let recordBytes: Int
   /// Without padding.
   package let bytesPerParameter: Double
@@ -65,6 +67,7 @@ package struct StoreInventory: Codable, Sendable {
     }
     let last = store.table.committed.keys
     (states, master) = (geometry.format.states, geometry.format.master)
+    factors = geometry.format.factors
     recordBytes = geometry.recordBytes
     bytesPerParameter = geometry.bytesPerParameter
     planeBytes = Dictionary(

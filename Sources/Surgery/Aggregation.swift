@@ -92,8 +92,9 @@ package struct Aggregation {
     if a.storage.block_bytes != b.storage.block_bytes {
       differences.append("another storage.block_bytes")
     }
-    if a.training.states != b.training.states || a.training.master != b.training.master {
-      differences.append("another training.states or training.master")
+    let formats = [a.training, b.training].map { [$0.states, $0.master, $0.optim] }
+    if formats[0] != formats[1] {
+      differences.append("another training.states, training.master or training.optim")
     }
     let (mine, theirs) = try (
       ParallelCorpus.readManifest(a.data.corpus), ParallelCorpus.readManifest(b.data.corpus)
@@ -174,7 +175,7 @@ package struct Aggregation {
 
   private func writeDense(step: Int, _ filling: inout StoreFilling) throws {
     let layout = try config.description().layout
-    let states: [ParameterState] = moments == .keep ? ParameterState.allCases : [.weights]
+    let states = moments == .keep ? filling.denseStates : [.weights]
     let vectors = states.map { state in
       let united = FloatBuffer(count: layout.count)
       for (slot, old) in zip(layout.slots, a.dense.layout.slots) {

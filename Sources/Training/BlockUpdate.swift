@@ -5,16 +5,16 @@ import Optimizers
 import Paging
 import Storage
 
-/// AdamW for one step: for an expert while its page is resident, for the dense part at the end.
+/// The optimizer for one step: for an expert while its page is resident, for the dense part at the end.
 struct BlockUpdate {
-  let optimizer: AdamW
+  let optimizer: Optimizer
   let options: StepOptions
   let rate: Double
   let step: Int
   /// What every gradient is multiplied by when all of them together are clipped.
   var scale: Float = 1
 
-  init(_ optimizer: AdamW, _ options: StepOptions, rate: Double, step: Int) {
+  init(_ optimizer: Optimizer, _ options: StepOptions, rate: Double, step: Int) {
     self.optimizer = optimizer
     self.options = options
     self.rate = rate
@@ -61,41 +61,88 @@ struct BlockUpdate {
     _ gradient: FloatBuffer, factor: Float, to page: inout Page, _ pager: inout Pager,
     _ model: Transformer
   ) throws {
-    let workers = model.workers.on(page.node(of: .m))
-    let index = page.updates + 1
-    let step = BlockStep(
-      matrices: adamW(decays: true)
-        .step(index, learningRate: rate, gradientScale: factor),
-      vectors: adamW(decays: false)
-        .step(index, learningRate: rate, gradientScale: factor),
-      matrixParameters: model.description.experts.matrixParameters,
-      states: page.geometry.format.states, seed: options.seed, step: step, block: page.block)
-    let count = gradient.count
+    let workers = model.workers.on(page.node(of: .v))
     var isRight = false
     while !isRight {
       let read = page.sums(toCheck: .all)
-      var spans = page.spans
-      let written = spans.sums
-      step.update(
-        hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
-        on: workers, before: { read?.take($0, isLast: $0.upperBound == count) },
-        changed: { written?.take($0, isLast: $0.upperBound == count) })
+      switch optimizer {
+      case .adamW(let optimizer):
+        apply(optimizer, gradient, factor: factor, to: &page, read, model, on: workers)
+      case .adafactor(let optimizer):
+        apply(optimizer, gradient, factor: factor, to: &page, read, model, on: workers)
+      }
       isRight = try pager.check(&page, read, isChanged: true)
     }
   }
 
-  /// The optimizer of matrices, or of gains and biases.
-  private func adamW(decays: Bool) -> AdamW {
-    var optimizer = optimizer
-    if !decays && !options.decaysVectors { optimizer.weightDecay = 0 }
-    return optimizer
+  private func apply(
+    _ optimizer: AdamW, _ gradient: FloatBuffer, factor: Float, to page: inout Page,
+    _ read: PieceSums?, _ model: Transformer, on workers: Workers
+  ) {
+    func adamW(decays: Bool) -> AdamWStep {
+      var own = optimizer
+      if !self.decays(decays) { own.weightDecay = 0 }
+      return own.step(page.updates + 1, learningRate: rate, gradientScale: factor)
+    }
+    let step = BlockStep(
+      matrices: adamW(decays: true), vectors: adamW(decays: false),
+      matrixParameters: model.description.experts.matrixParameters,
+      states: page.geometry.format.states, seed: options.seed, step: step, block: page.block)
+    let count = gradient.count
+    var spans = page.spans
+    let written = spans.sums
+    step.update(
+      hi: &spans.hi, lo: &spans.lo, m: &spans.m, v: &spans.v, gradient: gradient.span,
+      on: workers, before: { read?.take($0, isLast: $0.upperBound == count) },
+      changed: { written?.take($0, isLast: $0.upperBound == count) })
   }
 
-  /// A dense tensor's step, clipped by itself.
+  /// The factors were checked when they came: what is done again begins from the same.
+  private func apply(
+    _ optimizer: Adafactor, _ gradient: FloatBuffer, factor: Float, to page: inout Page,
+    _ read: PieceSums?, _ model: Transformer, on workers: Workers
+  ) {
+    let tensors = model.description.experts.factored.map {
+      FactoredTensor(
+        offset: $0.offset, rows: $0.rows, columns: $0.columns, decays: decays($0.decays))
+    }
+    let (index, block, count) = (page.updates + 1, page.block, gradient.count)
+    var spans = page.spans
+    let written = spans.sums
+    let step = AdafactorBlockStep(
+      optimizer, tensors, hi: &spans.hi, v: &spans.v, gradient: gradient, index: index,
+      learningRate: rate, gradientScale: factor, seed: options.seed, step: step, block: block,
+      on: workers)
+    step.update(
+      hi: &spans.hi, lo: &spans.lo, gradient: gradient.span, on: workers,
+      before: { read?.take($0, isLast: $0.upperBound == count) },
+      changed: { written?.take($0, isLast: $0.upperBound == count) })
+  }
+
+  /// Whether weight decay applies to a matrix, which `decays`, or to a gain or bias.
+  private func decays(_ decays: Bool) -> Bool { decays || options.decaysVectors }
+
+  /// A dense tensor's step, clipped by itself. Second moments that are factored are advanced: once a step.
   /// - Parameter squares: the sum of squares of its gradient.
-  func dense(_ slot: TensorSlot, squares: Double) throws -> AdamWStep {
-    adamW(decays: slot.decays)
-      .step(step, learningRate: rate, gradientScale: try factor(squares))
+  func dense(
+    _ number: Int, squares: Double, of parameters: DenseParameters, on workers: Workers
+  ) throws -> DenseStep {
+    let slot = parameters.layout.slots[number]
+    let factor = try factor(squares)
+    switch optimizer {
+    case .adamW(var optimizer):
+      if !decays(slot.decays) { optimizer.weightDecay = 0 }
+      return .adamW(optimizer.step(step, learningRate: rate, gradientScale: factor))
+    case .adafactor(var optimizer):
+      if !decays(slot.decays) { optimizer.weightDecay = 0 }
+      var moment = parameters.factors(number)
+      let advanced = optimizer.advance(
+        &moment, parameters.gradient(slot), index: step, learningRate: rate,
+        weightSquares: sumOfSquares(parameters.weights(slot), on: workers),
+        gradientScale: factor, on: workers)
+      parameters.setFactors(number, to: moment)
+      return .adafactor(advanced)
+    }
   }
 
   /// The factor that a gradient is scaled by, given the sum of its squares.
@@ -107,4 +154,10 @@ struct BlockUpdate {
     }
     return Float(Double(norm) / squares.squareRoot())
   }
+}
+
+/// What updates a dense tensor in one step.
+enum DenseStep: Sendable {
+  case adamW(AdamWStep)
+  case adafactor(AdafactorStep)
 }

@@ -43,7 +43,7 @@ package struct CheckpointSession: ~Copyable {
     let checkpoint = try CheckpointTensors(
       published, ModelTensors(description), followsLinks: false)
     let record = RecordGeometry(parametersPerBlock: description.experts.parametersPerBlock)
-    let blocks = DenseBlocks(record: record, parameters: description.layout.count)
+    let blocks = DenseBlocks(record: record, layout: description.layout)
     let count = description.expertBlocks + blocks.count
     let store = try Store.open(
       StoreConfiguration(
@@ -61,7 +61,7 @@ package struct CheckpointSession: ~Copyable {
     pager.computeChecksums(on: model.workers)
     var step = TrainingStep(
       pager: pager, model: model,
-      optimizer: options.optimizer,
+      optimizer: .adamW(options.optimizer),
       schedule: LearningRateSchedule(
         .constant, peak: options.learningRate, warmupSteps: 0, totalSteps: 1, minimumRatio: 0),
       options: StepOptions(

@@ -88,15 +88,21 @@ extension DenseBlocks {
     }
   }
 
-  /// AdamW on `parts` of a page, whose gradient is all of `gradient`.
+  /// Updates `parts` of a page, whose gradient is all of `gradient`.
   /// - Parameter sums: where the workers take the checksums of what was read, before they change it;
   ///   nil where nobody wants them.
   func update(
-    _ page: inout Page, _ parts: [AdamWPart], gradient: Span<Float>, on workers: Workers,
+    _ page: inout Page, _ parts: [DensePart], gradient: Span<Float>, on workers: Workers,
     sums read: PieceSums?
   ) {
     precondition(!isStrip || read == nil, "a strip's checksums are taken before")
     guard isStrip else {
+      let parts = parts.map { part in
+        guard case .adamW(let step) = part.step else {
+          preconditionFailure("factors are kept in strips")
+        }
+        return AdamWPart(part.elements, step)
+      }
       var spans = page.spans
       let (count, written) = (gradient.count, spans.sums)
       var m = Fence(&spans.m).mutable(Float.self, at: 0, count: count)
@@ -108,15 +114,48 @@ extension DenseBlocks {
     }
     for part in parts {
       for piece in strip(part.elements) {
-        var weights = floats(piece.weights, &page)
-        var m = floats(piece.firstMoments, &page)
-        var v = floats(piece.secondMoments, &page)
-        part.step.update(
-          weights: &weights, m: &m, v: &v, gradient: gradient.extracting(piece.parameters),
-          on: workers)
+        update(&page, piece, part, gradient: gradient.extracting(piece.parameters), on: workers)
       }
     }
   }
+
+  private func update(
+    _ page: inout Page, _ piece: Piece, _ part: DensePart, gradient: Span<Float>,
+    on workers: Workers
+  ) {
+    var weights = floats(piece.place(of: .weights), &page)
+    switch part.step {
+    case .adamW(let step):
+      var m = floats(piece.place(of: .firstMoment), &page)
+      var v = floats(piece.place(of: .secondMoment), &page)
+      step.update(weights: &weights, m: &m, v: &v, gradient: gradient, on: workers)
+    case .adafactor(let step):
+      step.update(
+        weights: &weights, gradient: gradient,
+        from: part.first + piece.parameters.lowerBound - part.elements.lowerBound, on: workers)
+    }
+  }
+
+  /// Overwrites what a page, that of the parameters `range`, has of the factors.
+  func setFactors(of page: inout Page, from dense: DenseParameters, _ range: Range<Int>) {
+    let part = factors.clamped(to: range)
+    guard !part.isEmpty else { return }
+    let first = part.lowerBound - range.lowerBound
+    for piece in strip(first..<first + part.count) {
+      var target = floats(piece.place(of: .weights), &page)
+      let start = range.lowerBound + piece.parameters.lowerBound
+      dense.flat(\.weights, start..<start + piece.parameters.count).copy(into: &target)
+    }
+  }
+}
+
+/// A part of a tensor that lies in a block.
+struct DensePart: Sendable {
+  /// Counted from the block's first.
+  let elements: Range<Int>
+  /// The number of the first of them in the tensor.
+  let first: Int
+  let step: DenseStep
 }
 
 extension DenseParameters {
@@ -139,36 +178,33 @@ extension DenseBlocks {
     let count: Int
   }
 
-  /// Parameters of a block whose weights, m and v are each in one plane.
+  /// Parameters of a block whose states are each in one plane.
   struct Piece {
     /// Counted from the block's first.
     let parameters: Range<Int>
-    let weights: Place
-    let firstMoments: Place
-    let secondMoments: Place
+    /// Of weights and, where there are any, of m and of v.
+    fileprivate let places: [Place]
 
     func place(of state: ParameterState) -> Place {
       switch state {
-      case .weights: weights
-      case .firstMoment: firstMoments
-      case .secondMoment: secondMoments
+      case .weights: places[0]
+      case .firstMoment: places[1]
+      case .secondMoment: places[2]
       }
     }
   }
 
-  /// The pieces of some parameters of a block: cut wherever one of the three passes from a plane to the
-  /// next.
+  /// The pieces of some parameters of a block: cut wherever one of their states passes from a plane to
+  /// the next.
   func strip(_ parameters: Range<Int>) -> [Piece] {
     var (pieces, first): ([Piece], Int) = ([], parameters.lowerBound)
     while first < parameters.upperBound {
       let most = parameters.upperBound - first
-      let starts = [first, parametersPerBlock + first, 2 * parametersPerBlock + first]
+      let starts = states.indices.map { $0 * parametersPerBlock + first }
       let count = starts.map { place($0, most: most).count }.min() ?? most
       pieces.append(
         Piece(
-          parameters: first..<first + count, weights: place(starts[0], most: count),
-          firstMoments: place(starts[1], most: count),
-          secondMoments: place(starts[2], most: count)))
+          parameters: first..<first + count, places: starts.map { place($0, most: count) }))
       first += count
     }
     return pieces
@@ -185,7 +221,7 @@ extension DenseBlocks {
       }
       start = end
     }
-    preconditionFailure("the strip has room for three floats of each parameter")
+    preconditionFailure("the strip has room for all states")
   }
 
   /// The floats of a place in a page that the caller holds alone. No two places overlap.

@@ -11,18 +11,32 @@ import Tracing
 ///
 /// In records of full precision a block has as many parameters as one of an expert, in the planes of
 /// these names. In others it has as many as there is room for in a strip of floats, which the planes
-/// are one after another: all its weights, then m, then v.
+/// are one after another: all its weights, then m, then v. Where second moments are factored they lie
+/// behind the weights of all tensors, as if they were weights, and the strip is `hi` and `lo`.
 struct DenseBlocks: Sendable {
   let record: RecordGeometry
+  /// Floats of the vector of weights: parameters, and the factors of their second moments.
   let parameters: Int
+  /// Where the factors lie.
+  let factors: Range<Int>
   let parametersPerBlock: Int
 
-  init(record: RecordGeometry, parameters: Int) {
-    (self.record, self.parameters) = (record, parameters)
+  init(record: RecordGeometry, layout: DenseLayout) {
+    self.record = record
+    let isFactored = record.format.factors != nil
+    factors = layout.count..<layout.count + (isFactored ? layout.factorCount : 0)
+    parameters = factors.upperBound
+    let planes = isFactored ? [Plane.hi, .lo] : Plane.allCases
+    let floats = planes.reduce(0) { $0 + record.contentBytes[$1] / 4 }
     parametersPerBlock =
-      record.format == RecordFormat()
-      ? record.parameters : Plane.allCases.reduce(0) { $0 + record.contentBytes[$1] / 4 } / 3
+      record.format == RecordFormat() ? record.parameters : floats / (isFactored ? 1 : 3)
   }
+
+  /// Whether there is an m and a v of each parameter.
+  var hasMoments: Bool { record.format.factors == nil }
+
+  /// What there is of each parameter.
+  var states: [ParameterState] { hasMoments ? ParameterState.allCases : [.weights] }
 
   /// The last block is filled up with zeros, and so is the vector (`paddedCount`).
   var count: Int { (parameters + parametersPerBlock - 1) / parametersPerBlock }
@@ -47,7 +61,8 @@ struct DenseBlocks: Sendable {
   /// The planes that have weights.
   var weightPlanes: PlaneSet {
     isStrip
-      ? PlaneSet(strip(0..<parametersPerBlock).map { PlaneSet($0.weights.plane) }) : [.hi, .lo]
+      ? PlaneSet(
+        strip(0..<parametersPerBlock).map { PlaneSet($0.place(of: .weights).plane) }) : [.hi, .lo]
   }
 
   /// Writes weights and moments of block `block`, as of `step`, into the frozen generation.

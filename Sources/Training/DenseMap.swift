@@ -4,7 +4,7 @@ import Models
 struct DenseMap: Sendable {
   let blocks: DenseBlocks
   let layers: [[Int]]
-  /// Blocks with a part that belongs to no layer, and whether a block is one.
+  /// Blocks with a part that belongs to no layer, factors among them, and whether a block is one.
   let ends: [Int]
   let isEnd: [Bool]
   /// The tensors of each layer, and those of none, by number.
@@ -18,7 +18,8 @@ struct DenseMap: Sendable {
     }
     let endSlots = numbers { slot in !ranges.contains { $0.overlaps(slot.range) } }
     let isEnd = (0..<blocks.count).map { block in
-      endSlots.contains { slots[$0].range.overlaps(blocks.range(block)) }
+      blocks.factors.overlaps(blocks.range(block))
+        || endSlots.contains { slots[$0].range.overlaps(blocks.range(block)) }
     }
     self.blocks = blocks
     self.endSlots = endSlots

@@ -26,6 +26,8 @@ struct DenseResidency {
   private var gradientMemory = BlockMemory()
   /// Sum of squares of each tensor's gradient, as far as the backward sweep has come.
   private var squares: [Double]
+  /// What updates each tensor, as far as it is known.
+  private var steps: [DenseStep?]
 
   /// Nothing is in memory yet: `load` or `initialise` comes next.
   init(
@@ -37,6 +39,7 @@ struct DenseResidency {
     map = DenseMap(description, blocks)
     isLoaded = Array(repeating: false, count: blocks.count)
     squares = Array(repeating: 0, count: parameters.layout.slots.count)
+    steps = Array(repeating: nil, count: squares.count)
     if isPaged {
       parameters.weights.keepSmallPages()
       parameters.gradients.keepSmallPages()
@@ -68,7 +71,8 @@ struct DenseResidency {
       weightMemory.give(to: range, of: parameters.weights, on: workers)
       let used = range.clamped(to: 0..<parameters.layout.count)
       parameters.initialise(used, seed: seed)
-      parameters.weights.clear(used.upperBound..<range.upperBound, on: workers)
+      let filled = max(range.lowerBound, used.upperBound)
+      parameters.weights.clear(filled..<range.upperBound, on: workers)
       var page = try pager.blank(.dense(block))
       blocks.fill(&page, from: parameters, range)
       pager.writeBack(page, step: 0, tokens: 0)
@@ -145,7 +149,12 @@ struct DenseResidency {
     _ meter: inout StepMeter
   ) throws {
     guard isPaged else { return }
-    meter.update { _ in add(map.slots[layer], on: workers) }
+    try meter.update { _ in
+      add(map.slots[layer], on: workers)
+      if case .update(let update) = use {
+        try prepare(map.slots[layer], update, on: workers)
+      }
+    }
     for block in map.finished(by: layer) {
       if case .update(let update) = use {
         try self.update(block, update, &pager, on: workers, &meter)
@@ -160,15 +169,21 @@ struct DenseResidency {
   mutating func finish(
     _ update: BlockUpdate, _ pager: inout Pager, on workers: Workers, _ meter: inout StepMeter
   ) throws {
-    add(isPaged ? map.endSlots : Array(squares.indices), on: workers)
+    let slots = isPaged ? map.endSlots : Array(squares.indices)
+    add(slots, on: workers)
+    try prepare(slots, update, on: workers)
     if isPaged {
       for block in map.ends {
         try self.update(block, update, &pager, on: workers, &meter)
         parameters.gradients.discard(blocks.range(block))
       }
     } else {
-      for (slot, squares) in zip(parameters.layout.slots, squares) {
-        parameters.update(slot, with: try update.dense(slot, squares: squares), on: workers)
+      for (slot, step) in zip(parameters.layout.slots, steps) {
+        switch step {
+        case .adamW(let step): parameters.update(slot, with: step, on: workers)
+        case .adafactor(let step): parameters.update(slot, with: step, on: workers)
+        case nil: preconditionFailure("all are prepared")
+        }
       }
     }
     for squares in squares { meter.gradientSquares += squares }
@@ -184,6 +199,15 @@ struct DenseResidency {
       parameters.clearGradients(on: workers)
     }
     for squares in squares { sum += squares }
+  }
+
+  /// Finds what updates those tensors, whose weights and gradients are in memory.
+  private mutating func prepare(
+    _ slots: [Int], _ update: BlockUpdate, on workers: Workers
+  ) throws {
+    for slot in slots {
+      steps[slot] = try update.dense(slot, squares: squares[slot], of: parameters, on: workers)
+    }
   }
 
   private mutating func add(_ slots: [Int], on workers: Workers) {
@@ -222,41 +246,40 @@ struct DenseResidency {
     isLoaded[block] = false
   }
 
-  /// AdamW on the parts of tensors that lie in a block, while its page is here.
+  /// Updates the parts of tensors that lie in a block, while its page is here.
   private func update(
     _ block: Int, _ update: BlockUpdate, _ pager: inout Pager, on workers: Workers,
     _ meter: inout StepMeter
   ) throws {
     var page = try pager.next()
     precondition(page.block == .dense(block), "blocks come as planned")
-    try meter.update { _ in
-      try self.update(&page, update, blocks.range(block), &pager, on: workers)
-    }
+    try meter.update { _ in try self.update(&page, blocks.range(block), &pager, on: workers) }
     if map.isEnd[block] { blocks.readWeights(page, into: parameters, block, on: workers) }
     pager.writeBack(page, step: update.step, tokens: 0)
   }
 
   /// Checksums of what was read are compared, and those of what will be written taken, on the way; from
-  /// bytes that were wrong it is done again.
+  /// bytes that were wrong it is done again: factors were advanced before.
   private func update(
-    _ page: inout Page, _ update: BlockUpdate, _ range: Range<Int>, _ pager: inout Pager,
-    on workers: Workers
+    _ page: inout Page, _ range: Range<Int>, _ pager: inout Pager, on workers: Workers
   ) throws {
     let gradients = parameters.gradients
     let gradient = gradients.span.extracting(range)
-    let parts = try zip(parameters.layout.slots, squares)
+    let parts = zip(parameters.layout.slots, steps)
       .filter { slot, _ in slot.range.overlaps(range) }
-      .map { slot, squares in
+      .map { slot, step in
+        guard let step else { preconditionFailure("tensors are prepared before their blocks") }
         let part = slot.range.clamped(to: range)
-        return AdamWPart(
-          part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound,
-          try update.dense(slot, squares: squares))
+        return DensePart(
+          elements: part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound,
+          first: part.lowerBound - slot.offset, step: step)
       }
     if blocks.isStrip { try pager.checkUnpassed(&page, .all) }
     var isRight = false
     while !isRight {
       let sums = page.sums(toCheck: .all)
       blocks.update(&page, parts, gradient: gradient, on: workers, sums: sums)
+      blocks.setFactors(of: &page, from: parameters, range)
       isRight = try pager.check(&page, sums, isChanged: true)
     }
   }

@@ -10,6 +10,8 @@ package enum ExchangeError: Error, Equatable, Sendable, CustomStringConvertible 
   case wrongGeometry(path: String, differences: [String])
   /// An export that was to be imported with another configuration than its own.
   case configuredExport(path: String)
+  /// Second moments that are factored.
+  case factoredMoments(path: String)
   /// A published model that lost experts.
   case prunedExport(path: String)
   case occupiedRun(path: String)
@@ -38,6 +40,9 @@ package enum ExchangeError: Error, Equatable, Sendable, CustomStringConvertible 
         + "correct it, or fetch the model again"
     case .configuredExport(let path):
       "\(path) has a configuration of its own, config.yaml: leave out --config and the overrides"
+    case .factoredMoments(let path):
+      "\(path) was trained by Adafactor, whose factored moments have no place in such files: export "
+        + "without --optimizer"
     case .prunedExport(let path):
       "\(path) has lost experts, and no published format has layers with some of them missing: export the "
         + "run before it was pruned"

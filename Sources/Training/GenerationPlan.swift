@@ -20,7 +20,7 @@ package struct GenerationPlan: Sendable {
     ceiling: Int, _ wanted: GenerationLimits, _ model: ModelDescription, record: RecordGeometry,
     threads: Int, others: [MemoryLedger.Grant]
   ) throws(MemoryRefusal) {
-    let dense = DenseBlocks(record: record, parameters: model.layout.count)
+    let dense = DenseBlocks(record: record, layout: model.layout)
     var limits = wanted
     while true {
       do throws(MemoryRefusal) {
@@ -65,7 +65,7 @@ extension Generator {
     var pager = try Pager(
       store: store, frames: plan.memory.frames, sharing: sharing, ledger: ledger)
     pager.computeChecksums(on: workers)
-    let blocks = DenseBlocks(record: store.geometry, parameters: model.layout.count)
+    let blocks = DenseBlocks(record: store.geometry, layout: model.layout)
     let dense = DenseParameters(model.layout, count: blocks.paddedCount, training: false)
     try blocks.load(dense, &pager, on: workers)
     self.init(

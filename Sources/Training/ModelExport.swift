@@ -80,6 +80,9 @@ package struct ModelExport: ~Copyable {
     }
     let companions = try ExportCompanions(config)
     let geometry = try RunGeometry(config, corpus: companions.corpus)
+    if options.hasOptimizer, geometry.record.format.factors != nil {
+      throw ExchangeError.factoredMoments(path: run.path)
+    }
     let tensors = ModelTensors(geometry.description)
     let panelColumns = Self.panelColumns(geometry.description)
     let panelRows = Self.panelRows(geometry.experts, panelColumns, options)

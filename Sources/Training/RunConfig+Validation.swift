@@ -184,12 +184,18 @@ extension RunConfig {
     try choose(
       training.lr_scheduler_type, "training.lr_scheduler_type",
       ["constant", "linear", "cosine", "inverse_sqrt"])
+    try choose(training.optim, "training.optim", OptimizerChoice.allCases.map(\.rawValue))
     try choose(training.clip, "training.clip", ["block", "global", "none"])
     try choose(training.boundaries, "training.boundaries", ["fp32", "bf16"])
     try choose(
       training.untouched, "training.untouched",
       ["automatic"] + StepOptions.Untouched.allCases.map(\.rawValue))
     try choose(training.states, "training.states", StatePrecision.allCases.map(\.rawValue))
+    if training.optim == OptimizerChoice.adafactor.rawValue, training.states != "fp32" {
+      throw ConfigError(
+        key: "training.states", problem: "Adafactor has no moments of each parameter to round",
+        remedy: "leave it at fp32, or use training.optim=adamw")
+    }
     try choose(training.master, "training.master", MasterPrecision.allCases.map(\.rawValue))
     try inside(training.max_steps, 1...Int(UInt32.max), "training.max_steps")
     try inside(

@@ -131,6 +131,12 @@ package struct RunConfig: Codable, Equatable, Sendable {
     package var micro_batch_tokens = 1024
     /// Micro-batches in a step; all of them cross a layer while its experts are resident.
     package var gradient_accumulation_steps = 4
+    /// `adamw`; or `adafactor`, whose second moments are means of rows and of columns, and which has no
+    /// first ones: of an expert's parameter 4 bytes are on the disk instead of 12.
+    package var optim = "adamw"
+    /// Of Adafactor: whether a step is as large as the parameters are, so that `learning_rate` is relative
+    /// to their root mean square.
+    package var adafactor_scale_parameter = true
     package var learning_rate = 1e-3
     package var lr_scheduler_type = "inverse_sqrt"
     package var warmup_steps = 20

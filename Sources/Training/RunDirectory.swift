@@ -119,6 +119,8 @@ extension RunConfig {
       "master: \(standard.training.master)", "tasks_per_step: \(standard.data.tasks_per_step)",
       "num_experts_per_tok: \(standard.model.num_experts_per_tok)",
       "second_expert_policy: \(standard.model.second_expert_policy)",
+      "optim: \(standard.training.optim)",
+      "adafactor_scale_parameter: \(standard.training.adafactor_scale_parameter)",
       "tasks: []", "kept_experts: []",
       "kept_probabilities: \(standard.model.kept_probabilities)",
       "encoder_gate: \(standard.model.encoder_gate)",
@@ -150,6 +152,7 @@ extension RunConfig {
       let kept = found.training
       (found.seed, found.data, found.training) = (seed, data, training)
       (found.training.states, found.training.master) = (kept.states, kept.master)
+      found.training.optim = kept.optim
       found.model = model
       found.model.family = family
     }

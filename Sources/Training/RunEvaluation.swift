@@ -94,7 +94,7 @@ struct HeldOutLoss {
       model: Transformer(
         geometry.description, dense: dense, limits: geometry.limits, smoothing: 0, training: false,
         workers: workers),
-      optimizer: AdamW(config), schedule: LearningRateSchedule(config),
+      optimizer: Optimizer(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config),
       dense: DenseResidency(dense, geometry.description, geometry.dense, isPaged: false),
       unsaved: UnsavedDense(geometry.dense))

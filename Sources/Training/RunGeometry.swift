@@ -2,6 +2,7 @@ import Base
 import Corpus
 import Layers
 import Models
+import Optimizers
 import Paging
 import Storage
 import Tracing
@@ -35,8 +36,8 @@ struct RunGeometry: Sendable {
       sequenceRows: config.data.max_sequence_tokens,
       expertRows: description.expertRows(of: rows))
     record = RecordGeometry(
-      parametersPerBlock: experts.parametersPerBlock, RecordFormat(config))
-    dense = DenseBlocks(record: record, parameters: description.layout.count)
+      parametersPerBlock: experts.parametersPerBlock, RecordFormat(config, experts))
+    dense = DenseBlocks(record: record, layout: description.layout)
     boundaries = BoundaryPlan(
       description, limits, Self.precision(config), isOnDisk: config.memory.spill == "always")
     tapes = TapePlan(description, limits, Self.recompute(config))
@@ -152,7 +153,8 @@ struct RunGeometry: Sendable {
           bytes: DenseMap(description, dense).pagedBytes)
         : .init(
           name: "dense parameters, gradients and moments",
-          bytes: DenseParameters.byteCount(count: dense.paddedCount, training: true)),
+          bytes: DenseParameters.byteCount(
+            count: dense.paddedCount, training: true, moments: dense.hasMoments)),
       activations,
     ] + [boundaries.frames].compactMap { $0 } + heldMemory + tapes.memory
   }
@@ -223,9 +225,11 @@ struct RunGeometry: Sendable {
     if let model = try config.publishedModel() {
       let bytes = try config.bytes(config.storage.block_bytes, key: "storage.block_bytes")
       let digest = StableHash.combine(model.digest, UInt64(bytes))
-      let format = RecordFormat(config)
+      let training = config.training
+      let format = [training.states, training.master, training.optim]
       return "\(model.family.rawValue)-" + String(digest, radix: 16)
-        + (format == RecordFormat() ? "" : "-\(format.states)-\(format.master)")
+        + (format == ["fp32", "fp32", "adamw"] ? "" : "-\(training.states)-\(training.master)")
+        + (training.optim == "adamw" ? "" : "-\(training.optim)")
     }
     let digest = StableHash.of(config.identity(corpus: corpus))
     return "\(config.model.family)-" + String(digest, radix: 16)
@@ -233,10 +237,13 @@ struct RunGeometry: Sendable {
 }
 
 extension RecordFormat {
-  init(_ config: RunConfig) {
+  init(_ config: RunConfig, _ experts: ExpertShape) {
     guard let states = StatePrecision(rawValue: config.training.states),
       let master = MasterPrecision(rawValue: config.training.master)
     else { preconditionFailure("validated") }
-    self.init(states: states, master: master)
+    let isFactored = config.training.optim == OptimizerChoice.adafactor.rawValue
+    self.init(
+      states: states, master: master,
+      factors: isFactored ? experts.factored.reduce(0) { $0 + $1.factorCount } : nil)
   }
 }

@@ -37,7 +37,7 @@ package struct SourceRun {
     }
     dense = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: false,
-      moments: part == .all)
+      moments: part == .all && geometry.dense.hasMoments)
     if part != .none {
       let workers = Workers(count: geometry.exchangeThreads)
       // Gone before anybody else uses the disk.

@@ -227,12 +227,28 @@ extension Transformer {
   }
 }
 
-extension AdamW {
+/// The values of `training.optim`.
+enum OptimizerChoice: String, CaseIterable {
+  case adamW = "adamw"
+  case adafactor
+}
+
+extension Optimizer {
   init(_ config: RunConfig) {
     let training = config.training
-    self.init(
-      beta1: training.adam_beta1, beta2: training.adam_beta2, epsilon: training.adam_epsilon,
-      weightDecay: training.weight_decay)
+    switch OptimizerChoice(rawValue: training.optim) {
+    case .adamW:
+      self = .adamW(
+        AdamW(
+          beta1: training.adam_beta1, beta2: training.adam_beta2, epsilon: training.adam_epsilon,
+          weightDecay: training.weight_decay))
+    case .adafactor:
+      self = .adafactor(
+        Adafactor(
+          scalesByParameters: training.adafactor_scale_parameter,
+          weightDecay: training.weight_decay))
+    case nil: preconditionFailure("validated")
+    }
   }
 }
 

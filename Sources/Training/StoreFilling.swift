@@ -84,6 +84,9 @@ package struct StoreFilling: ~Copyable {
     try store.adopt(adoptions, progress: progress)
   }
 
+  /// What it keeps of each dense parameter. Factored second moments begin anew.
+  package var denseStates: [ParameterState] { geometry.dense.states }
+
   /// Blocks that the dense part is.
   package var denseBlocks: [BlockID] { geometry.dense.blocks }
 

@@ -104,7 +104,7 @@ package struct TrainingSession: ~Copyable {
     let scratches = try Self.openScratches(geometry, &pager)
     let parameters = DenseParameters(
       geometry.description.layout, count: geometry.dense.paddedCount, training: true,
-      moments: !geometry.isDensePaged)
+      moments: !geometry.isDensePaged && geometry.dense.hasMoments)
     var dense = DenseResidency(
       parameters, geometry.description, geometry.dense, isPaged: geometry.isDensePaged)
     var progress = try Self.restore(
@@ -145,7 +145,7 @@ package struct TrainingSession: ~Copyable {
         geometry.description, dense: parameters, limits: geometry.limits,
         smoothing: Float(config.training.label_smoothing_factor), training: true,
         boundaries: geometry.activationRule, workers: workers),
-      optimizer: AdamW(config), schedule: LearningRateSchedule(config),
+      optimizer: Optimizer(config), schedule: LearningRateSchedule(config),
       options: StepOptions(config), dense: dense, unsaved: UnsavedDense(geometry.dense),
       scratches: scratches,
       held: geometry.heldGradients == 0

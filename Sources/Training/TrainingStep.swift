@@ -17,7 +17,7 @@ import Tracing
 ///     loss
 ///     backward, layer L..1   each layer recomputed from its boundary where nothing more was kept of
 ///                            it (`keepingTape`, `usingTape`); each touched expert:
-///                            page in lo, m, v, gradient, AdamW while resident, page out
+///                            page in lo, m, v, gradient, update while resident, page out
 ///     commit                 frozen between two steps, made durable beside the next: its experts
 ///                            are on the disk, and its dense part goes there during the forward
 ///                            sweep, which does not change it
@@ -34,7 +34,7 @@ import Tracing
 struct TrainingStep: ~Copyable {
   var pager: Pager
   let model: Transformer
-  let optimizer: AdamW
+  let optimizer: Optimizer
   let schedule: LearningRateSchedule
   let options: StepOptions
   /// How much of the dense part is in memory.

@@ -105,7 +105,7 @@ private func exitStatus(of error: ExchangeError) -> Int32 {
   case .otherFormat, .otherCorpus, .otherConfiguration, .wrongTensor, .wrongGeometry:
     ExitStatus.badData
   case .occupiedRun, .occupiedStore: ExitStatus.cannotCreate
-  case .prunedExport: ExitStatus.badData
+  case .prunedExport, .factoredMoments: ExitStatus.badData
   case .cannotWrite: ExitStatus.inputOutput
   case .stopped: ExitStatus.runAgain
   }

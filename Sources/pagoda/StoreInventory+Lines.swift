@@ -7,11 +7,12 @@ extension StoreInventory {
   func lines() -> [String] {
     let size = blocks * recordBytes
     let planes = ["hi", "lo", "m", "v"].map { "\($0) \(ByteCount(planeBytes[$0] ?? 0))" }
+    let moments = factors == nil ? "\(states)" : "factored"
     let head = [
       "store        \(identity), format \(format)",
       "blocks       \(blocks) of \(ByteCount(recordBytes)), \(ByteCount(size)) together; "
         + "\(virginBlocks) (\(fixed(100 * virginShare, 1)) %) never written",
-      "precision    moments \(states), master \(master): \(fixed(bytesPerParameter, 2)) bytes a parameter",
+      "precision    moments \(moments), master \(master): \(fixed(bytesPerParameter, 2)) bytes a parameter",
       "planes       " + planes.joined(separator: ", "),
     ]
     return head + [""] + table(generationRows()) + [""] + table(layerRows()) + [""]

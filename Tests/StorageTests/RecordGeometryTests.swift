@@ -37,7 +37,10 @@ import Testing
 
   /// Goal: what a manifest says of planes is one format or none.
   @Test func storedBytesNameTheirFormat() throws {
-    for format in RecordFormat.allCases {
+    let factored = MasterPrecision.allCases.flatMap { master in
+      [1, 9].map { RecordFormat(master: master, factors: $0) }
+    }
+    for format in RecordFormat.allCases + factored {
       for parameters in [7, 8, 64, 1000, 1 << 30] {
         let geometry = RecordGeometry(parametersPerBlock: parameters, format)
         let read = RecordGeometry(stored: parameters, contentBytes: geometry.contentBytes)
@@ -52,6 +55,9 @@ import Testing
     let none = PlaneValues(hi: 0, lo: 0, m: 0, v: 0)
     #expect(RecordGeometry(stored: 64, contentBytes: none) == nil)
     #expect(RecordGeometry(stored: -1, contentBytes: none) == nil)
+    // More rows and columns than parameters allow.
+    let many = PlaneValues(hi: 128, lo: 128, m: 0, v: 4 * 129)
+    #expect(RecordGeometry(stored: 64, contentBytes: many) == nil)
   }
 
   @Test func setsListTheirPlanes() {

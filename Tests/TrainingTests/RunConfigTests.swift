@@ -107,12 +107,21 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
     ("training.states=none", "choose one of: fp32, bf16, int8"),
     ("training.master=int8", "choose one of: fp32, bf16"),
     ("training.state=int8", "did you mean `states`?"),
+    ("training.optim=adafaktor", "did you mean `adafactor`? choose one of: adamw, adafactor"),
   ] {
     let error = #expect(throws: ConfigError.self) {
       try RunConfig.parse(minimal, name: "c.yaml", overrides: [override])
     }
     #expect(error?.remedy.contains(words) == true, "\(error?.remedy ?? "")")
   }
+}
+
+@Test func adafactorHasNoMomentsToRound() {
+  let error = #expect(throws: ConfigError.self) {
+    try RunConfig.parse(
+      minimal, name: "c.yaml", overrides: ["training.optim=adafactor", "training.states=int8"])
+  }
+  #expect(error?.key == "training.states")
 }
 
 /// What older versions did without a key is the same run with it: no key that came later is there
@@ -126,7 +135,7 @@ func mistakesAreNamed(_ line: String, _ key: String, _ remedy: String) {
   }
   for key in [
     "num_experts_per_tok", "second_expert_policy", "encoder_gate", "decoder_gate", "kept_experts",
-    "kept_probabilities", "tasks_per_step", "tasks",
+    "kept_probabilities", "tasks_per_step", "tasks", "optim", "adafactor_scale_parameter",
   ] {
     #expect(!lines.contains { $0.hasPrefix("  \(key):") }, "\(key)")
     #expect(standard.yaml().contains("  \(key):"), "\(key)")
@@ -189,7 +198,8 @@ func whatNoGateUsesIsRefused(_ encoder: String, _ override: String) {
   let standard = try RunConfig.parse(minimal, name: "c.yaml").identity(corpus: "")
   for override in [
     "training.states=int8", "training.states=bf16", "training.master=bf16",
-    "training.boundaries=bf16",
+    "training.boundaries=bf16", "training.optim=adafactor",
+    "training.adafactor_scale_parameter=false",
   ] {
     let other = try RunConfig.parse(minimal, name: "c.yaml", overrides: [override])
     #expect(other.identity(corpus: "") != standard)

@@ -7,9 +7,11 @@ import Testing
 import Training
 
 /// A run this small learns its corpus by heart within a few dozen steps.
-@Test func aTinyModelLearns() throws {
+@Test(arguments: [("adamw", 1e-2), ("adafactor", 5e-2)])
+func aTinyModelLearns(_ optim: String, _ rate: Double) throws {
   var run = try TinyRun()
-  run.config.training.learning_rate = 1e-2
+  run.config.training.optim = optim
+  run.config.training.learning_rate = rate
   var session = try run.session()
   let before = try session.evaluate()
   var losses: [Double] = []
