@@ -260,7 +260,7 @@ let package = Package(
       "TrainingTests",
       [
         "Base", "Corpus", "DirectIO", "Goldens", "Interchange", "Kernels", "Layers", "Models",
-        "Optimizers", "Paging", "Simulation", "Storage", "TestSupport", "Training",
+        "Optimizers", "Paging", "Simulation", "Storage", "Surgery", "TestSupport", "Training",
       ]),
     tests(
       "SurgeryTests",

@@ -38,7 +38,29 @@ struct TrainingData: Sendable {
       corpus: corpus, mix: TaskMix(config), seed: UInt64(config.seed), limits: limits)
     let evaluation = try EvaluationSet(
       corpus, limits, maxTokens: config.evaluation.max_tokens, config)
-    return (sampler, evaluation, [])
+    return (sampler, evaluation, idleExperts(config, sampler.probabilities.map(\.task)))
+  }
+
+  /// What gates by task leave idle, however long the run is: a task has as many experts as a token
+  /// chooses.
+  private static func idleExperts(_ config: RunConfig, _ tasks: [TrainingTask]) -> [String] {
+    let model = config.model
+    // Those that a pruned run has are those of its tasks.
+    guard model.kept_experts.isEmpty else { return [] }
+    return [("encoder", model.encoder_gate), ("decoder", model.decoder_gate)].compactMap {
+      side, gate in
+      let choices: Int
+      switch GateChoice(gate) {
+      case .token, .sentence: return nil
+      case .targetLanguage: choices = Set(tasks.map(\.target)).count
+      case .languagePair: choices = Set(tasks.map { [$0.source, $0.target] }).count
+      }
+      let used = choices * model.num_experts_per_tok
+      guard used < model.num_experts else { return nil }
+      return
+        "the \(side)'s gates tell \(choices) tasks apart, which use \(used) of \(model.num_experts) "
+        + "experts of a layer at the most: fewer model.num_experts would do"
+    }
   }
 
   private static func file(_ config: RunConfig, _ model: PublishedModel) throws -> Parts {

@@ -1,6 +1,8 @@
 import Base
+import Interchange
 import Models
 import Storage
+import TestSupport
 import Testing
 import Training
 
@@ -105,9 +107,90 @@ import Training
     #expect(met.count < 2 * 6 * 2, "other tasks' experts were left alone")
   }
 
+  /// Fewer tasks than experts leave some idle for ever: it is said before anything is trained.
+  @Test func idleExpertsAreTold() throws {
+    var run = try Gates(encoder: "token", decoder: "target_language").run()
+    run.config.model.num_experts = 24
+    let notes = try run.session().notes
+    #expect(
+      notes.contains { $0.contains("the decoder's gates tell") && $0.contains("of 24 experts") })
+    #expect(!notes.contains { $0.contains("the encoder's") })
+    run.config.model.num_experts = 2
+    run.config.storage.paths = [run.directory.path + "/other"]
+    #expect(try !run.session().notes.contains { $0.contains("gates tell") })
+  }
+
+  /// What the tasks of a batch choose, by this test's own arithmetic on the exported weights, is what the
+  /// step updates: the union over its tasks, no more and no less.
+  @Test(arguments: [1, 2]) func aStepUpdatesWhatItsTasksChoose(_ perToken: Int) throws {
+    var run = try Gates(
+      encoder: "target_language", decoder: "language_pair", perToken: perToken, tasksPerStep: 3
+    ).run()
+    run.config.memory.budget = "\(try run.leastBudget())"
+    run.config.storage.paths = [run.run.store]
+    var unions = Set<Int>()
+    for step in 2...6 {
+      try run.trainInDirectory(to: step - 1)
+      let (path, _) = try run.export("before-\(step)") { $0.type = .f32 }
+      let weights = try ExportedGates("\(path)/model.safetensors")
+      let wanted = try weights.union(of: run.batch(step: step), perToken: perToken)
+      try run.trainInDirectory(to: step)
+      let updated = try run.histories().filter { $0.value.lastStep == step }.keys
+      #expect(Set(updated) == wanted)
+      unions.insert(wanted.count)
+    }
+    #expect(unions.count > 1, "batches of other tasks have other unions")
+  }
+
   /// Of a slice of `TinyRun`'s experts.
   private static func bytes(_ planes: PlaneSet) -> Int {
     let geometry = RecordGeometry(parametersPerBlock: 32 * 32 * 2)
     return planes.planes.reduce(0) { $0 + geometry.planeBytes($1) }
+  }
+}
+
+extension TinyRun {
+  fileprivate func batch(step: Int) throws -> PackedBatch { try session().batch(step: step) }
+}
+
+/// The gates of a run of two layers with experts, as an export has them, and what follows from them.
+private struct ExportedGates {
+  private let file: SafetensorsFile
+
+  init(_ path: String) throws { file = try SafetensorsFile(path) }
+
+  /// The slices of all experts that the tasks of `batch` choose: the encoder's by target language, the
+  /// decoder's by pair.
+  func union(of batch: PackedBatch, perToken: Int) throws -> Set<BlockID> {
+    let languages = try rows("model.encoder.task_embedding.weight").count
+    let sides = [
+      ("encoder", 0, batch.source.tasks.map(\.target)),
+      ("decoder", 1, batch.target.tasks.map { $0.source * languages + $0.target }),
+    ]
+    var union: Set<BlockID> = []
+    for (side, layer, tasks) in sides {
+      let embeddings = try rows("model.\(side).task_embedding.weight")
+      let gate = try rows("model.\(side).layers.1.ffn.router.classifier.weight")
+      for task in Set(tasks) {
+        let logits = gate.map { row in
+          zip(row, embeddings[task]).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+        }
+        let best = logits.indices.sorted { logits[$0] > logits[$1] }.prefix(perToken)
+        for expert in best {
+          for slice in 0..<2 { union.insert(.expert(layer: layer, expert, slice: slice)) }
+        }
+      }
+    }
+    return union
+  }
+
+  private func rows(_ name: String) throws -> [[Float]] {
+    let entry = try #require(file.header.entries.first { $0.tensor.name == name })
+    let (rows, columns) = (entry.tensor.shape[0], entry.tensor.shape[1])
+    var values = [Float](repeating: 0, count: rows * columns)
+    var span = values.mutableSpan
+    var bytes = unsafe span.mutableBytes
+    try file.read(entry, from: 0, into: &bytes)
+    return (0..<rows).map { Array(values[$0 * columns..<($0 + 1) * columns]) }
   }
 }
