@@ -30,8 +30,19 @@ package struct TensorSlot: Sendable, Equatable {
 
   package var count: Int { rows * columns }
   package var range: Range<Int> { offset..<offset + count }
-  /// Floats of its second moments where they are factored.
-  package var factorCount: Int { rows + columns }
+  /// The tensors of its parts as their second moments are factored, each by itself.
+  package var factored: [FactoredTensor] {
+    // Vectors are behind each other, matrices below each other.
+    let isVector = parts.last.map { $0.rows.upperBound != rows } ?? false
+    return parts.map { part in
+      FactoredTensor(
+        offset: part.rows.lowerBound * (isVector ? 1 : columns),
+        rows: isVector ? 1 : part.rows.count,
+        columns: isVector ? part.rows.count : columns, decays: decays)
+    }
+  }
+  /// Floats of those second moments.
+  package var factorCount: Int { factored.reduce(0) { $0 + $1.factorCount } }
 }
 
 /// Where each dense tensor lies: filled once while a model is described, then fixed.
@@ -168,22 +179,13 @@ package final class DenseParameters: Sendable {
   }
 
   /// The same with factored second moments, which have been advanced.
-  package func update(_ slot: TensorSlot, with step: AdafactorStep, on workers: Workers) {
+  package func update(_ slot: TensorSlot, with step: FactoredStep, on workers: Workers) {
     step.update(
       weights: flat(\.weights, slot.range), gradient: flat(\.gradients, slot.range), on: workers)
   }
 
-  /// The factored second moments of tensor `number`.
-  package func factors(_ number: Int) -> FactoredMoment {
-    let (slot, floats) = (layout.slots[number], weights)
-    return FactoredMoment(
-      rows: slot.rows, columns: slot.columns,
-      floats.span.extracting(layout.factors(of: number)))
-  }
-
-  package func setFactors(_ number: Int, to moment: FactoredMoment) {
-    flat(\.weights, layout.factors(of: number)).assign(moment.floats)
-  }
+  /// The factored second moments of tensor `number`, of its parts one after another, as one row.
+  package func factors(_ number: Int) -> Matrix { flat(\.weights, layout.factors(of: number)) }
 
   package func clearGradients(on workers: Workers) {
     for slot in layout.slots { gradient(slot).fill(0, on: workers) }

@@ -1,3 +1,4 @@
+import Base
 import Glibc
 package import Kernels
 
@@ -9,11 +10,10 @@ package import Kernels
 ///     R_i  = beta R_i + (1 - beta) (mean over j of g_ij^2 + squareFloor)
 ///     C_j  = beta C_j + (1 - beta) (mean over i of g_ij^2 + squareFloor)
 ///     u    = g / sqrt(R_i C_j / mean(R))
-///     rate = learningRate * max(scaleFloor, RMS(X)) / max(1, RMS(u) / threshold)
-///     X   -= learningRate * weightDecay * X + rate * u
+///     rate = learningRate * max(scaleFloor, RMS(X))
+///     X   -= rate * weightDecay * X + rate * u / max(1, RMS(u) / threshold)
 ///
-/// A vector is a matrix of one row: C is its second moment then. Means that are all zero know nothing, as
-/// those of a tensor whose history was dropped: beta is 0 for them whatever t is, as it is for t = 1.
+/// A vector is a matrix of one row: C is its second moment then.
 package struct Adafactor: Sendable {
   /// Whether steps are as large as parameters are: RMS(X) is part of the rate. If not, it is
   /// `learningRate` alone.
@@ -32,27 +32,77 @@ package struct Adafactor: Sendable {
   /// Advances `moment` by the gradient of a matrix.
   /// - Parameters:
   ///   - index: of the update, from 1.
-  ///   - weightSquares: the sum of the squares of the matrix.
+  ///   - weightSquares: the sum of the squares of the matrix; of no effect where it is no part of the rate.
   ///   - gradientScale: multiplies every gradient, as clipping wants it.
   /// - Returns: what moves the matrix.
   package func advance(
     _ moment: inout FactoredMoment, _ gradient: Matrix, index: Int, learningRate: Double,
-    weightSquares: Double, gradientScale: Float, on workers: Workers
+    weightSquares: @autoclosure () -> Double, gradientScale: Float, on workers: Workers
   ) -> AdafactorStep {
     precondition(index >= 1, "updates count from 1")
     precondition(learningRate >= 0, "a learning rate is not negative")
-    let beta = moment.isVirgin ? 0 : 1 - pow(Double(index), -decayExponent)
     let square = Double(gradientScale) * Double(gradientScale)
     moment.advance(
       rowSquares(gradient, on: workers), columnSquares(gradient, on: workers), scale: square,
-      keep: beta, floor: squareFloor)
+      keep: 1 - pow(Double(index), -decayExponent), floor: squareFloor)
     let count = Double(gradient.rows * gradient.columns)
     let length = (square * moment.normalisedSquares(gradient, on: workers) / count).squareRoot()
-    var rate = learningRate / max(1, length / threshold)
-    if scalesByParameters { rate *= max(scaleFloor, (weightSquares / count).squareRoot()) }
+    var rate = learningRate
+    if scalesByParameters { rate *= max(scaleFloor, (weightSquares() / count).squareRoot()) }
     return AdafactorStep(
-      moment, rate: rate, keep: 1 - learningRate * weightDecay, gradientScale: gradientScale)
+      moment, rate: rate / max(1, length / threshold), keep: 1 - rate * weightDecay,
+      gradientScale: gradientScale)
   }
+
+  /// Advances the factors of several tensors, which lie one after another in `factors`.
+  /// - Parameters:
+  ///   - gradient: of tensors whose offsets count from `first` on.
+  ///   - weightSquares: the sum of the squares of one of them.
+  package func advance(
+    _ tensors: [FactoredTensor], _ factors: inout MutableSpan<Float>, _ gradient: FloatBuffer,
+    from first: Int, index: Int, learningRate: Double, gradientScale: Float, on workers: Workers,
+    weightSquares: (FactoredTensor) -> Double
+  ) -> FactoredStep {
+    precondition(
+      factors.count == tensors.reduce(0) { $0 + $1.factorCount }, "factors of these tensors")
+    let fence = Fence(&factors)
+    var start = 0
+    return FactoredStep(
+      parts: tensors.map { tensor in
+        var floats = fence.mutable(start..<start + tensor.factorCount)
+        start += tensor.factorCount
+        var moment = FactoredMoment(rows: tensor.rows, columns: tensor.columns, floats.span)
+        var own = self
+        if !tensor.decays { own.weightDecay = 0 }
+        let step = own.advance(
+          &moment,
+          gradient.matrix(
+            rows: tensor.rows, columns: tensor.columns, offset: first + tensor.offset),
+          index: index, learningRate: learningRate, weightSquares: weightSquares(tensor),
+          gradientScale: gradientScale, on: workers)
+        for (i, value) in moment.floats.enumerated() { floats[i] = value }
+        return FactoredStep.Part(range: tensor.range, step: step)
+      })
+  }
+}
+
+/// A matrix, or a vector as a matrix of one row, among others.
+package struct FactoredTensor: Sendable, Equatable {
+  /// Parameters before it.
+  package let offset: Int
+  package let rows: Int
+  package let columns: Int
+  /// Whether weight decay applies.
+  package let decays: Bool
+
+  package init(offset: Int, rows: Int, columns: Int, decays: Bool) {
+    (self.offset, self.rows, self.columns) = (offset, rows, columns)
+    self.decays = decays
+  }
+
+  package var range: Range<Int> { offset..<offset + rows * columns }
+  /// Floats of its second moments: means of rows, then means of columns.
+  package var factorCount: Int { rows + columns }
 }
 
 /// The second moments of a matrix as `Adafactor` keeps them.
@@ -71,8 +121,6 @@ package struct FactoredMoment: Sendable, Equatable {
 
   /// R, then C.
   package var floats: [Float] { rows + columns }
-
-  var isVirgin: Bool { rows.allSatisfy { $0 == 0 } }
 
   mutating func advance(
     _ rowSquares: [Float], _ columnSquares: [Float], scale: Double, keep: Double, floor: Double
@@ -104,7 +152,7 @@ package struct FactoredMoment: Sendable, Equatable {
   }
 }
 
-/// What one update by `Adafactor` does to each element of a matrix, or of a part of it.
+/// What one update by `Adafactor` does to each element of a matrix.
 package struct AdafactorStep: Sendable {
   private let rowRoots: [Float]
   private let columnRoots: [Float]
@@ -140,43 +188,93 @@ package struct AdafactorStep: Sendable {
   }
 }
 
+/// What one update by `Adafactor` does to tensors that lie behind each other.
+package struct FactoredStep: Sendable {
+  /// Parameters that share a set of numbers for rounding.
+  static let groupSize = StatePrecision.valuesPerScale
+
+  struct Part: Sendable {
+    let range: Range<Int>
+    let step: AdafactorStep
+  }
+
+  let parts: [Part]
+
+  /// Weights as they are kept, and where the numbers are that a group of them is rounded by.
+  enum Weights: Sendable {
+    case floats(Fence<Float>)
+    case halves(Fence<UInt16>, Fence<UInt16>)
+    case upperHalves(Fence<UInt16>, noise: Fence<UInt16>)
+  }
+
+  /// Moves the parameters of `group`.
+  /// - Parameter offset: the number of the first parameter that `weights` and `gradient` have.
+  func move(
+    _ group: Range<Int>, of weights: Weights, _ gradient: Fence<Float>, offset: Int = 0
+  ) {
+    let zeros = InlineArray<256, Float>(repeating: 0)
+    var (scaled, roots) = (zeros, zeros)
+    for part in parts where part.range.overlaps(group) {
+      let range = part.range.clamped(to: group)
+      let place = range.lowerBound - offset..<range.upperBound - offset
+      var m = scaled.mutableSpan
+      var root = roots.mutableSpan
+      part.step.prepare(
+        from: range.lowerBound - part.range.lowerBound, gradient.span(place), into: &m, &root)
+      let used = 0..<range.count
+      let step = part.step.move
+      switch weights {
+      case .floats(let floats):
+        var floats = floats.mutable(place)
+        step.move(weights: &floats, m.span.extracting(used), root.span.extracting(used))
+      case .halves(let hi, let lo):
+        var hi = hi.mutable(place)
+        var lo = lo.mutable(place)
+        step.move(hi: &hi, lo: &lo, m.span.extracting(used), root.span.extracting(used))
+      case .upperHalves(let hi, let noise):
+        var hi = hi.mutable(place)
+        let numbers = range.lowerBound - group.lowerBound..<range.upperBound - group.lowerBound
+        step.move(
+          hi: &hi, m.span.extracting(used), root.span.extracting(used), noise.span(numbers))
+      }
+    }
+  }
+}
+
 // MARK: Weights that are floats
 
-extension AdafactorStep {
-  /// Moves elements from `first` of the matrix on, in row order.
+extension FactoredStep {
+  /// Moves parameters from `first` on.
   package func update(
     weights: inout MutableSpan<Float>, gradient: Span<Float>, from first: Int, on workers: Workers
   ) {
     precondition(weights.count == gradient.count, "one weight per gradient")
-    update(Fence(&weights), Fence(gradient), count: gradient.count, from: first, on: workers)
+    let (weights, gradient, count) = (Fence(&weights), Fence(gradient), gradient.count)
+    workers.forEachUpdated(of: count) { chunk in
+      update(first + chunk.lowerBound..<first + chunk.upperBound, weights, gradient, offset: first)
+    }
   }
 
-  /// Moves all of the matrix, as one row. Of the gradient zeros are left: the next step adds to them.
+  /// Moves all of the tensors, as one row. Of the gradient zeros are left, written while it is in the
+  /// caches: the next step adds to them.
   package func update(weights: Matrix, gradient: Matrix, on workers: Workers) {
     precondition(weights.rows == 1 && gradient.rows == 1, "one row each")
     precondition(weights.columns == gradient.columns, "one weight per gradient")
-    update(
-      Fence(weights.row(0)), Fence(gradient.row(0)), count: gradient.columns, from: 0, on: workers)
-    gradient.fill(0)
+    workers.forEachUpdated(of: gradient.columns) { chunk in
+      let own = gradient.columns(chunk)
+      update(
+        chunk, Fence(weights.columns(chunk).row(0)), Fence(own.row(0)), offset: chunk.lowerBound)
+      own.fill(0)
+    }
   }
 
+  /// - Parameter offset: the number of the first element in `weights` and `gradient`.
   private func update(
-    _ weights: Fence<Float>, _ gradient: Fence<Float>, count: Int, from first: Int,
-    on workers: Workers
+    _ chunk: Range<Int>, _ weights: Fence<Float>, _ gradient: Fence<Float>, offset: Int
   ) {
-    let size = AdafactorBlockStep.groupSize
-    workers.forEachUpdated(of: count) { chunk in
-      let zeros = InlineArray<256, Float>(repeating: 0)
-      var (scaled, roots) = (zeros, zeros)
-      for start in stride(from: chunk.lowerBound, to: chunk.upperBound, by: size) {
-        let group = start..<min(start + size, chunk.upperBound)
-        var m = scaled.mutableSpan
-        var root = roots.mutableSpan
-        prepare(from: first + start, gradient.span(group), into: &m, &root)
-        var weights = weights.mutable(group)
-        let used = 0..<group.count
-        move.move(weights: &weights, m.span.extracting(used), root.span.extracting(used))
-      }
+    for start in stride(from: chunk.lowerBound, to: chunk.upperBound, by: Self.groupSize) {
+      let group = start..<min(start + Self.groupSize, chunk.upperBound)
+      move(group, of: .floats(weights), gradient, offset: offset)
     }
   }
 }

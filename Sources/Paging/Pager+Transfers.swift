@@ -22,23 +22,33 @@ extension Pager {
     if missing.contains(.hi) {
       startRead(resident, from: .hi, through: .hi, priority, isCheckedLater: isCheckedLater)
     }
+    // Planes without bytes part nothing.
     var first: Plane?
-    for plane in missing.subtracting(.hi).planes {
-      first = first ?? plane
-      let next = Plane(rawValue: plane.rawValue + 1)
-      if let next, missing.contains(next) { continue }
-      startRead(
-        resident, from: first ?? plane, through: plane, priority, isCheckedLater: isCheckedLater)
-      first = nil
+    var last: Plane?
+    for plane in store.geometry.planes.subtracting(.hi).planes {
+      if missing.contains(plane) {
+        (first, last) = (first ?? plane, plane)
+      } else if let start = first, let end = last {
+        startRead(resident, from: start, through: end, priority, isCheckedLater: isCheckedLater)
+        first = nil
+      }
+    }
+    if let first, let last {
+      startRead(resident, from: first, through: last, priority, isCheckedLater: isCheckedLater)
     }
     return missing
+  }
+
+  /// Those that have bytes.
+  private func planes(from first: Plane, through last: Plane) -> PlaneSet {
+    PlaneSet(first, through: last).intersection(store.geometry.planes)
   }
 
   private mutating func startRead(
     _ resident: Resident, from first: Plane, through last: Plane, _ priority: Transfer.Priority,
     isRepeated: Bool = false, isCheckedLater: Bool = false
   ) {
-    resident.reading.formUnion(PlaneSet(first, through: last))
+    resident.reading.formUnion(planes(from: first, through: last))
     let operation = Operation(
       kind: .read, resident: resident, first: first, last: last, isRepeated: isRepeated,
       isCheckedLater: isCheckedLater)
@@ -135,7 +145,7 @@ extension Pager {
     }
     noteEnded(operation, byteCount(operation), hasFailed: completion.failure != nil)
     let resident = operation.resident
-    let planes = PlaneSet(operation.first, through: operation.last)
+    let planes = planes(from: operation.first, through: operation.last)
     switch operation.kind {
     case .read:
       readsInFlight -= 1

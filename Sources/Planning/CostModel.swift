@@ -7,9 +7,14 @@ package struct RecordLayout: Hashable, Codable, Sendable {
   package let states: StatePrecision
   /// Moments per parameter: two of AdamW, one of momentum methods.
   package let moments: Int
+  /// Of second moments that are factored: floats of a block.
+  package let factors: Int
 
-  package init(hasLowHalves: Bool = true, states: StatePrecision = .fp32, moments: Int = 2) {
+  package init(
+    hasLowHalves: Bool = true, states: StatePrecision = .fp32, moments: Int = 2, factors: Int = 0
+  ) {
     precondition(0 <= moments && moments <= 2, "none, one or two moments")
+    self.factors = factors
     self.hasLowHalves = hasLowHalves
     self.states = states
     self.moments = moments
@@ -30,7 +35,9 @@ package struct BlockBytes: Hashable, Codable, Sendable {
     precondition(parameters > 0, "a block has parameters")
     hi = roundUp(parameters * 2, to: Self.unit)
     lo = layout.hasLowHalves ? hi : 0
-    moments = layout.moments * roundUp(layout.states.byteCount(parameters), to: Self.unit)
+    moments =
+      layout.moments * roundUp(layout.states.byteCount(parameters), to: Self.unit)
+      + roundUp(StatePrecision.fp32.byteCount(layout.factors), to: Self.unit)
   }
 
   package var record: Int { hi + lo + moments }

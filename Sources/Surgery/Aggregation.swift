@@ -176,17 +176,20 @@ package struct Aggregation {
   private func writeDense(step: Int, _ filling: inout StoreFilling) throws {
     let layout = try config.description().layout
     let states = moments == .keep ? filling.denseStates : [.weights]
+    let hasFactors = moments == .keep && !filling.denseStates.contains(.secondMoment)
+    let count = layout.count + (hasFactors ? layout.factorCount : 0)
     let vectors = states.map { state in
-      let united = FloatBuffer(count: layout.count)
-      for (slot, old) in zip(layout.slots, a.dense.layout.slots) {
+      let united = FloatBuffer(count: count)
+      for (number, (slot, old)) in zip(layout.slots, a.dense.layout.slots).enumerated() {
         unite(state.vector, slot, old, into: united)
+        if hasFactors { uniteFactors(number, old, layout.factors(of: number), into: united) }
       }
       return (state: state, united: united)
     }
     for (block, _) in filling.denseBlocks.enumerated() {
       try filling.write(dense: block, states, step: step) { state, range, floats in
         guard let united = vectors.first(where: { $0.state == state })?.united else { return }
-        let part = range.clamped(to: 0..<layout.count)
+        let part = range.clamped(to: 0..<count)
         floats.matrix(rows: 1, columns: part.count).copy(
           from: united.matrix(rows: 1, columns: part.count, offset: part.lowerBound))
       }
@@ -211,6 +214,24 @@ package struct Aggregation {
         slot.rows == 2 * old.rows && slot.columns == old.columns, "a gate of twice as many")
       target(old.count).copy(from: second)
     }
+  }
+}
+
+extension Aggregation {
+  /// Of tensor number `number`, in `range`: means as its parameters are; of a gate of twice as many rows one
+  /// run's means of rows behind the other's, and both runs' of columns averaged.
+  private func uniteFactors(
+    _ number: Int, _ old: TensorSlot, _ range: Range<Int>, into united: FloatBuffer
+  ) {
+    let (first, second) = (a.dense.factors(number), b.dense.factors(number))
+    let stacked = range.count - first.columns
+    let target = united.matrix(rows: 1, columns: range.count, offset: range.lowerBound)
+    target.columns(0..<stacked).copy(from: first.columns(0..<stacked))
+    target.columns(stacked..<2 * stacked).copy(from: second.columns(0..<stacked))
+    let mean = target.columns(2 * stacked..<range.count)
+    mean.copy(from: first.columns(stacked..<first.columns))
+    add(second.columns(stacked..<second.columns), to: mean, on: .inline)
+    scale(mean, by: 0.5, on: .inline)
   }
 }
 

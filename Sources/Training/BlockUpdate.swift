@@ -102,10 +102,7 @@ struct BlockUpdate {
     _ optimizer: Adafactor, _ gradient: FloatBuffer, factor: Float, to page: inout Page,
     _ read: PieceSums?, _ model: Transformer, on workers: Workers
   ) {
-    let tensors = model.description.experts.factored.map {
-      FactoredTensor(
-        offset: $0.offset, rows: $0.rows, columns: $0.columns, decays: decays($0.decays))
-    }
+    let tensors = decaying(model.description.experts.factored)
     let (index, block, count) = (page.updates + 1, page.block, gradient.count)
     var spans = page.spans
     let written = spans.sums
@@ -122,6 +119,13 @@ struct BlockUpdate {
   /// Whether weight decay applies to a matrix, which `decays`, or to a gain or bias.
   private func decays(_ decays: Bool) -> Bool { decays || options.decaysVectors }
 
+  private func decaying(_ tensors: [FactoredTensor]) -> [FactoredTensor] {
+    tensors.map {
+      FactoredTensor(
+        offset: $0.offset, rows: $0.rows, columns: $0.columns, decays: decays($0.decays))
+    }
+  }
+
   /// A dense tensor's step, clipped by itself. Second moments that are factored are advanced: once a step.
   /// - Parameter squares: the sum of squares of its gradient.
   func dense(
@@ -133,14 +137,16 @@ struct BlockUpdate {
     case .adamW(var optimizer):
       if !decays(slot.decays) { optimizer.weightDecay = 0 }
       return .adamW(optimizer.step(step, learningRate: rate, gradientScale: factor))
-    case .adafactor(var optimizer):
-      if !decays(slot.decays) { optimizer.weightDecay = 0 }
-      var moment = parameters.factors(number)
+    case .adafactor(let optimizer):
+      let factors = parameters.factors(number)
+      var moments = Fence(factors.row(0)).mutable(0..<factors.columns)
       let advanced = optimizer.advance(
-        &moment, parameters.gradient(slot), index: step, learningRate: rate,
-        weightSquares: sumOfSquares(parameters.weights(slot), on: workers),
-        gradientScale: factor, on: workers)
-      parameters.setFactors(number, to: moment)
+        decaying(slot.factored), &moments, parameters.gradients, from: slot.offset, index: step,
+        learningRate: rate, gradientScale: factor, on: workers
+      ) { part in
+        let range = slot.offset + part.offset..<slot.offset + part.range.upperBound
+        return sumOfSquares(parameters.flat(\.weights, range), on: workers)
+      }
       return .adafactor(advanced)
     }
   }
@@ -159,5 +165,5 @@ struct BlockUpdate {
 /// What updates a dense tensor in one step.
 enum DenseStep: Sendable {
   case adamW(AdamWStep)
-  case adafactor(AdafactorStep)
+  case adafactor(FactoredStep)
 }

@@ -7,7 +7,7 @@ package import Storage
 /// Fixed needs are granted first, by name; the frames of the page pool get the rest: first the few
 /// that paging cannot do without, then those in which the records of a layer's experts are read before
 /// the backward sweep is there, then frames for weights (read in both sweeps, 2 bytes a parameter),
-/// then frames for optimizer state (once a step, 2 to 10 bytes a parameter).
+/// then frames for optimizer state (once a step, up to 10 bytes a parameter).
 package struct MemoryPlan: Sendable {
   package let ceiling: Int
   package let fixed: [MemoryLedger.Grant]

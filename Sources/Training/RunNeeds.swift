@@ -8,6 +8,8 @@ package struct RunNeeds: Sendable {
   package let experts: ExpertShape
   package let states: StatePrecision
   package let master: MasterPrecision
+  /// Of second moments that are factored: how many a block has.
+  package let factors: Int?
   /// Of one block of the store.
   package let recordBytes: Int
   /// Weights and moments of all experts.
@@ -26,6 +28,7 @@ package struct RunNeeds: Sendable {
     let geometry = try RunGeometry(config, corpus: facts.corpus)
     experts = geometry.experts
     (states, master) = (geometry.record.format.states, geometry.record.format.master)
+    factors = geometry.record.format.factors
     recordBytes = geometry.record.recordBytes
     stateBytes = geometry.description.expertBlocks * recordBytes
     fixed = geometry.fixedMemory(config, facts.memory)

@@ -20,7 +20,9 @@ package struct SourceRun {
   package enum Dense: Sendable {
     case none, weights, all
 
-    fileprivate var floatsEach: Int { self == .none ? 0 : self == .weights ? 1 : 3 }
+    fileprivate func floatsEach(_ blocks: DenseBlocks) -> Int {
+      self == .all ? blocks.states.count : 1
+    }
   }
 
   /// - Parameters:
@@ -56,7 +58,7 @@ package struct SourceRun {
   /// What it has in memory, to be granted before it is opened.
   package static func memory(_ config: RunConfig, dense part: Dense) throws -> MemoryLedger.Grant {
     let geometry = try RunGeometry(config, corpus: DataFacts(config).corpus)
-    let floats = geometry.dense.paddedCount * max(1, part.floatsEach)
+    let floats = geometry.dense.paddedCount * part.floatsEach(geometry.dense)
     return .init(
       name: "tables and dense part of a run",
       bytes: floats * MemoryLayout<Float>.stride + frames.byteCount(geometry.record)

@@ -84,7 +84,7 @@ package struct StoreFilling: ~Copyable {
     try store.adopt(adoptions, progress: progress)
   }
 
-  /// What it keeps of each dense parameter. Factored second moments begin anew.
+  /// What it keeps of each dense parameter. Factored second moments lie behind the weights.
   package var denseStates: [ParameterState] { geometry.dense.states }
 
   /// Blocks that the dense part is.

@@ -34,7 +34,7 @@ import Testing
   }
 
   /// Goal: the checksums are those of the bytes, whatever was taken in advance and in what chunks.
-  @Test(arguments: RecordFormat.allCases, [8192, 10_000, 700])
+  @Test(arguments: RecordFormat.all, [8192, 10_000, 700])
   func arePartsOfThePlanes(_ format: RecordFormat, chunk: Int) throws {
     let isWhole = try isWhole(format) { page in
       let sums = page.spans.sums
@@ -118,7 +118,7 @@ import Testing
 
   /// Goal: an update that began with wrong bytes is done again with the right ones, whichever read had
   /// them wrong; what is committed is right.
-  @Test(arguments: RecordFormat.allCases) func wrongBytesAreUpdatedAgain(_ format: RecordFormat)
+  @Test(arguments: RecordFormat.all) func wrongBytesAreUpdatedAgain(_ format: RecordFormat)
     throws
   {
     var repeated = 0

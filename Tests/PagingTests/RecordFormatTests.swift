@@ -19,7 +19,7 @@ import Testing
 
   /// Goal: pages come back as they were written, paged and resident, before and after a commit; every
   /// byte moved is one of a plane that exists.
-  @Test(arguments: RecordFormat.allCases) func pagesComeBack(_ format: RecordFormat) throws {
+  @Test(arguments: RecordFormat.all) func pagesComeBack(_ format: RecordFormat) throws {
     let world = try World(blocks: 6, format)
     let geometry = world.geometry
     do {

@@ -129,3 +129,9 @@ func blocks(_ count: Int) -> [BlockID] { (0..<count).map { .expert(layer: 0, $0)
 func visits(_ blocks: [BlockID], _ planes: PlaneSet) -> [Visit] {
   blocks.map { Visit($0, planes) }
 }
+
+extension RecordFormat {
+  /// Those of two moments, and of one that is factored.
+  static let all =
+    allCases + MasterPrecision.allCases.map { RecordFormat(master: $0, factors: 1200) }
+}

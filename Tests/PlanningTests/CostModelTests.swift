@@ -37,6 +37,7 @@ private let offloadCopies = (20.0, 18.0)
     (RecordLayout(hasLowHalves: false, states: .int8), 6.03125, 4.03125),
     (RecordLayout(hasLowHalves: false, states: .bf16, moments: 1), 6, 4),
     (RecordLayout(hasLowHalves: false, moments: 0), 4, 2),
+    (RecordLayout(moments: 0, factors: 1 << 10), 6.00390625, 4.00390625),
   ])
   func layoutsHaveTheBytesOfTheTable(_ layout: RecordLayout, _ read: Double, _ written: Double) {
     let parameters = 1 << 20

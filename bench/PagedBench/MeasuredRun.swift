@@ -168,5 +168,9 @@ final class SteppedRun {
 
 extension RunNeeds {
   /// What is kept of a block.
-  var layout: RecordLayout { RecordLayout(hasLowHalves: master == .fp32, states: states) }
+  var layout: RecordLayout {
+    RecordLayout(
+      hasLowHalves: master == .fp32, states: states, moments: factors == nil ? 2 : 0,
+      factors: factors ?? 0)
+  }
 }
