@@ -70,6 +70,16 @@ private func sampler(
         #expect(
           fixture.tokenizer.decode(source)
             == sentences[fixture.corpus.tag(task.source)]?[place])
+      } else {
+        // What is left of the noisy text is in the clean one, in its order.
+        var rest = output.dropLast()[...]
+        for token in source.dropFirst(2).dropLast() where token != fixture.corpus.special.mask {
+          guard let index = rest.firstIndex(of: token) else {
+            Issue.record("token \(token) of the source is none of its target's")
+            break
+          }
+          rest = rest[(index + 1)...]
+        }
       }
     }
   }

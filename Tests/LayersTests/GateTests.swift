@@ -1,3 +1,4 @@
+import Base
 import Glibc
 import Kernels
 import Layers
@@ -63,13 +64,12 @@ import Testing
   /// Tolerance: at 40 positions one of 3 standard errors is expected in 1 of 9 seeds; this seed has
   /// none, and 4 would not hide a bias worth speaking of.
   @Test func everyPositionHasTheSameChance() {
-    let (draws, tokens, places) = (4000, 40, 10)
-    let gate = gate(experts: 2, factor: 0.5)
+    let (draws, tokens, places) = (10_000, 40, 10)
     var keptCount = Array(repeating: 0, count: tokens)
-    for step in 0..<draws {
-      let logits = Matrix(rows: tokens, columns: 2)
+    for seed in 0..<draws {
+      let gate = gate(experts: 2, factor: 0.5, seed: UInt64(seed))
       let routing = gate.route(
-        logits: logits, key: GateKey(step: step, layer: 0, microBatch: 0), on: .inline)
+        logits: Matrix(rows: tokens, columns: 2), key: Self.key, on: .inline)
       #expect(routing.keptCount == places)
       for token in 0..<tokens where routing.kept[token] { keptCount[token] += 1 }
     }
@@ -110,6 +110,28 @@ import Testing
   ) {
     let gate = gate(experts: experts, factor: factor, minimum: minimum)
     #expect(gate.capacity(tokens: tokens) == expected)
+  }
+
+  /// Over a grid whose products are exact: the formula in whole numbers, and no expert that takes more.
+  @Test(arguments: [1, 7, 64, 100], [1, 3, 8])
+  func noExpertTakesMoreThanItsCapacity(_ tokens: Int, _ experts: Int) {
+    for eighths in [1, 4, 8, 10, 24] {
+      for minimum in [0, 1, 4] {
+        let gate = gate(experts: experts, factor: Double(eighths) / 8, minimum: minimum)
+        let wanted = max((tokens * eighths + 8 * experts - 1) / (8 * experts), minimum)
+        #expect(gate.capacity(tokens: tokens) == wanted)
+        let stream = Philox(seed: 9, purpose: .test)
+        let logits = Matrix(rows: tokens, columns: experts)
+        logits.assign((0..<tokens * experts).map { stream.uniform(UInt32($0), 0, 0) })
+        let routing = gate.route(logits: logits, key: Self.key, on: .inline)
+        for expert in 0..<experts {
+          let kept = routing.choice.indices.count {
+            routing.choice[$0] == Int32(expert) && routing.kept[$0]
+          }
+          #expect(kept == min(wanted, routing.counts[expert]))
+        }
+      }
+    }
   }
 
   @Test func withoutALimitNothingIsDropped() {

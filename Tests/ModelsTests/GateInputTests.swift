@@ -83,6 +83,48 @@ import Testing
     }
   }
 
+  /// The same of encoders, and of tasks by pairs.
+  @Test(arguments: [TaskEmbedding.Kind.targetLanguage, .languagePair], [1, 2])
+  func everyTaskHasOneSetOfExperts(_ kind: TaskEmbedding.Kind, _ k: Int) {
+    let tiny = Case(encoder: .task(kind), decoder: .task(kind), k: k).model(jitter: 0.1)
+    for mode in [Transformer.Mode.training, .evaluation] {
+      tiny.forward(mode: mode)
+      for (routing, batch) in zip(tiny.model.routings, [tiny.batch.source, tiny.batch.target]) {
+        var sets: [SequenceTask: Set<[UInt32]>] = [:]
+        for (sequence, task) in zip(batch.sequences, batch.tasks) {
+          let task = kind == .languagePair ? task : SequenceTask(source: 0, target: task.target)
+          for row in sequence {
+            let (gate, token) = routing.place(of: row, k)
+            let choices = token * k..<(token + 1) * k
+            #expect(choices.allSatisfy { gate.kept[$0] })
+            sets[task, default: []].insert(
+              choices.flatMap { [UInt32(gate.choice[$0]), gate.probability[$0].bitPattern] })
+          }
+        }
+        #expect(sets.count > 1 && sets.values.allSatisfy { $0.count == 1 })
+      }
+    }
+  }
+
+  /// The balance loss alone reaches the embeddings of tasks: without it they have another gradient.
+  @Test func theBalanceLossReachesTheEmbeddingsOfTasks() throws {
+    func gradients(_ coefficient: Float) throws -> [String: [Float]] {
+      var rule = TopKRule()
+      (rule.k, rule.pool, rule.share) = (2, .layer, .firstChoices)
+      rule.balanceCoefficient = coefficient
+      let tiny = TinyModel(
+        experts: 4, rule: .topK(rule), gates: (.token, .task(.targetLanguage)))
+      _ = tiny.gradients()
+      return tiny.model.dense.layout.slots.reduce(into: [:]) {
+        $0[$1.parts[0].name] = tiny.model.dense.gradient($1).values
+      }
+    }
+    let (without, with) = (try gradients(0), try gradients(1))
+    let name = try #require(with.keys.first { $0.contains("decoder.task_embedding") })
+    let differences = zip(without[name] ?? [], with[name] ?? []).map { abs($0 - $1) }
+    #expect(differences.contains { $0 > 1e-5 })
+  }
+
   /// Tasks by pairs tell sources apart that tasks by target do not.
   @Test func pairsAreTasksOfTheirOwn() {
     let tiny = Case(encoder: .token, decoder: .task(.languagePair), k: 2).model()
@@ -125,12 +167,14 @@ import Testing
   /// Tolerance: products of other shapes round otherwise.
   @Test func neitherPaddingNorOthersDecide() {
     let (a, b, c): ([Int32], [Int32], [Int32]) = ([3, 5, 7, 9], [4, 6, 8], [12, 11, 10, 3, 4])
-    let wanted = routing([a]).row(0)
-    for other in [
-      routing([a, b, c]).row(0), routing([c, b, a]).row(8), routing([b, a, a]).row(3),
-      routing([a, b], padding: [3, 0]).row(0), routing([b, a], padding: [2, 1]).row(5),
+    let alone = routing([a])
+    let wanted = alone.row(0)
+    for (other, row) in [
+      (routing([a, b, c]), 0), (routing([c, b, a]), 8), (routing([b, a, a]), 3),
+      (routing([a, b], padding: [3, 0]), 0), (routing([b, a], padding: [2, 1]), 5),
     ] {
-      #expect(zip(wanted, other).allSatisfy { abs($0 - $1) < 1e-5 })
+      #expect(zip(wanted, other.row(row)).allSatisfy { abs($0 - $1) < 1e-5 })
+      #expect(other.choice[row] == alone.choice[0])
     }
     #expect(zip(wanted, routing([b]).row(0)).contains { abs($0 - $1) > 1e-3 })
   }
@@ -153,6 +197,18 @@ import Testing
         #expect(two.model.dense.gradient(slot).values == one.model.dense.gradient(slot).values)
       }
     }
+  }
+}
+
+extension LayerRouting {
+  /// The micro-batch of a row of the batch, and the number of its token there.
+  fileprivate func place(of row: Int, _ k: Int) -> (gate: Routing, token: Int) {
+    var token = row
+    for gate in gates {
+      if token < gate.choice.count / k { return (gate, token) }
+      token -= gate.choice.count / k
+    }
+    preconditionFailure("a row of the batch")
   }
 }
 

@@ -1,5 +1,6 @@
 import Base
 import DirectIO
+import Foundation
 import Kernels
 import Models
 import Storage
@@ -56,6 +57,66 @@ import Training
     }
     #expect(report.experts == 12 && report.step == Self.steps)
     #expect(report.adopted == (Array(mine.keys) + theirs.keys).count { $0.kind == .expert })
+  }
+
+  /// Factored second moments are united as the weights are: means averaged, those of a gate's rows one
+  /// above the other.
+  @Test func factorsAreUnitedToo() throws {
+    let runs = try [11, 12].map { seed in
+      var run = try SmallRun(decoderGate: "token", perToken: 1, seed: seed)
+      run.config.training.optim = "adafactor"
+      try run.train(to: 3)
+      return run
+    }
+    let (output, _) = try unite(runs[0], runs[1], .keep)
+    let (a, b, both) = (try dense(runs[0].run), try dense(runs[1].run), try dense(output))
+    for (number, slot) in both.description.layout.slots.enumerated() {
+      let (x, y) = (a.dense.factors(number).values, b.dense.factors(number).values)
+      let found = both.dense.factors(number).values
+      let mean = zip(x, y).map { 0.5 * ($0 + $1) }
+      if slot.parts[0].name.contains("router") {
+        #expect(found == Array(x[..<6] + y[..<6]) + mean[6...])
+      } else {
+        #expect(found == mean)
+      }
+      #expect(found.contains { $0 > 0 }, "\(slot.parts[0].name)")
+    }
+    // Their directories are theirs.
+    withExtendedLifetime(runs) {}
+  }
+
+  /// It begins where the two were: after as many further steps its held-out loss is below that of a run
+  /// with as many experts from scratch.
+  @Test func aUnionIsAheadOfANewRun() throws {
+    let (a, b) = (try trained(seed: 11, to: 20), try trained(seed: 12, to: 20))
+    let (output, _) = try unite(a, b, .zero)
+    try a.train(output.saved, output, to: 8)
+    var scratch = try SmallRun(decoderGate: "token", perToken: 1, seed: 11)
+    scratch.config.model.num_experts = 12
+    try scratch.train(to: 8)
+    func loss(_ run: RunDirectory) throws -> Double {
+      let evaluation = try RunEvaluation(
+        run, run.saved, memory: 400 << 20, sentences: 0, TextGenerator.Settings(),
+        isStopping: { false })
+      return try #require(evaluation.heldout?.loss)
+    }
+    #expect(try loss(output) < loss(scratch.run) - 0.1)
+  }
+
+  /// The store grows by what it took over: as many records as both had, and one dense part.
+  @Test func aUnionTakesWhatBothTook() throws {
+    let (a, b) = (try trained(seed: 11), try trained(seed: 12))
+    let (output, _) = try unite(a, b, .keep)
+    let counts = try [a.run, b.run, output].map { run in
+      try run.checksums().keys.count { $0.kind == .expert }
+    }
+    #expect(counts[2] == counts[0] + counts[1])
+    let store = try output.store()
+    let attributes = try FileManager.default.attributesOfItem(atPath: output.store + "/pages.bin")
+    let blocks = 2 * 12 * SmallRun.slices + store.writtenBlocks.count { $0.kind != .expert }
+    #expect(
+      attributes[.size] as? Int
+        == SmallRun.newStoreBytes(blocks: blocks, store.geometry.recordBytes))
   }
 
   /// It goes on from there.

@@ -1,4 +1,5 @@
 import Base
+import Foundation
 import Layers
 import Storage
 import Surgery
@@ -59,6 +60,14 @@ import Training
     #expect(Set(after.keys) == Set(wanted))
     let record = try output.store().geometry.recordBytes
     #expect(report.records == wanted.count && report.bytes == wanted.count * record)
+    let pages = try FileManager.default.attributesOfItem(atPath: output.store + "/pages.bin")
+    let blocks = (6 + decoder.count) * SmallRun.slices + after.keys.count { $0.kind != .expert }
+    #expect(pages[.size] as? Int == SmallRun.newStoreBytes(blocks: blocks, record))
+    // What held-out text into the language uses, counted, is what was kept.
+    let usage = try HeldOutUsage(run.run, run.run.saved, memory: 400 << 20)
+    let rows = zip(usage.tasks, usage.layers[1].tokens).filter { $0.0.target == "en" }
+    #expect(!rows.isEmpty)
+    for (_, tokens) in rows { #expect(tokens.indices.filter { tokens[$0] > 0 } == decoder) }
   }
 
   /// It is trained on, with the experts that it has, and goes on where the whole run was.

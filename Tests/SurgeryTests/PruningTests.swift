@@ -40,7 +40,10 @@ import Training
     let before = try run.run.checksums()
     let kept = [[0, 3], [1, 2, 5]]
     let (whole, record) = (try storeBytes(run.run), try run.run.store().geometry.recordBytes)
-    let report = try Pruning(run.run, run.run.saved, keeping: kept).inPlace()
+    let pruning = try Pruning(run.run, run.run.saved, keeping: kept)
+    let copy = run.other("copy")
+    _ = try pruning.make(copy, profiles: run.profiles)
+    let report = try pruning.inPlace()
     let after = try run.run.checksums()
     let wanted = before.filter { block, _ in
       block.kind != .expert || kept[block.layer].contains(block.index)
@@ -48,6 +51,9 @@ import Training
     #expect(after == wanted)
     #expect(report.expertsBefore == [6, 6] && report.kept == kept)
     #expect(try storeBytes(run.run) == 4096 + wanted.count * record)
+    #expect(try copy.checksums() == wanted)
+    let blocks = 2 * 5 + before.keys.count { $0.kind != .expert }
+    #expect(try storeBytes(copy) == SmallRun.newStoreBytes(blocks: blocks, record))
     #expect(try report.bytes == whole - storeBytes(run.run))
     #expect(
       try run.run.store().description.blocks == 2 * 5 + before.keys.count { $0.kind != .expert })

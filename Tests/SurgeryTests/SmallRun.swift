@@ -40,6 +40,9 @@ struct SmallRun {
   }
 
   static let slices = 2
+  /// The data file of a store that was filled once: a header, a slot for every block that there may be, be
+  /// it virgin, and two to spare.
+  static func newStoreBytes(blocks: Int, _ record: Int) -> Int { 4096 + (blocks + 2) * record }
   var run: RunDirectory { RunDirectory(directory.path + "/run") }
   func other(_ name: String) -> RunDirectory { RunDirectory(directory.path + "/" + name) }
   var profiles: DriveProfiles { DriveProfiles(path: directory.path + "/drives.json") }
