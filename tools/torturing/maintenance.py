@@ -16,7 +16,7 @@ REPEATED = {"pwrite64": 8, "write": 5}
 # Small records, and generations enough that each command has something to do.
 OPTIONS = [
     "model.num_experts=4", "model.d_model=32", "model.ffn_dim=64", "training.max_steps=20",
-    "checkpoint.every=2", "evaluation.every=0",
+    "checkpoint.every=2", "evaluation.every=0", "model.decoder_gate=target_language",
 ]
 KEPT = [2, 4, 6]
 LAST = 8
@@ -34,6 +34,9 @@ class Task:
     keep: int = 3
 
 
+# Commands that make a run of another, or of its own experts, with their options.
+SURGERY = {"prune": ["--keep", "2"], "extract": ["--task", "en"], "aggregate": []}
+
 TWO = ["a", "b"]
 THREE = ["a", "b", "c"]
 TASKS = [
@@ -48,6 +51,8 @@ TASKS = [
     Task("growth by generations", ["train"], TWO, TWO, keep=6),
     Task("experts pruned in place", ["prune"], TWO),
     Task("experts pruned into a new run", ["prune", "pruned"], TWO),
+    Task("a task extracted", ["extract", "small"], TWO),
+    Task("a run united with itself", ["aggregate", "both"], TWO),
 ]
 
 
@@ -65,7 +70,7 @@ class Maintenance:
         subprocess.run(["clang", "-shared", "-fPIC", "-o", self.library, source], check=True)
         self.live = scratch / "live"
         self.kills: collections.Counter[str] = collections.Counter()
-        self.pruned: dict[str, dict[str, list[str]]] = {}
+        self.made: dict[str, dict[str, list[str]]] = {}
 
     # Commands
 
@@ -105,9 +110,9 @@ class Maintenance:
         verb, *words = task.words
         if verb == "train":
             return self.training(task.later or task.directories, LAST, task.keep)
-        if verb == "prune":
-            runs = [str(self.live / name) for name in ["run", *words]]
-            return ["expert", "prune", *runs, "--keep", "2"]
+        if verb in SURGERY:
+            sources = ["run", "run"] if verb == "aggregate" else ["run"]
+            return ["expert", verb, *[str(self.live / name) for name in sources + words], *SURGERY[verb]]
         places = [str(self.live / name) for name in task.directories]
         options = [word for place in places for word in ("--store", place)] if named else []
         words = [word if word.isdigit() else str(self.live / word) for word in words]
@@ -161,8 +166,8 @@ class Maintenance:
     def check(self, task: Task, what: str) -> None:
         """Training goes on and comes to what an uninterrupted one computes."""
         directories = task.later or task.directories
-        if task.words[0] == "prune":
-            self.check_pruned(task, what)
+        if task.words[0] in SURGERY:
+            self.check_made(task, what)
             if len(task.words) == 1:
                 return
         if task.words[0] == "snapshot" and (self.live / "copy").exists():
@@ -173,15 +178,15 @@ class Maintenance:
         self.must(["store", "verify", str(self.home(directories))])
         compare(self.expected, self.computed(directories), what)
 
-    def check_pruned(self, task: Task, what: str) -> None:
-        """What is left of the experts is trained on, each time with the same results."""
+    def check_made(self, task: Task, what: str) -> None:
+        """What was made of a run is trained on, each time with the same results."""
         run = self.live / ["run", *task.words[1:]][-1]
         store = run / "store" if len(task.words) > 1 else self.home(task.directories)
         self.must(["train", str(run / "config.yaml"), "--run", str(run), "--steps", str(LAST)])
         self.must(["store", "verify", str(store)])
         found = results(run, store)
         found["evaluations.jsonl"] = found["evaluations.jsonl"][-1:]
-        compare(self.pruned.setdefault(task.name, found), found, what)
+        compare(self.made.setdefault(task.name, found), found, what)
 
     def again(self, task: Task, named: bool) -> None:
         """The same command succeeds, or had done all that it should."""
@@ -189,7 +194,7 @@ class Maintenance:
         status, output = self.run(command)
         emptied = task.words[0] == "drain" and not os.listdir(self.live / task.words[1])
         copied = task.words[0] == "snapshot" and "a store is there already" in output
-        copied |= task.words[0] == "prune" and "exists" in output
+        copied |= task.words[0] in SURGERY and "exists" in output
         # An error has a status of its own, a crash of the program another one.
         if status == 0 or (64 <= status <= 78 and (emptied or copied)):
             return
@@ -197,7 +202,7 @@ class Maintenance:
 
     def torture(self, task: Task, number: int, name: str) -> None:
         named = self.chance.random() < 0.5
-        again = task.words[0] in ("snapshot", "prune") or self.chance.random() < 0.6
+        again = task.words[0] == "snapshot" or task.words[0] in SURGERY or self.chance.random() < 0.6
         what = f"{task.name}, killed before call {number}, {name}"
         what += ", directories named" if named else ""
         what += ", the same again" if again else ", training"
