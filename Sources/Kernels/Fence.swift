@@ -41,7 +41,7 @@
 }
 
 extension Fence<Float> {
-  /// A row, which its matrix lets everybody write to; it must outlive this.
+  /// A row, which its matrix lets everybody write to; the matrix must outlive this.
   package init(_ row: borrowing Row) {
     unsafe self.init(base: row.base, count: row.count)
   }

@@ -184,8 +184,8 @@ package struct RunConfig: Codable, Equatable, Sendable {
     /// On machines with several memory nodes: `local` gives each node frames and workers of its
     /// own, `interleave` spreads every frame over the nodes, `off` leaves it to the kernel.
     package var numa = "local"
-    /// The dense part: `resident` in memory with its moments, 16 bytes a parameter, or 8 by
-    /// Adafactor; `paged` layer by layer, only what belongs to no layer, as embeddings, stays, 8 bytes a parameter;
+    /// The dense part: `resident` in memory with its moments, 16 bytes a parameter, or 8 by Adafactor;
+    /// `paged` layer by layer, only what belongs to no layer, as embeddings, stays, 8 bytes a parameter;
     /// `automatic`: paged only when the budget is too small otherwise.
     package var dense = "automatic"
   }

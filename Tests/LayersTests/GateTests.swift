@@ -61,8 +61,7 @@ import Testing
   }
 
   /// Goal: with 40 tokens of one expert and 10 places each position is kept one time in four.
-  /// Tolerance: at 40 positions one of 3 standard errors is expected in 1 of 9 seeds; this seed has
-  /// none, and 4 would not hide a bias worth speaking of.
+  /// Tolerance: three standard errors, over so many seeds.
   @Test func everyPositionHasTheSameChance() {
     let (draws, tokens, places) = (10_000, 40, 10)
     var keptCount = Array(repeating: 0, count: tokens)

@@ -4,6 +4,7 @@ import Paging
 import Simulation
 import Storage
 import Testing
+import Tracing
 
 /// Records of every precision through the pager: the planes that there are, and no others.
 @Suite struct RecordFormatTests {
@@ -42,6 +43,27 @@ import Testing
     try sweeps(&pager, steps: 4...5)
     try pager.commit(step: 5, payload: [])
     #expect(try store.scrub().isWhole)
+  }
+
+  /// Goal: what is adjacent on the drive is read at once, whatever planes lie between without bytes.
+  @Test(arguments: RecordFormat.all) func stateIsReadAtOnce(_ format: RecordFormat) throws {
+    let world = try World(blocks: 6, format)
+    do {
+      var pager = try World.pager(try world.open(seed: 3), 2, 2)
+      try sweeps(&pager, steps: 1...1)
+      try pager.commit(step: 1, payload: [])
+    }
+    let store = try world.open(seed: 4)
+    var pager = try World.pager(store, 2, 2)
+    let recorder = TraceRecorder(.init(blocks: 6, layers: 1, workers: 0))
+    pager.trace = Trace(recorder)
+    recorder.isRecording = true
+    pager.plan([Visit(six[0], .all)])
+    pager.keep(try pager.next())
+    var reads: [Int] = []
+    recorder.transfers.drain { if $0.name == .read { reads.append(Int($0.amount)) } }
+    let geometry = store.geometry
+    #expect(reads.sorted() == [geometry.weightFrameBytes, geometry.stateFrameBytes].sorted())
   }
 
   /// Goal: a page of a bfloat16 master has no remainders, asked for or not.

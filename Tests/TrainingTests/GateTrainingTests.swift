@@ -109,8 +109,7 @@ import Training
     #expect(met.count < 2 * 6 * 2, "other tasks' experts were left alone")
   }
 
-  /// Which tokens find room in a full expert is a function of seed, step, layer and token: the same in
-  /// every step, with little memory, on threads, and after a stop.
+  /// Which tokens find room in a full expert is the same with little memory, on threads, and after a stop.
   @Test(arguments: ["random", "first", "priority"], [1, 2])
   func theSameTokensAreKept(_ selection: String, _ perToken: Int) throws {
     func kept(
