@@ -171,6 +171,47 @@ import Testing
     }
   }
 
+  /// Draws, room and weights together, against a plain reading of GShard's rules: first choices are the
+  /// likeliest; all of them come before all second ones; what is left of a token's two has all of the weight.
+  @Test(arguments: [0.4, 0.7, 1.0]) func drawsAndDropsFollowTheRules(_ factor: Double) {
+    let (tokens, experts) = (120, 6)
+    let gate = TopKGate(
+      experts: experts, k: 2, width: 5, tokensMax: tokens, combine: .shareOfKept,
+      laterChoices: .drawn, seed: 5)
+    var rows: [[Float]] = []
+    for i in 0..<tokens {
+      rows.append((0..<experts).map { j -> Float in Float((i * 7 + j * j * 5) % 11) / 4 })
+    }
+    func route(_ capacity: TopKGate.Capacity) -> Routing {
+      gate.route(
+        logits: logits(rows), key: Self.key, capacity: capacity, sequences: [0..<tokens])
+    }
+    let choice = route(.unlimited).choice
+    let places = Int((2 * Double(tokens) * factor / Double(experts)).rounded(.up))
+    var (taken, kept) = (Array(repeating: 0, count: experts), [Bool](repeating: false, count: 240))
+    for rank in 0..<2 {
+      for token in 0..<tokens {
+        let expert = Int(choice[2 * token + rank])
+        kept[2 * token + rank] = taken[expert] < places
+        taken[expert] += 1
+      }
+    }
+    let found = route(.factor(factor, minimum: 0))
+    #expect(found.choice == choice && found.kept == kept)
+    #expect(factor == 1 || kept.contains(false))
+    for token in 0..<tokens {
+      let exponentials = rows[token].map { exp(Double($0)) }
+      #expect(choice[2 * token] == Int32(rows[token].firstIndex(of: rows[token].max()!)!))
+      let weights = (0..<2).map { rank in
+        kept[2 * token + rank] ? exponentials[Int(choice[2 * token + rank])] : 0
+      }
+      let sum = max(weights[0] + weights[1], .leastNormalMagnitude)
+      for rank in 0..<2 where kept[2 * token + rank] {
+        #expect(abs(Double(found.probability[2 * token + rank]) - weights[rank] / sum) < 1e-6)
+      }
+    }
+  }
+
   /// The second of probability 0.3 is taken with 0.6, and takes no room where it is not; with one
   /// choice left that has the whole weight.
   @Test func laterChoicesAreTakenByChance() {
