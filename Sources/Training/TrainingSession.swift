@@ -2,7 +2,7 @@ package import Base
 package import DirectIO
 import Kernels
 import Layers
-package import Models
+import Models
 import Optimizers
 package import Paging
 package import PinnedMemory
@@ -22,7 +22,7 @@ package struct TrainingSession: ~Copyable {
   package let notes: [String]
   package let hasResumed: Bool
   let geometry: RunGeometry
-  private let data: TrainingData
+  let data: TrainingData
   /// Of the newest state in memory.
   package private(set) var progress: RunProgress
   var step: TrainingStep
@@ -384,18 +384,5 @@ extension TrainingSession {
   package var keptLayersShare: Double {
     let kept = geometry.tapes.inMemory.count + geometry.tapes.onDisk.count
     return Double(kept) / Double(geometry.description.layers.count)
-  }
-  /// What the next sweep will probably visit of the layer with experts after layer `number`, or of the
-  /// first one.
-  package func likelyExperts(after number: Int?, in mode: Transformer.Mode) -> [BlockID] {
-    step.likely.blocks(after: number, of: step.model.description, in: mode)
-  }
-  /// What the gates decided in the last step, by layer with experts.
-  package var routings: [LayerRouting] { step.model.routings }
-  /// (token, expert) pairs that the experts of all layers computed in the last step.
-  package var routedTokens: Int { step.model.routings.reduce(0) { $0 + $1.rows.count } }
-  /// What step `step` learns from.
-  package func batch(step: Int) -> PackedBatch {
-    data.batch(step: step, microBatches: self.step.options.microBatches)
   }
 }
